@@ -1,0 +1,1 @@
+"""Web, worker and command line: the only rooms that know every module."""

@@ -1,0 +1,49 @@
+"""What search needs to know of one record: the rows of the typed index tables.
+
+Made by `fhir.params.extract`, stored by `store`. A parameter is named by a stable 32-bit
+number, `parameter_number("Patient", "family")`. Specification: https://hl7.org/fhir/R5/search.html
+"""
+
+from __future__ import annotations
+
+import zlib
+from decimal import Decimal
+
+import msgspec
+
+
+def parameter_number(resource_type: str, code: str) -> int:
+    """The signed 32-bit number of a search parameter; a test proves that R5 has no collision."""
+    return zlib.crc32(f"{resource_type}.{code}".encode()) - 2**31
+
+
+class Index(msgspec.Struct):
+    """Index rows of one record, a list a kind, without duplicates.
+
+    strings     (parameter, folded text, text as it stands)
+    tokens      (parameter, system or "", code or ""): Coding, Identifier, code, boolean, ContactPoint
+    dates       (parameter, low, high): microseconds since 1970 UTC, both inclusive;
+                an open end is MIN_INSTANT or MAX_INSTANT
+    numbers     (parameter, low, high): the value with its implicit precision
+    quantities  (parameter, low, high, system or "", code or unit or ""): as given, and once more
+                in UCUM-canonical units where that differs
+    references  (parameter, target type or "", target id, version or ""); an absolute address that is
+                not ours has type "" and the whole address as id
+    uris        (parameter, address)
+    composites  (parameter, key, low, high): key joins the components' token/string/reference keys
+                with "$"; low and high hold the one ordered component (number, quantity, date), if any
+    """
+
+    strings: list[tuple[int, str, str]] = msgspec.field(default_factory=list)
+    tokens: list[tuple[int, str, str]] = msgspec.field(default_factory=list)
+    dates: list[tuple[int, int, int]] = msgspec.field(default_factory=list)
+    numbers: list[tuple[int, Decimal, Decimal]] = msgspec.field(default_factory=list)
+    quantities: list[tuple[int, Decimal, Decimal, str, str]] = msgspec.field(default_factory=list)
+    references: list[tuple[int, str, str, str]] = msgspec.field(default_factory=list)
+    uris: list[tuple[int, str]] = msgspec.field(default_factory=list)
+    composites: list[tuple[int, str, Decimal | None, Decimal | None]] = msgspec.field(
+        default_factory=list)
+
+
+MIN_INSTANT = -62_135_596_800_000_000  # 0001-01-01T00:00:00Z
+MAX_INSTANT = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z

@@ -1,0 +1,1 @@
+"""No domain: settings, clock, ids, text and transliteration, i18n, pdf and qr, messages."""

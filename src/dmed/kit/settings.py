@@ -1,0 +1,86 @@
+"""All settings, from the environment; docs/reference/settings.md lists them and a test compares."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from dmed.kit.errors import InvalidError
+
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off", ""}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an installation may choose. Field `x` is read from `DMED_X`."""
+
+    data: Path = Path(".dmed")
+    """Folder of the embedded database, keys and backups."""
+    database_url: str = ""
+    """Any PostgreSQL 16+ instead of the embedded one: `postgresql://user:word@host/name`."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8080
+    """Port to listen on."""
+    workers: int = 2
+    """Processes that answer requests."""
+    public_url: str = ""
+    """Address under which browsers and systems reach this installation; empty: as asked."""
+    body_limit_bytes: int = 4 * 1024 * 1024
+    """Largest request body; above it the answer is 413."""
+    bundle_limit_entries: int = 10_000
+    """Most entries of a batch or transaction."""
+    count_default: int = 20
+    """Page size of a search without `_count`."""
+    count_max: int = 1_000
+    """Largest page a search may ask for."""
+    include_max: int = 1_000
+    """Most records that `_include` and `_revinclude` add to a page."""
+    if_match_required: bool = False
+    """The country's rule: an update without If-Match is 412."""
+    reference_integrity: bool = False
+    """A literal reference to a record that does not exist is refused."""
+    logical_delete: bool = False
+    """The country's rule: records are withdrawn by status; DELETE is 405."""
+    pool_size: int = 8
+    """Database connections of one worker."""
+    session_idle_minutes: int = 30
+    """A page session ends after so long without a request."""
+    session_max_hours: int = 12
+    """A page session ends after so long in any case."""
+    shared_data: Path = Path("../shared/data")
+    """Where tests and conformance commands find test data made by others."""
+
+
+def variable(field: str) -> str:
+    """The name of the environment variable that holds a field."""
+    return f"DMED_{field.upper()}"
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment; a wrong value raises InvalidError that names the variable."""
+    environment = os.environ if environment is None else environment
+    values: dict[str, object] = {}
+    for field in msgspec.structs.fields(Settings):
+        raw = environment.get(variable(field.name))
+        if raw is None:
+            continue
+        values[field.name] = _convert(variable(field.name), raw, field.type)
+    return Settings(**values)  # type: ignore[arg-type]  # Each value was converted to its field's type.
+
+
+def _convert(name: str, raw: str, kind: object) -> object:
+    if kind is bool:
+        if raw.lower() in _TRUE | _FALSE:
+            return raw.lower() in _TRUE
+        raise InvalidError(f"{name}: {raw!r} is neither true nor false")
+    if kind is int:
+        if not raw.isdecimal():
+            raise InvalidError(f"{name}: {raw!r} is no whole number")
+        return int(raw)
+    if kind is Path:
+        return Path(raw)
+    return raw

@@ -1,0 +1,1 @@
+"""One folder a capability; a module imports nothing of another but its api."""

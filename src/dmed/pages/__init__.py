@@ -1,0 +1,1 @@
+"""What every screen shares: shell, components, design tokens."""

@@ -1,0 +1,116 @@
+"""What the store is given and gives back. Every call needs a Scope and an AuditRow."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from dmed.fhir.index import Index
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """Which records a call may touch at all; compiled into every alias of every query.
+
+    `patients` None means no limit to certain patients; a tuple of Patient ids limits searches
+    and reads to records in their compartments. `types` None means every type.
+    """
+
+    subject: str
+    patients: tuple[str, ...] | None = None
+    types: frozenset[str] | None = None
+
+
+class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, or one person disclosed by it (decisions 7). Stored compactly."""
+
+    request: str
+    """Id of the request; all rows of one request share it."""
+    action: str
+    """C create, R read, U update, D delete, E execute or search (FHIR audit-event-action)."""
+    subject: str
+    """Who: user id."""
+    role: str
+    organisation: str = ""
+    purpose: str = "TREAT"
+    type: str = ""
+    id: str = ""
+    vid: int = 0
+    patient: str = ""
+    """The person disclosed; the row lies in this patient's bucket."""
+    query: str = ""
+    outcome: int = 200
+    detail: str = ""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """One version of a record as it lies in the store; `body` is canonical JSON, never decoded."""
+
+    type: str
+    id: str
+    vid: int
+    bucket: int
+    updated: datetime
+    body: bytes
+    deleted: bool = False
+
+
+class Write(msgspec.Struct, kw_only=True):
+    """One record to be written, fully prepared: id, meta and references are set in `body`.
+
+    `kind`: "create", "update" or "delete". `expected_vid`: None no check, 0 must not exist,
+    else the current version must be this one (PreconditionError otherwise).
+    `patients`: ids of all patients in whose compartments the record lies.
+    `identities`: (system, value) pairs that must be unique among active records, claimed for it.
+    """
+
+    kind: str
+    type: str
+    id: str
+    bucket: int
+    vid: int
+    updated: datetime
+    body: bytes
+    index: Index
+    patients: tuple[str, ...] = ()
+    identities: tuple[tuple[str, str], ...] = ()
+    expected_vid: int | None = None
+    client_id: bool = False
+    """The id was chosen by a client and is claimed in `id_claim` first."""
+
+
+class Written(msgspec.Struct, frozen=True):
+    """The outcome of one write: what now is current, and whether it is new."""
+
+    type: str
+    id: str
+    vid: int
+    updated: datetime
+    created: bool
+    body: bytes
+    unchanged: bool = False
+    """A conditional create found the record: nothing was written."""
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """One entry of a search answer; mode is "match" or "include"."""
+
+    record: Stored
+    mode: str = "match"
+
+
+class SearchPage(msgspec.Struct, frozen=True):
+    """One page of a search: hits in order, the exact total if known, and where to go on."""
+
+    hits: list[Hit]
+    total: int | None
+    next_cursor: str | None
+    previous_cursor: str | None = None
+
+
+class HistoryPage(msgspec.Struct, frozen=True):
+    """One page of a history, newest first; a deleted version has `deleted` set and an empty body."""
+
+    versions: list[Stored]
+    total: int | None
+    next_cursor: str | None

@@ -1,0 +1,1 @@
+"""Who may do what: identity, roles, policy, audit; the gateway to the records."""

@@ -1,0 +1,77 @@
+"""What a module says of itself; apps/ collects the manifests and builds the platform of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dmed.trust.model import Role
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+ANYBODY: frozenset[Role] = frozenset()
+"""For the few routes without sign-in: the sign-in page itself, health, static files."""
+SIGNED_IN: frozenset[Role] = frozenset(Role)
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One address. `roles` is its access rule (ANYBODY: open); `audit` names the act it records."""
+
+    path: str
+    endpoint: Endpoint
+    roles: frozenset[Role]
+    methods: tuple[str, ...] = ("GET",)
+    audit: str = ""
+    """What the audit row of this route calls the act; "" where the gateway's own rows suffice."""
+
+
+class MenuItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in the narrow rail of the shell."""
+
+    key: str
+    """Locale key of its title."""
+    path: str
+    icon: str
+    """Name of an icon of pages/icons."""
+    roles: frozenset[Role]
+    order: int = 100
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """A FHIR operation: `type` "" is system level; `endpoint` gets path_params "id" on instances."""
+
+    name: str
+    type: str
+    endpoint: Endpoint
+    roles: frozenset[Role]
+    instance: bool = False
+    affects_state: bool = True
+
+
+class Interceptor(msgspec.Struct, frozen=True, kw_only=True):
+    """A module's say in plain REST writes of a type (decisions 19): POST MedicationRequest.
+
+    `on_create(gateway, subject, resource)` gets the decoded resource as a dict and does the whole
+    act; it returns the id of the record of this type that now stands for it.
+    """
+
+    type: str
+    on_create: Callable[[Any, Any, dict[str, Any]], Awaitable[str]]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of a module, as the platform sees it."""
+
+    name: str
+    titles: dict[str, str]
+    routes: tuple[Route, ...] = ()
+    menu: tuple[MenuItem, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    interceptors: tuple[Interceptor, ...] = ()
+    ddl: tuple[str, ...] = ()
+    """Statements that make its own tables, each repeatable (IF NOT EXISTS)."""
+    jobs: tuple[tuple[str, Callable[[Any], Awaitable[None]]], ...] = ()
+    """(name, coroutine of the gateway) to run every minute, e.g. expiry."""
