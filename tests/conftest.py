@@ -1,0 +1,77 @@
+"""Fixtures that every test may use: a real PostgreSQL, fresh databases, shared test data."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dmed.apps.postgres import Cluster, Supervisor
+
+ROOT = Path(__file__).parent.parent
+_QUICK = ("-c", "shared_buffers=128MB", "-c", "fsync=off", "-c", "max_connections=200")
+"""Tests of meaning may lose a crashed machine's data; the crash test runs with fsync on."""
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of test data made by others, or a skip that names it."""
+    folder = Path(os.environ.get("DMED_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"shared test data is not here: {folder.name} (DMED_SHARED_DATA)")
+    return folder
+
+
+def _running(major: int) -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix=f"dmed-test-{major}-"))
+    folder.chmod(0o711)
+    cluster = Cluster(folder, major)
+    try:
+        with Supervisor(cluster, _QUICK):
+            cluster.make_database("dmed")
+            yield cluster
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """An embedded PostgreSQL 18 for the whole run."""
+    yield from _running(18)
+
+
+@pytest.fixture(scope="session")
+def cluster_16() -> Iterator[Cluster]:
+    """An embedded PostgreSQL 16 for the whole run."""
+    yield from _running(16)
+
+
+def _fresh(server: Cluster) -> Iterator[str]:
+    name = f"t_{secrets.token_hex(6)}"
+    server.make_database(name)
+    yield server.url("dmed_owner", name)
+    server.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(cluster: Cluster) -> Iterator[str]:
+    """The owner's address of a fresh empty database on PostgreSQL 18, for one test."""
+    yield from _fresh(cluster)
+
+
+@pytest.fixture(scope="module")
+def module_database_url(cluster: Cluster) -> Iterator[str]:
+    """The same, shared by the tests of one file."""
+    yield from _fresh(cluster)
+
+
+@pytest.fixture(scope="module", params=[18, 16])
+def any_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fresh database for one file of store tests, on 18 and then on 16."""
+    server = request.getfixturevalue("cluster" if request.param == 18 else "cluster_16")
+    yield from _fresh(server)
