@@ -1,0 +1,220 @@
+"""Prescriptions: drafts, alerts, items and their states (shared design, eprescription B2)."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+
+
+class Tier(StrEnum):
+    """How strongly a check speaks (decisions 23)."""
+
+    STOP = "stop"
+    """No way on: the draft cannot be signed."""
+    INTERRUPT = "interrupt"
+    """A coded reason leads on; it travels with the prescription."""
+    PASSIVE = "passive"
+    """Shown beside the line, nothing to answer."""
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """A sentence for people: a locale key ("prescriptions.alert.allergy") and its values."""
+
+    key: str
+    values: dict[str, str] = {}
+    """Values that are medicines are INN keys in "...inn" names; the rest is ready to show."""
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """One finding of a check."""
+
+    rule: str
+    """Id of the rule: "allergy-inn". Key of `DraftItem.overrides`."""
+    tier: Tier
+    reason: Reason
+    item: int = -1
+    """Index of the draft's item, or -1 for the whole prescription."""
+    owner: str = ""
+    """Who answers for the rule's table."""
+    version: str = ""
+    source: str = ""
+    is_draft: bool = False
+    """The table waits for a clinician's approval."""
+    override: str = ""
+    """The coded reason already given by the doctor; "" if none yet."""
+    sentence: str = ""
+    """The same in English, for API answers."""
+
+
+OVERRIDE_REASONS = (
+    "benefit-outweighs",
+    "tolerated-before",
+    "dose-adjusted",
+    "monitoring-arranged",
+    "no-alternative",
+    "record-wrong",
+    "palliative",
+)
+"""Coded reasons for an interrupting alert; texts under `prescriptions.override.<code>`."""
+
+CANCEL_REASONS = (
+    "prescribing-error",
+    "contraindicated",
+    "regimen-changed",
+    "patient-request",
+    "patient-died",
+    "corrected",
+    "other",
+)
+"""Coded reasons of a cancellation; texts under `prescriptions.cancel.<code>`."""
+
+TIMINGS = ("", "before-meal", "with-meal", "after-meal", "morning", "night")
+"""When to take; texts under `prescriptions.timing.<code>`."""
+
+
+class DraftItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a draft. Zero or empty means "not filled in yet"."""
+
+    preparation: str = ""
+    """Key of a preparation of the module medicines."""
+    dose: Decimal = Decimal(0)
+    """One dose, in the form's dose unit (tablets, ml)."""
+    times_per_day: int = 0
+    duration_days: int = 0
+    quantity: Decimal = Decimal(0)
+    """In units of presentation; 0: derived from dose, times and duration."""
+    timing: str = ""
+    """One of TIMINGS."""
+    as_needed: bool = False
+    diagnosis: str = ""
+    """ICD-10 code of this line; "": that of the draft."""
+    note: str = ""
+    overrides: dict[str, str] = {}
+    """Rule id -> code of OVERRIDE_REASONS."""
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A prescription being written: autosaved, private to its doctor, never a clinical fact."""
+
+    id: str = ""
+    """"" before it is first saved."""
+    patient: str = ""
+    """Id of the Patient."""
+    diagnosis: str = ""
+    """ICD-10 code."""
+    items: tuple[DraftItem, ...] = ()
+    validity_class: str = ""
+    """Key of the validity table; "": chosen by the strictest item."""
+    trustee: str = ""
+    """Name of a relative who may collect, as the doctor was told; "" nobody."""
+    replaces: str = ""
+    """Number of the prescription that this draft corrects."""
+    updated: datetime | None = None
+
+
+class ItemState(StrEnum):
+    """Task.businessStatus of one item; texts under `prescriptions.state.<value>`."""
+
+    DRAFT = "draft"
+    TO_BE_DISPENSED = "to-be-dispensed"
+    WITH_PHARMACY = "with-pharmacy"
+    PART_DISPENSED = "part-dispensed"
+    DISPENSED = "dispensed"
+    CLOSED_PART = "closed-part"
+    NOT_DISPENSED = "not-dispensed"
+    CANCEL_REQUESTED = "cancel-requested"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    UNDONE = "undone"
+    ENTERED_IN_ERROR = "entered-in-error"
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True):
+    """One item of a signed prescription, as it stands now."""
+
+    number: int
+    """1..5 within the prescription."""
+    request: str
+    """Id of its MedicationRequest."""
+    task: str
+    """Id of its Task."""
+    preparation: str
+    """Key of the preparation; "" for an item that came in by plain FHIR and names none of ours."""
+    label: dict[str, str]
+    """INN, strength and form in uz, ru, en."""
+    dosage: dict[str, str]
+    """The dose line in uz, ru, en: "1 kapsuladan kuniga 3 mahal, 7 kun"."""
+    dose: Decimal
+    times_per_day: int
+    duration_days: int
+    unit: str
+    """Unit of presentation of the quantity."""
+    quantity: Decimal
+    """Authorised."""
+    dispensed: Decimal
+    state: ItemState
+    status: str
+    """MedicationRequest.status: active, completed, stopped, cancelled, entered-in-error."""
+    diagnosis: str
+    holder: str = ""
+    """Id of the pharmacy Organization that claimed it."""
+    holder_name: str = ""
+    lease_until: datetime | None = None
+    alerts: tuple[Alert, ...] = ()
+    """Interrupting alerts that the doctor passed, with the coded reasons."""
+    note: str = ""
+    vid: int = 0
+    """Version of the Task, for compare-and-set."""
+
+    @property
+    def remaining(self) -> Decimal:
+        """What may still be handed over, in units of presentation; never below zero."""
+        return max(Decimal(0), self.quantity - self.dispensed)
+
+
+class Prescription(msgspec.Struct, frozen=True, kw_only=True):
+    """A signed prescription: one number, one code, one to five items."""
+
+    number: str
+    """13 digits; show it with `prescriptions.api.show_number`: 1726-0048-2215-9."""
+    patient: str
+    patient_name: str
+    patient_birth_date: str
+    """FHIR date, or ""."""
+    prescriber: str
+    """Id of the PractitionerRole."""
+    prescriber_name: str
+    organisation: str
+    organisation_name: str
+    signed: datetime
+    valid_until: date
+    """Last day on which it may be dispensed (to local midnight)."""
+    diagnosis: str
+    items: tuple[Item, ...]
+    code: str = ""
+    """Access code; only in the answer to `sign` and for whoever may print the slip."""
+    replaces: str = ""
+    trustee: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether any item may still be handed over."""
+        return any(item.status == "active" for item in self.items)
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """One ICD-10 code with short names of our own (draft until a clinician approves)."""
+
+    code: str
+    uz: str
+    ru: str
+    en: str
+    is_viral: bool = False
+    """An antibiotic needs a reason here."""
+
+    def name(self, language: str) -> str:
+        """The name in uz, ru or en; another language gets the Uzbek Latin one."""
+        return {"ru": self.ru, "en": self.en}.get(language, self.uz)
