@@ -34,12 +34,7 @@ class _Folding(dict[int, str]):
             mark for mark in unicodedata.normalize("NFKD", chr(code))
             if unicodedata.category(mark) != "Mn"
         ).lower()
-        if plain == chr(code):
-            folded = plain
-        elif len(plain) == 1 and ord(plain) == code:
-            folded = plain
-        else:
-            folded = plain.translate(self)
+        folded = plain if plain == chr(code) else plain.translate(self)
         self[code] = folded
         return folded
 

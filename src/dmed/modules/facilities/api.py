@@ -1,0 +1,43 @@
+"""What other modules may call of the register of institutions."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+from dmed.modules.facilities import rules, service
+from dmed.modules.facilities.model import Department, Kind, OrganisationFacts, Reason, Verdict
+from dmed.trust.model import Subject
+
+if TYPE_CHECKING:
+    from dmed.trust.gateway import Gateway
+
+__all__ = [
+    "Department", "Kind", "OrganisationFacts", "Reason", "Verdict",
+    "departments", "find", "licence_valid", "organisation",
+]  # fmt: skip  # A list of names reads better filled.
+
+
+async def organisation(gateway: Gateway, subject: Subject, organisation_id: str) -> (
+        OrganisationFacts):
+    """Facts of an institution or pharmacy; NotFoundError if there is none."""
+    return await service.organisation(gateway, subject, organisation_id)
+
+
+def licence_valid(facts: OrganisationFacts, day: date) -> Verdict:
+    """Whether an institution may work on a day: active, and licensed unless it is the state's."""
+    return rules.licence_valid(facts, day)
+
+
+async def find(
+    gateway: Gateway, subject: Subject, text: str, limit: int = 20
+) -> list[OrganisationFacts]:
+    """Institutions whose name or tax id begins with the text, at most `limit`."""
+    return await service.find(gateway, subject, text, limit)
+
+
+async def departments(
+    gateway: Gateway, subject: Subject, organisation_id: str
+) -> list[Department]:
+    """Departments and rooms of an institution by name."""
+    return await service.departments(gateway, subject, organisation_id)
