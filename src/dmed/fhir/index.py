@@ -21,17 +21,18 @@ class Index(msgspec.Struct):
     """Index rows of one record, a list a kind, without duplicates.
 
     strings     (parameter, folded text, text as it stands)
-    tokens      (parameter, system or "", code or ""): Coding, Identifier, code, boolean, ContactPoint
+    tokens      (parameter, system or "", code or ""): Coding, Identifier, code, boolean, contact
     dates       (parameter, low, high): microseconds since 1970 UTC, both inclusive;
                 an open end is MIN_INSTANT or MAX_INSTANT
     numbers     (parameter, low, high): the value with its implicit precision
     quantities  (parameter, low, high, system or "", code or unit or ""): as given, and once more
                 in UCUM-canonical units where that differs
-    references  (parameter, target type or "", target id, version or ""); an absolute address that is
-                not ours has type "" and the whole address as id
+    references  (parameter, target type or "", target id, version or ""); an absolute address that
+                is not ours has type "" and the whole address as id
     uris        (parameter, address)
-    composites  (parameter, key, low, high): key joins the components' token/string/reference keys
-                with "$"; low and high hold the one ordered component (number, quantity, date), if any
+    composites  (parameter, key, low, high): key joins the components' token, string or reference
+                keys with "$"; low and high hold the one ordered component (number, quantity,
+                date), if any
     """
 
     strings: list[tuple[int, str, str]] = msgspec.field(default_factory=list)

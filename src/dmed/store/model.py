@@ -109,7 +109,7 @@ class SearchPage(msgspec.Struct, frozen=True):
 
 
 class HistoryPage(msgspec.Struct, frozen=True):
-    """One page of a history, newest first; a deleted version has `deleted` set and an empty body."""
+    """One page of a history, newest first; a deleted version is marked and has an empty body."""
 
     versions: list[Stored]
     total: int | None

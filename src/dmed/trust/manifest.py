@@ -41,7 +41,7 @@ class MenuItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """A FHIR operation: `type` "" is system level; `endpoint` gets path_params "id" on instances."""
+    """A FHIR operation; `type` "" is system level, on instances path_params has "id"."""
 
     name: str
     type: str

@@ -1,0 +1,41 @@
+# Few verbs. Each does its own set-up on a machine that has Python 3.11+, gcc and make.
+PYTHON ?= python3
+PERSONS ?= 2000
+SEED ?= 1
+BIN := .venv/bin
+SERVE ?=
+
+.PHONY: setup run demo test check bench docs clean
+
+setup: .venv/ready-dev
+
+.venv/ready-run: requirements/run.lock pyproject.toml tools/setup.py tools/install_browser_parts.py
+	@$(PYTHON) tools/setup.py run
+
+.venv/ready-dev: requirements/dev.lock pyproject.toml tools/setup.py tools/install_browser_parts.py
+	@$(PYTHON) tools/setup.py dev
+
+run: .venv/ready-run
+	@$(BIN)/dmed serve --demo $(SERVE)
+
+demo: .venv/ready-run
+	@$(BIN)/dmed demo --persons $(PERSONS) --seed $(SEED)
+
+check: .venv/ready-dev
+	$(BIN)/ruff check src tests tools bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/tidy
+
+test: .venv/ready-dev
+	@$(PYTHON) tools/setup.py browser
+	$(BIN)/python -m pytest $(TESTS)
+
+bench: .venv/ready-dev
+	@$(BIN)/python bench/run.py
+
+docs: .venv/ready-dev
+	@$(BIN)/dmed docs
+
+clean:
+	rm -rf .venv .dmed build src/dmed/pages/static/vendor
