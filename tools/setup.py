@@ -51,11 +51,11 @@ def chromium() -> None:
         return
     if os.geteuid() == 0 and shutil.which("apt-get"):
         say("installing Chromium for the browser journeys")
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-        subprocess.run(["apt-get", "update", "-qq"], check=False, env=environment, **quiet)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium",
-                        "fonts-noto-core"], check=False, env=environment, **quiet)
+        variables = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+        for command in (["apt-get", "update", "-qq"],
+                        ["apt-get", "install", "-y", "-qq", "--no-install-recommends",
+                         "chromium", "fonts-noto-core"]):
+            subprocess.run(command, check=False, env=variables, capture_output=True)
     if not shutil.which("chromium"):
         say("no Chromium here and no right to install it: the browser journeys will be skipped")
 
