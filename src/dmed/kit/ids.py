@@ -12,7 +12,7 @@ import zlib
 
 BUCKETS = 4096
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
-_VID_EPOCH_MS = 1_704_067_200_000  # 2024-01-01T00:00:00Z
+_VID_EPOCH_MS = 1_262_304_000_000  # 2010-01-01T00:00:00Z
 _last_vid = 0
 
 
@@ -38,7 +38,7 @@ def bucket_in(record_id: str) -> int | None:
 
 
 def new_vid() -> int:
-    """A version id: milliseconds since 2024 in the high 42 bits, 21 random bits below.
+    """A version id: milliseconds since 2010 in the high 42 bits, 21 random bits below.
 
     Strictly rising within a process; across processes collisions meet the primary key.
     """
