@@ -1,0 +1,118 @@
+"""Nobody passes without a subject: from the page session's cookie or a bearer token.
+
+Bearer: https://www.rfc-editor.org/rfc/rfc6750; cookies and CSRF: the OWASP cheat sheets.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+from starlette.requests import Request
+
+from dmed.kit.errors import ForbiddenError, UnauthorizedError
+from dmed.kit.settings import Settings
+from dmed.trust.identity import Identity
+from dmed.trust.keys import Keys
+from dmed.trust.model import Subject
+from dmed.trust.tables import Connection
+
+COOKIE = "dmed_session"
+CSRF_HEADER = "x-csrf-token"
+CSRF_FIELD = "csrf_token"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+AsgiScope = MutableMapping[str, Any]
+
+
+class Guard:
+    """Finds out who asks; the only reader of cookies and bearer tokens."""
+
+    def __init__(self, connection: Connection, settings: Settings, keys: Keys) -> None:
+        self.identity = Identity(connection, settings, keys)
+        self._settings = settings
+
+    async def subject(self, scope: AsgiScope) -> Subject | None:
+        """Who asks, or None when nobody is signed in; also put at `scope["state"]["subject"]`.
+
+        A bearer token wins over a cookie; one that is not accepted raises UnauthorizedError.
+        With a cookie `scope["state"]["csrf"]` is what forms must send back.
+        """
+        cookie = b""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                return _keep(scope, await self._bearer(value), "")
+            if name == b"cookie":
+                cookie = cookie + b"; " + value if cookie else value
+        given = session_cookie(cookie)
+        found = await self.identity.session(given) if given else None
+        if found is None:
+            return _keep(scope, None, "")
+        return _keep(scope, found.subject, found.csrf)
+
+    async def _bearer(self, header: bytes) -> Subject:
+        kind, _, token = header.partition(b" ")
+        if kind.lower() != b"bearer" or not token:
+            raise UnauthorizedError(
+                "Only bearer tokens are accepted", headers={"WWW-Authenticate": "Bearer"}
+            )
+        return await self.identity.bearer(token.strip())
+
+    def cookie_header(self, cookie: str, scope: AsgiScope) -> str:
+        """The Set-Cookie value that hands a session to the browser; "" ends it."""
+        is_secure = scope.get("scheme") == "https" or self._settings.public_url.startswith("https:")
+        parts = [f"{COOKIE}={cookie}", "Path=/", "HttpOnly", "SameSite=Lax"]
+        if is_secure:
+            parts.append("Secure")
+        if not cookie:
+            parts.append("Max-Age=0")
+        return "; ".join(parts)
+
+
+def session_cookie(header: bytes) -> str:
+    """The value of our cookie in a Cookie header, or ""."""
+    if COOKIE.encode() not in header:
+        return ""
+    try:
+        found = SimpleCookie(header.decode("latin-1")).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found is not None else ""
+
+
+def check_csrf(scope: AsgiScope, given: str) -> None:
+    """Refuse a write that a foreign page made the browser send; call for every unsafe method.
+
+    Only requests that were signed in by cookie are concerned (`state["csrf"]` is set): a bearer
+    token is never sent by a browser on its own. Raises ForbiddenError.
+    """
+    expected = scope["state"].get("csrf", "")
+    if scope["method"] in _SAFE or not expected:
+        return
+    for name, value in scope["headers"]:
+        if name == b"sec-fetch-site" and value not in {b"same-origin", b"none"}:
+            raise ForbiddenError("The request comes from a foreign page")
+    if not hmac.compare_digest(expected.encode(), given.encode()):
+        raise ForbiddenError("The page's protection token is missing or old; load the page again")
+
+
+async def check_csrf_of(request: Request) -> None:
+    """As `check_csrf`, with the token from the header or the form field of a page's request."""
+    given = request.headers.get(CSRF_HEADER, "")
+    kind = request.headers.get("content-type", "").partition(";")[0]
+    if (
+        not given
+        and request.method not in _SAFE
+        and kind in {"application/x-www-form-urlencoded", "multipart/form-data"}
+    ):
+        value = (await request.form()).get(CSRF_FIELD, "")
+        given = value if isinstance(value, str) else ""
+    check_csrf(request.scope, given)
+
+
+def _keep(scope: AsgiScope, subject: Subject | None, csrf: str) -> Subject | None:
+    # A fresh mapping: the server's lifespan state must not carry one request's subject to another.
+    scope["state"] = {**scope.get("state", {}), "subject": subject, "csrf": csrf}
+    return subject
