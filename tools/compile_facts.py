@@ -121,8 +121,9 @@ def own_invariants(definition: Json, element: Json) -> Iterable[facts.Invariant]
     for rule in element.get("constraint", ()):
         source = tail(rule.get("source", "")) or definition["name"]
         if source == definition["name"] and rule.get("expression"):
-            yield facts.Invariant(rule["key"], rule["severity"], rule["expression"],
-                                  element["path"])
+            yield facts.Invariant(
+                rule["key"], rule["severity"], rule["expression"], element["path"]
+            )
 
 
 def type_facts(definition: Json) -> list[facts.TypeFacts]:
@@ -142,17 +143,23 @@ def type_facts(definition: Json) -> list[facts.TypeFacts]:
             if not children[child["path"]]:
                 rules.extend(own_invariants(definition, child))
         is_root = path == root
-        made.append(facts.TypeFacts(
-            name=definition["name"] if is_root else path,
-            kind=kind if is_root else "backbone",
-            base=tail(definition.get("baseDefinition", "")) if is_root
-            else element["type"][0]["code"],
-            is_abstract=definition["abstract"] and is_root,
-            elements=tuple(element_facts(c, bool(children[c["path"]])) for c in own
-                           if not (kind == "primitive" and c["path"].endswith(".value"))),
-            invariants=tuple(rules),
-            pattern=pattern(own) if kind == "primitive" and is_root else "",
-        ))
+        made.append(
+            facts.TypeFacts(
+                name=definition["name"] if is_root else path,
+                kind=kind if is_root else "backbone",
+                base=tail(definition.get("baseDefinition", ""))
+                if is_root
+                else element["type"][0]["code"],
+                is_abstract=definition["abstract"] and is_root,
+                elements=tuple(
+                    element_facts(c, bool(children[c["path"]]))
+                    for c in own
+                    if not (kind == "primitive" and c["path"].endswith(".value"))
+                ),
+                invariants=tuple(rules),
+                pattern=pattern(own) if kind == "primitive" and is_root else "",
+            )
+        )
     return made
 
 
@@ -180,8 +187,11 @@ class Expander:
 
     def __init__(self, value_sets: list[Json], code_systems: list[Json]) -> None:
         self.value_sets = {each["url"]: each for each in value_sets}
-        self.systems = {each["url"]: self._concepts(each) for each in code_systems
-                        if each["content"] == "complete"}
+        self.systems = {
+            each["url"]: self._concepts(each)
+            for each in code_systems
+            if each["content"] == "complete"
+        }
 
     @staticmethod
     def _concepts(system: Json) -> dict[str, Json]:
@@ -190,8 +200,10 @@ class Expander:
 
         def walk(concepts: list[Json], ancestors: tuple[str, ...]) -> None:
             for concept in concepts:
-                properties = {p["code"]: next(v for k, v in p.items() if k.startswith("value"))
-                              for p in concept.get("property", ())}
+                properties = {
+                    p["code"]: next(v for k, v in p.items() if k.startswith("value"))
+                    for p in concept.get("property", ())
+                }
                 found[concept["code"]] = {"ancestors": ancestors, "properties": properties}
                 walk(concept.get("concept", []), (*ancestors, concept["code"]))
 
@@ -252,24 +264,35 @@ class Expander:
             below = {code for code, c in concepts.items() if value in c["ancestors"]}
             return below | ({value} if operator == "is-a" else set())
         if operator == "is-not-a" and name == "concept":
-            return {code for code, c in concepts.items()
-                    if value not in c["ancestors"] and code != value}
+            return {
+                code
+                for code, c in concepts.items()
+                if value not in c["ancestors"] and code != value
+            }
         if operator == "=":
-            return {code for code, c in concepts.items()
-                    if str(c["properties"].get(name, "")).lower() == value.lower()}
+            return {
+                code
+                for code, c in concepts.items()
+                if str(c["properties"].get(name, "")).lower() == value.lower()
+            }
         return None
 
 
-def compile_value_sets(types: list[facts.TypeFacts], package: dict[str, list[Json]],
-                       ) -> list[facts.ValueSetCodes]:
+def compile_value_sets(
+    types: list[facts.TypeFacts],
+    package: dict[str, list[Json]],
+) -> list[facts.ValueSetCodes]:
     """The codes of every value set with a required binding."""
     wanted = {e.binding for t in types for e in t.elements if e.strength == "required"} - {""}
     expander = Expander(package["ValueSet"], package["CodeSystem"])
     made = []
     for url in sorted(wanted):
         codes, unchecked = expander.expand(url)
-        made.append(facts.ValueSetCodes(
-            url, {s: tuple(sorted(codes[s])) for s in sorted(codes)}, tuple(sorted(unchecked))))
+        made.append(
+            facts.ValueSetCodes(
+                url, {s: tuple(sorted(codes[s])) for s in sorted(codes)}, tuple(sorted(unchecked))
+            )
+        )
     return made
 
 
@@ -278,19 +301,28 @@ def compile_search(parameters: list[Json]) -> list[facts.SearchFacts]:
     codes = {each["url"]: each["code"] for each in parameters}
     return [
         facts.SearchFacts(
-            id=each["id"], url=each["url"], code=each["code"], base=tuple(each["base"]),
-            type=each["type"], expression=each.get("expression", ""),
+            id=each["id"],
+            url=each["url"],
+            code=each["code"],
+            base=tuple(each["base"]),
+            type=each["type"],
+            expression=each.get("expression", ""),
             targets=tuple(each.get("target", ())),
             comparators=tuple(each.get("comparator", ())),
             modifiers=tuple(each.get("modifier", ())),
             components=tuple(
-                facts.SearchComponent(codes.get(c["definition"], tail(c["definition"])),
-                                      c["definition"], c["expression"])
-                for c in each.get("component", ())),
+                facts.SearchComponent(
+                    codes.get(c["definition"], tail(c["definition"])),
+                    c["definition"],
+                    c["expression"],
+                )
+                for c in each.get("component", ())
+            ),
             multiple_or=each.get("multipleOr", True),
             multiple_and=each.get("multipleAnd", True),
         )
-        for each in parameters if not each["id"].startswith("example")
+        for each in parameters
+        if not each["id"].startswith("example")
     ]
 
 
@@ -298,25 +330,37 @@ def compile_compartments(definitions: list[Json]) -> dict[str, dict[str, tuple[s
     """Compartment > resource type > parameter codes; types that never belong are left out."""
     return {
         each["code"]: {r["code"]: tuple(r["param"]) for r in each["resource"] if r.get("param")}
-        for each in definitions if each["id"] != "example"
+        for each in definitions
+        if each["id"] != "example"
     }
 
 
 def operation_parameter(each: Json) -> facts.OperationParameter:
     """One parameter of an operation, with its parts."""
     return facts.OperationParameter(
-        each["name"], each["use"], each["min"], maximum(each["max"]), each.get("type", ""),
-        tuple(operation_parameter(part) for part in each.get("part", ())))
+        each["name"],
+        each["use"],
+        each["min"],
+        maximum(each["max"]),
+        each.get("type", ""),
+        tuple(operation_parameter(part) for part in each.get("part", ())),
+    )
 
 
 def compile_operations(definitions: list[Json]) -> list[facts.OperationFacts]:
     """Every operation that R5 defines."""
     return [
         facts.OperationFacts(
-            each["code"], tuple(each.get("resource", ())), each["system"], each["type"],
-            each["instance"], each.get("affectsState", False),
-            tuple(operation_parameter(p) for p in each.get("parameter", ())))
-        for each in definitions if not each["id"].startswith("example")
+            each["code"],
+            tuple(each.get("resource", ())),
+            each["system"],
+            each["type"],
+            each["instance"],
+            each.get("affectsState", False),
+            tuple(operation_parameter(p) for p in each.get("parameter", ())),
+        )
+        for each in definitions
+        if not each["id"].startswith("example")
     ]
 
 
@@ -331,8 +375,9 @@ def compile_package(tgz: Path) -> bytes:
         "compartments": compile_compartments(package["CompartmentDefinition"]),
         "operations": compile_operations(package["OperationDefinition"]),
     }
-    packed = {name: zlib.compress(msgspec.msgpack.encode(value), 9)
-              for name, value in sections.items()}
+    packed = {
+        name: zlib.compress(msgspec.msgpack.encode(value), 9) for name, value in sections.items()
+    }
     digest = hashlib.sha512(tgz.read_bytes()).hexdigest()
     return msgspec.msgpack.encode(facts.FactsFile(PACKAGE, VERSION, digest, packed))
 
@@ -347,9 +392,11 @@ def main(arguments: list[str]) -> None:
     facts.FILE.parent.mkdir(exist_ok=True)
     facts.FILE.write_bytes(packed)
     made = facts.Facts(packed)
-    print(f"{facts.FILE.name}: {len(packed)} bytes, {len(made.types)} types, "
-          f"{len(made.value_sets)} value sets, {len(made.search)} search parameters, "
-          f"{len(made.operations)} operations")
+    print(
+        f"{facts.FILE.name}: {len(packed)} bytes, {len(made.types)} types, "
+        f"{len(made.value_sets)} value sets, {len(made.search)} search parameters, "
+        f"{len(made.operations)} operations"
+    )
 
 
 if __name__ == "__main__":

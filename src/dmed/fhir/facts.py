@@ -191,7 +191,9 @@ class Facts:
     def resources(self) -> tuple[str, ...]:
         """Names of the concrete resources, in alphabetical order."""
         return tuple(
-            sorted(t.name for t in self.types.values() if t.kind == "resource" and not t.is_abstract)
+            sorted(
+                t.name for t in self.types.values() if t.kind == "resource" and not t.is_abstract
+            )
         )
 
     @cached_property

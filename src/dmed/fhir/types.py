@@ -117,7 +117,9 @@ def _define(owner: TypeFacts, module: ModuleType) -> type[msgspec.Struct]:
 def _define_all() -> None:
     """Define every struct at once, since contained resources reach all of them."""
     module = ModuleType("dmed.fhir.r5")
-    module.__doc__ = "The structs that dmed.fhir.types defines; a home for their forward references."
+    module.__doc__ = (
+        "The structs that dmed.fhir.types defines; a home for their forward references."
+    )
     sys.modules[module.__name__] = module
     made: dict[str, type[msgspec.Struct]] = {}
     for owner in facts().types.values():
