@@ -223,6 +223,11 @@ class Cluster:
         self.sql(grant + "SELECT, INSERT, UPDATE, DELETE ON TABLES TO dmed_app", name)
         self.sql(grant + "USAGE, SELECT ON SEQUENCES TO dmed_app", name)
 
+    def recreate(self, name: str) -> None:
+        """The database anew and empty; whatever it held is gone."""
+        self.sql(f"DROP DATABASE {name} WITH (FORCE)")
+        self.make_database(name)
+
     def _create(self, name: str) -> None:
         try:
             self.sql(f"CREATE DATABASE {name} OWNER dmed_owner")

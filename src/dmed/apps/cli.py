@@ -1,0 +1,196 @@
+"""The command line: `dmed COMMAND --help` tells each; docs/reference/commands.md is made of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from dmed import __version__
+from dmed.kit import settings as settings_module
+from dmed.kit.errors import DmedError
+from dmed.kit.settings import Settings
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(exists=True, path_type=Path)
+
+
+def _chosen(**options: Any) -> Settings:
+    """Settings of the environment, with the options that were given on the command line."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return msgspec.structs.replace(settings_module.load(), **given)
+
+
+def _plainly(command: Callable[..., Any]) -> Callable[..., Any]:
+    """An expected error ends the command with its sentence, not with a trace."""
+
+    @wraps(command)
+    def run(*arguments: Any, **options: Any) -> Any:
+        try:
+            return command(*arguments, **options)
+        except DmedError as error:
+            for issue in error.issues:
+                where = f"{issue.expression}: " if issue.expression else ""
+                click.echo(f"dmed: {where}{issue.diagnostics}", err=True)
+            sys.exit(1)
+
+    return run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dmed")
+def main() -> None:
+    """DMED, the open national digital-health platform.
+
+    Every command works on the installation in `.dmed/` of this folder (DMED_DATA), and joins the
+    database that runs there.
+    """
+
+
+@main.command()
+@click.option("--host", help="Address to listen on [DMED_HOST].")
+@click.option("--port", type=int, help="Port to listen on [DMED_PORT].")
+@click.option("--workers", type=int, help="Processes that answer requests [DMED_WORKERS].")
+@click.option("--data", type=_FOLDER, help="Folder of the installation [DMED_DATA].")
+@click.option("--cert", type=_FILE, help="Certificate chain (PEM): serve HTTPS.")
+@click.option("--key", type=_FILE, help="Private key (PEM) of the certificate.")
+@click.option("--demo", is_flag=True, help="Fill an empty installation with a synthetic country.")
+@_plainly
+def serve(host: str | None, port: int | None, workers: int | None, data: Path | None,
+          cert: Path | None, key: Path | None, demo: bool) -> None:
+    """Serves the platform; starts the embedded database where it does not run yet."""
+    from dmed.apps.serving import serve as run
+
+    if (cert is None) != (key is None):
+        raise click.UsageError("--cert and --key go together")
+    run(_chosen(host=host, port=port, workers=workers, data=data), cert=cert, key=key, demo=demo)
+
+
+@main.command()
+@click.option("--persons", type=click.IntRange(20, 5_000_000), default=2_000, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same bytes.")
+@click.option("--until", default="", help="Last day of the country's records (YYYY-MM-DD).")
+@_plainly
+def demo(persons: int, seed: int, until: str) -> None:
+    """Fills the installation with a synthetic country and the demo users."""
+    from dmed.apps.country import fill
+
+    fill(_chosen(), persons=persons, seed=seed, until=until)
+
+
+@main.command("import")
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+@click.option("--replace", is_flag=True, help="Overwrite records that exist already.")
+@_plainly
+def import_(files: tuple[Path, ...], replace: bool) -> None:
+    """Loads NDJSON, JSON, Bundles or folders of them, plain or .gz; bad lines are reported.
+
+    An interrupted import goes on where it stopped when it is called again.
+    """
+    from dmed.apps.importing import import_files
+
+    sys.exit(1 if import_files(_chosen(), files, replace=replace) else 0)
+
+
+@main.command("export")
+@click.argument("folder", type=_FOLDER)
+@_plainly
+def export(folder: Path) -> None:
+    """Writes all current records as NDJSON, one file a type, which `dmed import` reads."""
+    from dmed.apps.importing import export_records
+
+    asyncio.run(export_records(_chosen(), folder))
+
+
+@main.group()
+def guide() -> None:
+    """Implementation guides: profiles and code lists."""
+
+
+@guide.command("install")
+@click.argument("path", type=_FILE)
+@_plainly
+def guide_install(path: Path) -> None:
+    """Stores the definitions of a FHIR package (.tgz) or a folder of JSON, and lists them.
+
+    They can be read and searched at once; validation against them is not part of this release.
+    """
+    from dmed.apps.importing import install_guide
+
+    install_guide(_chosen(), path)
+
+
+@main.command()
+@click.option("--user", required=True, help="doctor, pharmacist, registrar, admin or service")
+@_plainly
+def token(user: str) -> None:
+    """Prints a bearer token of a demo user, for scripts."""
+    from dmed.apps.accounts import demo_token
+
+    click.echo(asyncio.run(demo_token(_chosen(), user)))
+
+
+@main.command()
+@click.option("--admin", default="admin", show_default=True, help="Sign-in name.")
+@click.option("--name", default="", help="Name to show.")
+@click.password_option(help="Asked for where it is not given.")
+@_plainly
+def init(admin: str, name: str, password: str) -> None:
+    """Makes an empty installation with its first administrator."""
+    from dmed.apps.accounts import initialise
+
+    asyncio.run(initialise(_chosen(), admin, password, name))
+    click.echo(f"The installation is ready; sign in as {admin}. Start it with: dmed serve")
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@_plainly
+def backup(file: Path) -> None:
+    """Writes the database and the keys into one file, while the platform runs."""
+    from dmed.apps.upkeep import backup as write
+
+    write(_chosen(), file)
+    click.echo(f"{file}: {file.stat().st_size:,} bytes")
+
+
+@main.command()
+@click.argument("file", type=_FILE)
+@_plainly
+def restore(file: Path) -> None:
+    """Puts a backup into an empty installation; one that holds records is refused."""
+    from dmed.apps.upkeep import restore as read
+
+    read(_chosen(), file)
+    click.echo("restored")
+
+
+@main.command()
+@_plainly
+def upgrade() -> None:
+    """Moves the data of an older embedded PostgreSQL to the present one (dump and restore)."""
+    from dmed.apps.upkeep import upgrade as move
+
+    move(_chosen())
+    click.echo("upgraded")
+
+
+@main.command(hidden=True)
+@_plainly
+def docs() -> None:
+    """Makes the generated parts of docs/reference anew."""
+    from dmed.apps.reference import write_reference
+
+    for path in write_reference(Path.cwd() / "docs" / "reference"):
+        click.echo(os.fspath(path))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,15 @@
+"""The modules of this platform: the only list of them. Module 27 is one line more."""
+
+from __future__ import annotations
+
+from dmed.modules.access import MODULE as ACCESS
+from dmed.modules.facilities import MODULE as FACILITIES
+from dmed.modules.medicines import MODULE as MEDICINES
+from dmed.modules.medid import MODULE as MEDID
+from dmed.modules.pharmacy import MODULE as PHARMACY
+from dmed.modules.prescriptions import MODULE as PRESCRIPTIONS
+from dmed.modules.workforce import MODULE as WORKFORCE
+from dmed.trust.manifest import Manifest
+
+MODULES: tuple[Manifest, ...] = (
+    ACCESS, MEDID, FACILITIES, WORKFORCE, MEDICINES, PRESCRIPTIONS, PHARMACY)

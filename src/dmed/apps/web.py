@@ -1,0 +1,227 @@
+"""The web room: FHIR, pages, health and figures of one worker, assembled from the manifests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount
+from starlette.routing import Route as Address
+from starlette.staticfiles import StaticFiles
+
+from dmed.apps.rooms import MODULES
+from dmed.apps.worker import keep_time
+from dmed.kit import settings as settings_module
+from dmed.kit.errors import DmedError, ForbiddenError, NotFoundError, UnavailableError
+from dmed.kit.settings import Settings
+from dmed.pages import view
+from dmed.pages.routes import ROUTES as SHARED_PAGES
+from dmed.server.app import fhir_app
+from dmed.server.openapi import openapi
+from dmed.store.pool import Database
+from dmed.trust import guard as guard_module
+from dmed.trust.gateway import Gateway
+from dmed.trust.guard import Guard
+from dmed.trust.keys import load_keys
+from dmed.trust.manifest import Manifest, Route
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+_YEAR_SECONDS = 31_536_000
+
+
+class Platform:
+    """One worker's ASGI application; it opens the database when the server starts it."""
+
+    def __init__(self, settings: Settings, manifests: Sequence[Manifest] = MODULES) -> None:
+        self.settings = settings
+        self.manifests = tuple(manifests)
+        self.counts: Counter[tuple[str, int]] = Counter()
+        self.seconds: Counter[str] = Counter()
+        self._fhir: App | None = None
+        self._pages: App | None = None
+        self._background: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Connects to the database and builds the rooms."""
+        self.database = await Database.open(self.settings.database_url, self.settings)
+        keys = load_keys(self.settings.data)
+        self.gateway = Gateway(self.database, self.settings)
+        self.guard = Guard(self.database.hot, self.settings, keys)
+        self._fhir = fhir_app(self.gateway, self.guard, self.manifests)
+        self._pages = _pages(self)
+        self._background = asyncio.create_task(
+            keep_time(self.database, self.gateway, self.manifests))
+
+    async def close(self) -> None:
+        """Ends the background work and the connections."""
+        if self._background is not None:
+            self._background.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._background
+        await self.database.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, or follows the server's start and end."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        assert scope["type"] == "http", "there are no web sockets here"
+        assert self._fhir is not None
+        assert self._pages is not None
+        room = "fhir" if scope["path"].startswith("/fhir") else "page"
+        began = time.perf_counter()
+
+        async def counted(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                self.counts[room, message["status"]] += 1
+                if room == "page":
+                    message["headers"] = [*message["headers"], *SECURITY_HEADERS]
+            await send(message)
+
+        await (self._fhir if room == "fhir" else self._pages)(scope, receive, counted)
+        self.seconds[room] += time.perf_counter() - began  # type: ignore[assignment]  # A Counter sums floats too.
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.open()
+        except Exception as error:  # noqa: BLE001  # The server must hear why and end.
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+class CachedFiles(StaticFiles):
+    """Static files; their addresses carry the content's digest, so browsers keep them a year."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        """The file with its time to live: a year where the address carries a digest."""
+        response = super().file_response(*arguments, **options)
+        scope = arguments[2] if len(arguments) > 2 else options.get("scope", {})
+        lasting = b"v=" in scope.get("query_string", b"")
+        response.headers["Cache-Control"] = (
+            f"public, max-age={_YEAR_SECONDS}, immutable" if lasting else "no-cache")
+        return response
+
+
+def _pages(platform: Platform) -> App:
+    addresses = [
+        Address("/livez", _livez), Address("/readyz", _readyz), Address("/metrics", _metrics),
+        Address("/openapi.json", _openapi),
+        *(Address(route.path, _guarded(platform.guard, route), methods=list(route.methods))
+          for route in _routes(platform.manifests)),
+        Mount("/static", CachedFiles(directory=view.STATIC), name="static"),
+    ]
+    app = Starlette(routes=addresses, exception_handlers={
+        HTTPException: _not_served, Exception: _unexpected})
+    app.state.platform = platform
+    app.state.gateway = platform.gateway
+    app.state.guard = platform.guard
+    app.state.settings = platform.settings
+    app.state.menu = tuple(item for manifest in platform.manifests for item in manifest.menu)
+    return GZipMiddleware(app, minimum_size=1000)
+
+
+def _routes(manifests: Sequence[Manifest]) -> list[Route]:
+    """All page routes; the fixed ones go before those with a place, so that /persons/new is met."""
+    routes = [*SHARED_PAGES, *(route for manifest in manifests for route in manifest.routes)]
+    return sorted(routes, key=lambda route: "{" in route.path)
+
+
+def _guarded(guard: Guard, route: Route) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint behind sign-in, the route's roles and the page's protection token."""
+
+    async def endpoint(request: Request) -> Response:
+        subject = await guard.subject(request.scope)
+        if route.roles:
+            subject = view.signed_in(request)
+            if subject.role not in route.roles:
+                raise ForbiddenError(
+                    f"This page is for: {', '.join(sorted(role.value for role in route.roles))}; "
+                    f"you are signed in as {subject.role.value}")
+        await guard_module.check_csrf_of(request)
+        response = await route.endpoint(request)
+        if route.audit and subject is not None and response.status_code < 400:
+            await request.app.state.gateway.note(subject, "E", route.audit)
+        return response
+
+    return view.screen(endpoint)
+
+
+async def _not_served(request: Request, error: Exception) -> Response:
+    await request.app.state.guard.subject(request.scope)
+    assert isinstance(error, HTTPException)
+    refusal: DmedError = NotFoundError(f"There is no page at {request.url.path}")
+    if error.status_code == 405:
+        return PlainTextResponse("method not allowed\n", 405)
+    return view.refused(request, refusal)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    if request.url.path.startswith("/static"):
+        return PlainTextResponse("not found\n", 404)
+    return PlainTextResponse(
+        "Something went wrong here; nothing was stored. Try again, and tell the administrator "
+        f"if it stays: {type(error).__name__}\n", 500)
+
+
+async def _livez(_: Request) -> Response:
+    """Alive: the process answers."""
+    return PlainTextResponse("ok\n")
+
+
+async def _readyz(request: Request) -> Response:
+    """Ready: the database answers too."""
+    try:
+        await request.app.state.platform.database.ping()
+    except (UnavailableError, OSError) as error:
+        return PlainTextResponse(f"not ready: {error}\n", 503, {"Retry-After": "1"})
+    return PlainTextResponse("ok\n")
+
+
+async def _metrics(request: Request) -> Response:
+    """Counts and seconds of this worker in the text format of Prometheus."""
+    platform: Platform = request.app.state.platform
+    worker = os.getpid()
+    lines = ["# TYPE dmed_requests_total counter"]
+    lines += [f'dmed_requests_total{{worker="{worker}",room="{room}",status="{status}"}} {count}'
+              for (room, status), count in sorted(platform.counts.items())]
+    lines.append("# TYPE dmed_request_seconds_total counter")
+    lines += [f'dmed_request_seconds_total{{worker="{worker}",room="{room}"}} {seconds:.6f}'
+              for room, seconds in sorted(platform.seconds.items())]
+    return PlainTextResponse("\n".join(lines) + "\n")
+
+
+async def _openapi(request: Request) -> Response:
+    """OpenAPI of the FHIR address, made from the capability statement."""
+    platform: Platform = request.app.state.platform
+    return JSONResponse(openapi(platform.manifests, platform.settings))
+
+
+def create() -> Platform:
+    """The application of one worker, as the server's factory; settings from the environment."""
+    return Platform(settings_module.load())
