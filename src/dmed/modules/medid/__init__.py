@@ -1,1 +1,7 @@
-"""See the manifest."""
+"""Person index and unified card: find and register a person, the card, facts for checks."""
+
+from __future__ import annotations
+
+from dmed.trust.manifest import Manifest
+
+MODULE = Manifest(name="medid", titles={"uz": "Shaxslar", "ru": "Лица", "en": "Persons"})
