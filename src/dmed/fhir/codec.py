@@ -26,6 +26,8 @@ from dmed.kit.errors import InvalidError, Issue
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _NOT_BRACKETS = bytes(b for b in range(256) if b not in b"[]{}")
+_EMPTY = re.compile(rb"[:\[,](?:\[\]|\{\})|[\[,]null[,\]]")
+_CONTROL = re.compile(rb"\\(?:u00|b|f)")
 _LARGE_EXPONENT = re.compile(rb"[0-9]E[+-][0-9]{3}")
 
 
@@ -63,7 +65,7 @@ def decode(body: bytes, type_name: str | None = None) -> Any:
 
 
 def encode(resource: Any) -> bytes:
-    """The canonical encoding: compact, keys in the definition's order, decimals with their digits."""
+    """The canonical encoding: compact, keys in the definition's order, decimals as they came."""
     return _encoder.encode(resource)
 
 
@@ -73,13 +75,13 @@ def _is_suspect(body: bytes, encoded: bytes) -> bool:
     Every quotation mark of the input is either structure or an escaped one in a text, and both
     kinds are written again, unless a text spells its mark as an escape by number.
     """
-    if body.count(b'"') != encoded.count(b'"') or b"\\u0022" in body:
+    if body.count(b'"') != encoded.count(b'"'):
         return True
-    if b"[]" in encoded or b"{}" in encoded or b"null" in encoded:
+    if b"\\" in body and (b"\\u0022" in body or _CONTROL.search(encoded)):
         return True
-    if b"\\" in encoded and (b"\\u00" in encoded or b"\\b" in encoded or b"\\f" in encoded):
+    if (b"[]" in encoded or b"{}" in encoded or b"null" in encoded) and _EMPTY.search(encoded):
         return True
-    if b"E" in encoded and _LARGE_EXPONENT.search(encoded):
+    if (b"E+" in encoded or b"E-" in encoded) and _LARGE_EXPONENT.search(encoded):
         return True
     return encoded.count(b"{") > DEPTH_MAX and _may_be_deep(encoded)
 

@@ -45,7 +45,7 @@ _structs: dict[str, type[msgspec.Struct]] = {}
 
 
 def attribute(name: str) -> str:
-    """The Python attribute of a JSON property: `class_` of class, `birthDate__ext` of _birthDate."""
+    """The attribute of a JSON property: `class_` of class, `birthDate__ext` of _birthDate."""
     if name.startswith("_"):
         return attribute(name[1:]) + EXT
     return name + "_" if keyword.iskeyword(name) else name
@@ -85,7 +85,7 @@ def _fields(owner: TypeFacts) -> list[tuple[str, str, Any]]:
             plain = _PRIMITIVES.get(each.code, _Text)
             made.append(_field(element, name, Optional[plain] if element.is_list else plain))  # noqa: UP045  # A value, not an annotation: `|` fails on forward references.
             if _has_extension_field(owner, element):
-                kind = Optional["Element"] if element.is_list else "Element"  # noqa: UP045  # Same reason.
+                kind = Optional["Element"] if element.is_list else "Element"
                 made.append(_field(element, "_" + name, kind))
     return made
 
