@@ -22,6 +22,11 @@ class Inn(msgspec.Struct, frozen=True, kw_only=True):
         """The name in uz, ru or en; another language gets the Uzbek Latin one."""
         return {"ru": self.ru, "en": self.en}.get(language, self.uz)
 
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Keys of the single INNs: a fixed combination has several."""
+        return tuple(self.key.split("+"))
+
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
     """A pharmaceutical form with its route, unit of presentation and unit of a dose."""
@@ -73,10 +78,6 @@ class Preparation(msgspec.Struct, frozen=True, kw_only=True):
     """Usual times a day."""
     default_days: int
     """Usual duration."""
-
-    def label(self, language: str) -> str:
-        """INN, strength and form in one line: "Amoksitsillin 500 mg kapsula"."""
-        return f"{self.inn.name(language)} {self.strength_text} {self.form.name(language)}"
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
