@@ -1,0 +1,229 @@
+"""Search parameters of R5: what they are, and the index rows that a record gives them.
+
+Specification: https://hl7.org/fhir/R5/searchparameter-registry.html. Not indexed: `_id` (it is
+the key), `_lastUpdated` (it is in the version id), and parameters of type special.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from itertools import product
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from dmed.fhir.facts import SearchComponent, SearchFacts, facts
+from dmed.fhir.index import Index, parameter_number
+from dmed.fhir.params_plan import Branch, Plan, branches, lay, places, plain_path
+from dmed.fhir.params_rows import Write, component_parts
+from dmed.fhir.path.parser import parse
+from dmed.fhir.path.tree import Node
+
+_SHARED = ("Resource", "DomainResource")
+_UNINDEXED = frozenset({"_id", "_lastUpdated"})
+_OWN = "{def}"
+"""In a compartment's definition: the record itself is the compartment."""
+
+
+class Component(msgspec.Struct, frozen=True):
+    """One part of a composite parameter: the code and kind of the parameter it refers to."""
+
+    code: str
+    type: str
+    expression: str
+
+
+class SearchParameter(msgspec.Struct, frozen=True):
+    """One search parameter of one resource type.
+
+    `type` is string, token, date, number, quantity, reference, uri, composite or special;
+    `targets` are the types that a reference may point to (empty: any); `is_indexed` is false
+    where no row is ever written for it.
+    """
+
+    resource: str
+    code: str
+    type: str
+    number: int
+    expression: str = ""
+    url: str = ""
+    targets: tuple[str, ...] = ()
+    components: tuple[Component, ...] = ()
+    comparators: tuple[str, ...] = ()
+    modifiers: tuple[str, ...] = ()
+    multiple_or: bool = True
+    multiple_and: bool = True
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether `extract` writes rows for it."""
+        return bool(self.expression) and self.type != "special" and self.code not in _UNINDEXED
+
+
+# Definitions -------------------------------------------------------------------------------
+
+
+@cache
+def _by_base() -> Mapping[str, list[SearchFacts]]:
+    found: dict[str, list[SearchFacts]] = {}
+    for each in facts().search:
+        for base in each.base:
+            found.setdefault(base, []).append(each)
+    return found
+
+
+@cache
+def _by_url() -> Mapping[str, SearchFacts]:
+    return {each.url: each for each in facts().search}
+
+
+@cache
+def parameters(type_name: str) -> Mapping[str, SearchParameter]:
+    """All search parameters of a resource type by code, those of Resource and DomainResource
+    included; empty for a name that is no concrete resource type.
+    """
+    if type_name not in facts().resources:
+        return {}
+    own = _by_base()
+    bases = [base for base in _SHARED if facts().is_a(type_name, base)]
+    found = [each for base in (*bases, type_name) for each in own.get(base, ())]
+    return {each.code: _parameter(type_name, each) for each in found}
+
+
+def _parameter(type_name: str, found: SearchFacts) -> SearchParameter:
+    return SearchParameter(
+        resource=type_name,
+        code=found.code,
+        type=found.type,
+        number=parameter_number(type_name, found.code),
+        expression=found.expression,
+        url=found.url,
+        targets=found.targets,
+        components=tuple(_component(each) for each in found.components),
+        comparators=found.comparators,
+        modifiers=found.modifiers,
+        multiple_or=found.multiple_or,
+        multiple_and=found.multiple_and,
+    )
+
+
+def _component(found: SearchComponent) -> Component:
+    referred = _by_url().get(found.definition)
+    if referred is None:
+        # R5 refers to DeviceDefinition-version, which it does not define; it is a plain text.
+        return Component(found.code, "string", found.expression)
+    return Component(referred.code, referred.type, found.expression)
+
+
+def compartment_params(compartment: str, type_name: str) -> tuple[str, ...]:
+    """Codes of the reference parameters that put a record of a type into a compartment (Patient,
+    Practitioner, Encounter, Device, RelatedPerson); empty where the type is in none.
+    """
+    codes = facts().compartments.get(compartment, {}).get(type_name, ())
+    return tuple(code for code in codes if code != _OWN)
+
+
+# Extraction --------------------------------------------------------------------------------
+
+
+def extract(resource: Any) -> Index:
+    """The index rows of a record (a struct of `fhir.types`), without duplicates.
+
+    Raises InvalidError where a date or a number in it cannot be read; a validated record holds
+    none such.
+    """
+    rows = Index()
+    _plan(resource.fhir_type).walk(resource, rows)
+    for name in Index.__struct_fields__:
+        found = getattr(rows, name)
+        if len(found) > 1:
+            setattr(rows, name, list(dict.fromkeys(found)))
+    return rows
+
+
+def patients(resource: Any) -> tuple[str, ...]:
+    """Ids of the patients in whose compartments a record lies, in order of appearance.
+
+    A Patient lies in its own first. https://hl7.org/fhir/R5/compartmentdefinition-patient.html
+    """
+    rows = Index()
+    _compartment_plan(resource.fhir_type).walk(resource, rows)
+    found = [id_ for _, type_, id_, _ in rows.references if type_ == "Patient"]
+    if resource.fhir_type == "Patient" and resource.id is not UNSET:
+        found.insert(0, resource.id)
+    return tuple(dict.fromkeys(found))
+
+
+@cache
+def _plan(type_name: str) -> Plan:
+    return _planned(type_name, tuple(parameters(type_name)))
+
+
+@cache
+def _compartment_plan(type_name: str) -> Plan:
+    return _planned(type_name, compartment_params("Patient", type_name))
+
+
+def _planned(type_name: str, codes: tuple[str, ...]) -> Plan:
+    root = Branch()
+    known = parameters(type_name)
+    for code in codes:
+        if known[code].is_indexed:
+            _lay_parameter(root, known[code])
+    return root.finished()
+
+
+def _lay_parameter(root: Branch, parameter: SearchParameter) -> None:
+    for node in branches(parse(parameter.expression)):
+        steps = plain_path(node)
+        if steps is None:
+            _lay_expression(root, parameter, node)
+            continue
+        if steps[0].name not in (parameter.resource, *_SHARED):
+            continue
+        if parameter.type != "composite":
+            lay(root, parameter.resource, steps[1:], parameter.type, parameter.number)
+            continue
+        for place, type_, _ in places(root, parameter.resource, steps[1:]):
+            place.actions.append(_composite(parameter, type_))
+
+
+def _lay_expression(root: Branch, parameter: SearchParameter, node: Node) -> None:
+    """What is no plain path."""
+
+
+def _composite(parameter: SearchParameter, type_name: str) -> Write:
+    """What writes the rows of a composite for one element of its base expression.
+
+    The components are read from that one element, so they belong together.
+    """
+    plans = [_component_plan(type_name, each) for each in parameter.components]
+    # The last component is the value: most often it is the one that is absent.
+    order = sorted(range(len(plans)), key=lambda at: -at)
+
+    def write(value: Any, rows: Index) -> None:
+        parts: list[Any] = [None] * len(plans)
+        for at in order:
+            found = Index()
+            plans[at].walk(value, found)
+            parts[at] = component_parts(found)
+            if not parts[at]:
+                return
+        for chosen in product(*parts):
+            bounds = [(low, high) for _, low, high in chosen if low is not None]
+            low, high = bounds[0] if bounds else (None, None)
+            key = "$".join(text for text, _, _ in chosen)
+            rows.composites.append((parameter.number, key, low, high))
+
+    return write
+
+
+def _component_plan(type_name: str, component: Component) -> Plan:
+    root = Branch()
+    for node in branches(parse(component.expression)):
+        steps = plain_path(node)
+        assert steps is not None, component
+        lay(root, type_name, steps, component.type, 0)
+    return root.finished()

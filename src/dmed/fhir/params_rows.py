@@ -1,0 +1,441 @@
+"""FHIR values to index rows: one maker of a row writer for each parameter type and value type.
+
+The tables follow https://hl7.org/fhir/R5/search.html#table. A writer serves all parameters
+that index the same value, so the value is read once: `writer("token", "Coding", (n1, n2))`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from msgspec import UNSET
+
+from dmed.fhir.index import Index, parameter_number
+from dmed.fhir.values import (
+    MAX_NUMBER,
+    MIN_NUMBER,
+    canonical_quantity,
+    composite_token,
+    date_bounds,
+    hull,
+    number_bounds,
+    period_bounds,
+    reference,
+)
+from dmed.kit.text import fold, name_key
+
+Write = Callable[[Any, Index], None]
+Maker = Callable[[tuple[int, ...]], Write]
+
+CURRENCY = "urn:iso:std:iso:4217"
+_NAME_PARTS = ("family", "text", "given", "prefix", "suffix")
+_ADDRESS_PARTS = ("text", "line", "city", "district", "state", "postalCode", "country")
+_DATES = frozenset({"date", "dateTime", "instant"})
+_TEXTS = frozenset({"string", "markdown", "code", "id", "uri", "url", "canonical", "oid", "uuid"})
+_ADDRESSES = frozenset({"uri", "url", "canonical", "oid", "uuid"})
+_INTEGERS = frozenset({"integer", "positiveInt", "unsignedInt"})
+_QUANTITIES = frozenset({"Quantity", "Age", "Count", "Distance", "Duration"})
+
+fold_cached = lru_cache(maxsize=16384)(fold)
+PHONETIC = frozenset(
+    parameter_number(name, "phonetic")
+    for name in ("Patient", "Person", "Practitioner", "RelatedPerson")
+)
+"""Numbers of the parameters whose key is the skeleton of a name, not its folded text."""
+
+
+def writer(kind: str, type_name: str, numbers: tuple[int, ...]) -> Write | None:
+    """What writes the rows of a value of that FHIR type for parameters of that kind.
+
+    None where the specification gives such a value no meaning for the kind (a boolean under
+    a date parameter): nothing is indexed then.
+    """
+    maker = _maker(kind, type_name)
+    return None if maker is None else maker(numbers)
+
+
+def _maker(kind: str, type_name: str) -> Maker | None:
+    named = _MAKERS.get((kind, type_name))
+    if named is not None:
+        return named
+    if kind == "date" and type_name in _DATES:
+        return _date
+    if kind == "string" and type_name in _TEXTS:
+        return _text
+    if kind == "token" and type_name in _TEXTS:
+        return _code
+    if kind == "reference" and type_name in _ADDRESSES:
+        return _canonical
+    if kind == "uri" and type_name in _ADDRESSES:
+        return _uri
+    if kind == "number" and type_name in _INTEGERS:
+        return _integer
+    if kind == "quantity" and type_name in _QUANTITIES:
+        return _quantity
+    return None
+
+
+# Strings -----------------------------------------------------------------------------------
+
+
+def _text(numbers: tuple[int, ...]) -> Write:
+    heard = tuple(number for number in numbers if number in PHONETIC)
+    read = tuple(number for number in numbers if number not in PHONETIC)
+
+    def write(text: str, rows: Index) -> None:
+        key = fold_cached(text)
+        for number in read:
+            rows.strings.append((number, key, text))
+        for number in heard:
+            # One name in three scripts has one skeleton: `phonetic` finds it in any spelling.
+            rows.strings.extend((number, word, text) for word in name_key(text).split())
+
+    return write
+
+
+def _parts(names: tuple[str, ...]) -> Maker:
+    def make(numbers: tuple[int, ...]) -> Write:
+        one = _text(numbers)
+
+        def write(value: Any, rows: Index) -> None:
+            for name in names:
+                part = getattr(value, name)
+                if part is UNSET:
+                    continue
+                if isinstance(part, str):
+                    one(part, rows)
+                    continue
+                for text in part:
+                    if text is not None:
+                        one(text, rows)
+
+        return write
+
+    return make
+
+
+def _field(name: str, maker: Maker) -> Maker:
+    """The rows of one child of a value: CodeableReference.concept, Identifier.value."""
+
+    def make(numbers: tuple[int, ...]) -> Write:
+        inner = maker(numbers)
+
+        def write(value: Any, rows: Index) -> None:
+            child = getattr(value, name)
+            if child is not UNSET:
+                inner(child, rows)
+
+        return write
+
+    return make
+
+
+# Tokens ------------------------------------------------------------------------------------
+
+
+def _code(numbers: tuple[int, ...]) -> Write:
+    def write(code: str, rows: Index) -> None:
+        for number in numbers:
+            rows.tokens.append((number, "", code))
+
+    return write
+
+
+def _boolean(numbers: tuple[int, ...]) -> Write:
+    def write(value: bool, rows: Index) -> None:
+        for number in numbers:
+            rows.tokens.append((number, "", "true" if value else "false"))
+
+    return write
+
+
+def _pair(system_name: str, code_name: str) -> Maker:
+    def make(numbers: tuple[int, ...]) -> Write:
+        def write(value: Any, rows: Index) -> None:
+            system, code = getattr(value, system_name), getattr(value, code_name)
+            if code is UNSET:
+                if system is UNSET:
+                    return
+                code = ""
+            elif system is UNSET:
+                system = ""
+            for number in numbers:
+                rows.tokens.append((number, system, code))
+
+        return write
+
+    return make
+
+
+_coding = _pair("system", "code")
+
+
+def _concept(numbers: tuple[int, ...]) -> Write:
+    one = _coding(numbers)
+
+    def write(value: Any, rows: Index) -> None:
+        if value.coding is not UNSET:
+            for coding in value.coding:
+                one(coding, rows)
+
+    return write
+
+
+# Dates -------------------------------------------------------------------------------------
+
+
+def _span(bounds: tuple[int, int], numbers: tuple[int, ...], rows: Index) -> None:
+    for number in numbers:
+        rows.dates.append((number, *bounds))
+
+
+def _date(numbers: tuple[int, ...]) -> Write:
+    def write(text: str, rows: Index) -> None:
+        _span(date_bounds(text), numbers, rows)
+
+    return write
+
+
+def _period(numbers: tuple[int, ...]) -> Write:
+    def write(value: Any, rows: Index) -> None:
+        bounds = _period_of(value)
+        if bounds is not None:
+            _span(bounds, numbers, rows)
+
+    return write
+
+
+def _period_of(value: Any) -> tuple[int, int] | None:
+    start, end = value.start, value.end
+    if start is UNSET and end is UNSET:
+        return None
+    return period_bounds(
+        None if start is UNSET else start,
+        None if end is UNSET else end,
+    )
+
+
+def _timing(numbers: tuple[int, ...]) -> Write:
+    def write(value: Any, rows: Index) -> None:
+        spans = []
+        if value.event is not UNSET:
+            spans = [date_bounds(text) for text in value.event if text is not None]
+        if value.repeat is not UNSET and value.repeat.boundsPeriod is not UNSET:
+            bounds = _period_of(value.repeat.boundsPeriod)
+            if bounds is not None:
+                spans.append(bounds)
+        whole = hull(spans)
+        if whole is not None:
+            _span(whole, numbers, rows)
+
+    return write
+
+
+# Numbers and quantities --------------------------------------------------------------------
+
+
+def _integer(numbers: tuple[int, ...]) -> Write:
+    def write(value: int, rows: Index) -> None:
+        exact = Decimal(value)
+        for number in numbers:
+            rows.numbers.append((number, exact, exact))
+
+    return write
+
+
+def _decimal(numbers: tuple[int, ...]) -> Write:
+    def write(value: Decimal, rows: Index) -> None:
+        low, high = number_bounds(value)
+        for number in numbers:
+            rows.numbers.append((number, low, high))
+
+    return write
+
+
+def _amount(
+    low: Decimal, high: Decimal, system: str, unit: str, numbers: tuple[int, ...], rows: Index
+) -> None:
+    other = canonical_quantity(low, high, system, unit)
+    for number in numbers:
+        rows.quantities.append((number, low, high, system, unit))
+        if other is not None:
+            rows.quantities.append((number, *other))
+
+
+def _quantity_bounds(value: Any) -> tuple[Decimal, Decimal]:
+    low, high = number_bounds(value.value)
+    comparator = value.comparator
+    if comparator is UNSET:
+        return low, high
+    if comparator in ("<", "<="):
+        return MIN_NUMBER, high
+    if comparator in (">", ">="):
+        return low, MAX_NUMBER
+    return low, high
+
+
+def _unit(value: Any) -> tuple[str, str]:
+    """System and code of a quantity; the human unit stands in where there is no code."""
+    system = "" if value.system is UNSET else value.system
+    if value.code is not UNSET:
+        return system, value.code
+    return system, "" if value.unit is UNSET else value.unit
+
+
+def _quantity(numbers: tuple[int, ...]) -> Write:
+    def write(value: Any, rows: Index) -> None:
+        if value.value is not UNSET:
+            _amount(*_quantity_bounds(value), *_unit(value), numbers, rows)
+
+    return write
+
+
+def _range(numbers: tuple[int, ...]) -> Write:
+    def write(value: Any, rows: Index) -> None:
+        low, high = value.low, value.high
+        given = [each for each in (low, high) if each is not UNSET and each.value is not UNSET]
+        if not given:
+            return
+        has_low = low is not UNSET and low.value is not UNSET
+        has_high = high is not UNSET and high.value is not UNSET
+        _amount(
+            number_bounds(low.value)[0] if has_low else MIN_NUMBER,
+            number_bounds(high.value)[1] if has_high else MAX_NUMBER,
+            *_unit(given[0]),
+            numbers,
+            rows,
+        )
+
+    return write
+
+
+def _money(numbers: tuple[int, ...]) -> Write:
+    def write(value: Any, rows: Index) -> None:
+        if value.value is not UNSET:
+            currency = "" if value.currency is UNSET else value.currency
+            low, high = number_bounds(value.value)
+            _amount(low, high, CURRENCY if currency else "", currency, numbers, rows)
+
+    return write
+
+
+# References and addresses ------------------------------------------------------------------
+
+
+def points_to(value: Any, type_name: str) -> bool:
+    """Whether a Reference says that its target has this type, by its address or its `type`."""
+    address = value.reference
+    if address is not UNSET and not address.startswith("#"):
+        named = reference(address).type
+        if named:
+            return named == type_name
+    return value.type is not UNSET and value.type.rpartition("/")[2] == type_name
+
+
+def reference_writer(numbers: tuple[tuple[int, str], ...]) -> Write:
+    """What writes the rows of a Reference; with each parameter number the only target type that
+    it takes, or "" for any. Contained and purely logical targets are not indexed.
+    """
+    free = tuple(number for number, only in numbers if not only)
+    bound = tuple((number, only) for number, only in numbers if only)
+
+    def write(value: Any, rows: Index) -> None:
+        address = value.reference
+        if address is UNSET or address.startswith("#"):
+            return
+        type_, id_, version = reference(address)
+        for number in free:
+            rows.references.append((number, type_, id_, version))
+        if not bound:
+            return
+        named = type_ or (value.type if value.type is not UNSET else "")
+        for number, only in bound:
+            if only == named:
+                rows.references.append((number, type_, id_, version))
+
+    return write
+
+
+def _reference(numbers: tuple[int, ...]) -> Write:
+    return reference_writer(tuple((number, "") for number in numbers))
+
+
+def _canonical(numbers: tuple[int, ...]) -> Write:
+    def write(text: str, rows: Index) -> None:
+        if text.startswith("#"):
+            return
+        target = reference(text)
+        for number in numbers:
+            rows.references.append((number, *target))
+
+    return write
+
+
+def _resource(numbers: tuple[int, ...]) -> Write:
+    """A whole record where a reference is wanted (Bundle.composition): itself is the target."""
+
+    def write(value: Any, rows: Index) -> None:
+        if value.id is not UNSET:
+            for number in numbers:
+                rows.references.append((number, value.fhir_type, value.id, ""))
+
+    return write
+
+
+def _uri(numbers: tuple[int, ...]) -> Write:
+    def write(text: str, rows: Index) -> None:
+        for number in numbers:
+            rows.uris.append((number, text))
+
+    return write
+
+
+# Composites --------------------------------------------------------------------------------
+
+
+def component_parts(rows: Index) -> list[tuple[str, Decimal | None, Decimal | None]]:
+    """The rows of one component as parts of a composite's key: (text, low, high).
+
+    A token is `code|system`, a quantity `unit|system` with its bounds, a string its folded text,
+    a reference `Type/id` or an address, a date or number the empty text with its bounds.
+    """
+    parts: list[tuple[str, Decimal | None, Decimal | None]] = []
+    parts += [(composite_token(system, code), None, None) for _, system, code in rows.tokens]
+    parts += [
+        (composite_token(system, unit), low, high) for _, low, high, system, unit in rows.quantities
+    ]
+    parts += [("", Decimal(low), Decimal(high)) for _, low, high in rows.dates]
+    parts += [("", low, high) for _, low, high in rows.numbers]
+    parts += [(key, None, None) for _, key, _ in rows.strings]
+    parts += [
+        (f"{type_}/{id_}" if type_ else id_, None, None) for _, type_, id_, _ in rows.references
+    ]
+    parts += [(address, None, None) for _, address in rows.uris]
+    return parts
+
+
+_MAKERS: dict[tuple[str, str], Maker] = {
+    ("string", "HumanName"): _parts(_NAME_PARTS),
+    ("string", "Address"): _parts(_ADDRESS_PARTS),
+    ("string", "Identifier"): _field("value", _text),
+    ("string", "CodeableConcept"): _field("text", _text),
+    ("string", "Annotation"): _field("text", _text),
+    ("string", "Narrative"): _field("div", _text),
+    ("token", "boolean"): _boolean,
+    ("token", "Coding"): _coding,
+    ("token", "CodeableConcept"): _concept,
+    ("token", "CodeableReference"): _field("concept", _concept),
+    ("token", "Identifier"): _pair("system", "value"),
+    ("token", "ContactPoint"): _pair("system", "value"),
+    ("date", "Period"): _period,
+    ("date", "Timing"): _timing,
+    ("number", "decimal"): _decimal,
+    ("quantity", "Range"): _range,
+    ("quantity", "Money"): _money,
+    ("reference", "Reference"): _reference,
+    ("reference", "CodeableReference"): _field("reference", _reference),
+    ("reference", "Resource"): _resource,
+}
