@@ -39,3 +39,7 @@ docs: .venv/ready-dev
 
 clean:
 	rm -rf .venv .dmed build src/dmed/pages/static/vendor
+
+.PHONY: crash
+crash: .venv/ready-dev
+	@$(BIN)/python tests/load/crash.py --writes 100000 --kills 20

@@ -1,0 +1,165 @@
+"""What the bench scripts share: servers started for the run, wrk, pgbench, and the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).resolve().parent.parent
+DMED = ROOT / ".venv" / "bin" / "dmed"
+LUA = ROOT / "bench" / "lua" / "requests.lua"
+
+
+@dataclass
+class Figures:
+    """Repeated measurements of one thing; the median speaks, the spread is told."""
+
+    rates: list[float] = field(default_factory=list)
+    p50_ms: list[float] = field(default_factory=list)
+    p99_ms: list[float] = field(default_factory=list)
+    requests: int = 0
+    errors: int = 0
+
+    @property
+    def rate(self) -> float:
+        return statistics.median(self.rates) if self.rates else 0.0
+
+    @property
+    def p50(self) -> float:
+        return statistics.median(self.p50_ms) if self.p50_ms else 0.0
+
+    @property
+    def p99(self) -> float:
+        return statistics.median(self.p99_ms) if self.p99_ms else 0.0
+
+    @property
+    def spread(self) -> str:
+        if not self.rates:
+            return "not run"
+        return f"{min(self.rates):,.0f} to {max(self.rates):,.0f}"
+
+
+def need(program: str) -> str:
+    """A program's path, installed from Debian's packages where we may; else a clear end."""
+    if shutil.which(program) is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        subprocess.run(["apt-get", "install", "-y", "-qq", program], check=False,
+                       capture_output=True)
+    found = shutil.which(program)
+    if found is None:
+        sys.exit(f"bench: {program} is not here; install it and call again")
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(url: str, seconds: float = 120) -> float:
+    """Seconds until an address answers at all."""
+    began = time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+            return time.perf_counter() - began
+        except urllib.error.HTTPError:
+            return time.perf_counter() - began
+        except OSError:
+            time.sleep(0.02)
+    sys.exit(f"bench: {url} did not answer in {seconds} s")
+
+
+_UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
+
+
+def _milliseconds(text: str) -> float:
+    number, unit = re.fullmatch(r"([\d.]+)(us|ms|s|m)", text).groups()
+    return float(number) * _UNITS[unit]
+
+
+def wrk(into: Figures, base: str, kind: str, lines: Path, token: str, seconds: int, *,
+        target: str = "/", connections: int = 32, threads: int = 1) -> None:
+    """One run of wrk; its figures are added."""
+    done = subprocess.run(
+        [need("wrk"), f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency", "-s",
+         str(LUA), base, "--", kind, str(lines), token or "-", target],
+        capture_output=True, text=True, check=True)
+    text = done.stdout
+    into.rates.append(float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]))
+    into.p50_ms.append(_milliseconds(re.search(r"50%\s+(\S+)", text)[1]))
+    into.p99_ms.append(_milliseconds(re.search(r"99%\s+(\S+)", text)[1]))
+    into.requests += int(re.search(r"(\d+) requests in", text)[1])
+    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+    into.errors += int(failed[1]) if failed else 0
+    broken = re.search(r"Socket errors: (.+)", text)
+    into.errors += sum(map(int, re.findall(r"\d+", broken[1]))) if broken else 0
+
+
+def pgbench(into: Figures, program: Path, environment: dict[str, str], seconds: int) -> None:
+    """One select-only run: plain table of a million rows, prepared, eight clients."""
+    done = subprocess.run(
+        [str(program), "-S", "-M", "prepared", "-n", "-c", "8", "-j", "1", "-T", str(seconds)],
+        capture_output=True, text=True, check=True, env=environment)
+    into.rates.append(float(re.search(r"tps = ([\d.]+)", done.stdout)[1]))
+
+
+class Server:
+    """A server process for the length of a block, ended with SIGTERM."""
+
+    def __init__(self, command: Sequence[str], environment: dict[str, str], url: str,
+                 log: Path) -> None:
+        self.command, self.environment, self.url, self.log = command, environment, url, log
+        self.start_seconds = 0.0
+
+    def __enter__(self) -> Self:
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(self.command, env=self.environment, stdout=out,
+                                            stderr=out, cwd=ROOT, start_new_session=True)
+        self.start_seconds = wait_for(self.url)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def workers_memory_mb(parent: int) -> list[float]:
+    """Proportional memory (PSS) of the child processes that serve, in MB, largest first."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            status = (folder / "status").read_text()
+            command = (folder / "cmdline").read_bytes()
+            if int(re.search(r"PPid:\s+(\d+)", status)[1]) != parent or b"postgres" in command:
+                continue
+            rollup = (folder / "smaps_rollup").read_text()
+            found.append(int(re.search(r"Pss:\s+(\d+)", rollup)[1]) / 1024)
+        except (OSError, TypeError, ValueError):
+            continue
+    return sorted(found, reverse=True)
+
+
+def machine() -> str:
+    """One line on the machine."""
+    cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    memory = int(re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())[1]) / 2**20
+    return (f"{os.cpu_count()} cores ({cpu[1].strip() if cpu else 'unknown'}), {memory:.0f} GiB, "
+            f"Linux {platform.release()}, Python {platform.python_version()}")
