@@ -1,0 +1,216 @@
+"""Audit rows of reads: gathered over a moment, written by one statement, awaited before answering.
+
+A worker has at most two flushes under way. What arrives meanwhile waits for the next one, so the
+groups grow with the load and nobody waits on a clock. If a flush fails, every read in it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from dmed.kit.errors import UnavailableError
+from dmed.kit.ids import bucket_in, bucket_of
+from dmed.store.keys import type_number
+from dmed.store.model import AuditRow
+from dmed.store.pool import Database, is_lost, told
+
+FLUSHES_MAX = 2
+GROUP_MAX = 256
+"""Most items of one flush."""
+WAITING_MAX = 20_000
+"""Most items that may wait in one worker; above it the answer is 503."""
+_ACTORS_KEPT = 50_000
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+DIGEST_SQL = """substr(sha256(convert_to(ROW(
+    (extract(epoch FROM {at}) * 1000000)::bigint, {vid}, {actor}, {bucket}, {type}, {outcome},
+    {action}, {request}, {id}, {patient}, {query}, {detail})::text, 'UTF8')), 1, 16)"""
+"""A row's own digest: the first 128 bits of SHA-256 over PostgreSQL's text of the whole row."""
+
+
+def digest_sql(**columns: str) -> str:
+    """The digest expression with the SQL of each column put in."""
+    return DIGEST_SQL.format(**columns)
+
+
+_ROWS = """
+SELECT now() AS at, actor, bucket, type, outcome, action, request, vid, id, patient, query, detail
+FROM unnest($1::int[], $2::smallint[], $3::smallint[], $4::smallint[], $5::text[], $6::text[],
+            $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[])
+     AS t(actor, bucket, type, outcome, action, request, vid, id, patient, query, detail)
+"""
+INSERT_SQL = f"""
+INSERT INTO audit (at, vid, actor, bucket, type, outcome, action, digest, request, id, patient,
+                   query, detail)
+SELECT at, vid, actor, bucket, type, outcome, action::"char", {digest_sql(
+    at="at", vid="vid", actor="actor", bucket="bucket", type="type", outcome="outcome",
+    action="action", request="request", id="id", patient="patient", query="query",
+    detail="detail")}, request, id, patient, query, detail
+FROM ({_ROWS}) AS noted
+"""
+"""Inserts the rows of `columns(...)`, given as $1 to $11."""
+
+
+def columns(rows: Sequence[AuditRow], actors: Sequence[int]) -> tuple[list[Any], ...]:
+    """Rows as the eleven arrays that INSERT_SQL takes; `actors` are their actor numbers."""
+    return (
+        list(actors),
+        [person_bucket(row.patient or row.id) for row in rows],
+        [type_number(row.type) for row in rows],
+        [row.outcome for row in rows],
+        [row.action for row in rows],
+        [row.request for row in rows],
+        [row.vid or None for row in rows],
+        [row.id or None for row in rows],
+        [row.patient or None for row in rows],
+        [row.query or None for row in rows],
+        [row.detail or None for row in rows],
+    )
+
+
+def person_bucket(record_id: str) -> int:
+    """The bucket of a Patient (or of a record without one): named by its id, else hashed of it."""
+    named = bucket_in(record_id)
+    return bucket_of(record_id) if named is None else named
+
+
+def disclosed(audit: AuditRow, patients: Iterable[str]) -> list[AuditRow]:
+    """The rows of a request that disclosed these people: one row, and one each beyond one person.
+
+    A request about one person is a single row that carries it; for several people the request's
+    own row comes first and each person's row repeats all but the query.
+    """
+    people = sorted(set(patients) - {""})
+    if not people:
+        return [audit]
+    if len(people) == 1:
+        return [msgspec.structs.replace(audit, patient=people[0])]
+    return [audit, *(msgspec.structs.replace(audit, patient=one, query="") for one in people)]
+
+
+class Group(Generic[_Item, _Result]):
+    """Gathers items of one event loop into groups; `flush` answers a group in its order."""
+
+    def __init__(self, flush: Callable[[list[_Item]], Awaitable[Sequence[_Result]]]) -> None:
+        self._flush = flush
+        self._waiting: list[tuple[_Item, asyncio.Future[_Result]]] = []
+        self._under_way = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._scheduled = False
+
+    def submit(self, item: _Item) -> asyncio.Future[_Result]:
+        """Adds an item; the future holds its answer when its group is committed."""
+        if len(self._waiting) >= WAITING_MAX:
+            raise UnavailableError("too many requests wait for the database")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_Result] = loop.create_future()
+        self._waiting.append((item, future))
+        if not self._scheduled and self._under_way < FLUSHES_MAX:
+            # Requests that the loop reads in the same turn join the group before it leaves.
+            self._scheduled = True
+            loop.call_soon(self._start)
+        return future
+
+    def _start(self) -> None:
+        self._scheduled = False
+        if not self._waiting or self._under_way >= FLUSHES_MAX:
+            return
+        group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
+        self._under_way += 1
+        task = asyncio.get_running_loop().create_task(self._run(group))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, group: list[tuple[_Item, asyncio.Future[_Result]]]) -> None:
+        try:
+            answers = await self._flush([item for item, _ in group])
+        except BaseException as error:  # noqa: BLE001  # Every waiter must hear of it, whatever it is.
+            failure = error if isinstance(error, Exception) else UnavailableError("shutting down")
+            for _, future in group:
+                if not future.done():
+                    future.set_exception(failure)
+        else:
+            for (_, future), answer in zip(group, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+        finally:
+            self._under_way -= 1
+            self._start()
+
+
+async def again_if_lost(
+    db: Database, act: Callable[[Any], Awaitable[_Result]]
+) -> _Result:
+    """Runs a flush on a connection, and once more where the connection had died before it.
+
+    For reads only: should the first have been committed after all, an audit row is there twice,
+    which is on the safe side.
+    """
+    try:
+        async with db.hot.acquire() as connection:
+            return await act(connection)
+    except Exception as error:
+        if not is_lost(error):
+            raise
+    async with db.hot.acquire() as connection:
+        return await act(connection)
+
+
+async def actor_number(db: Database, audit: AuditRow) -> int:
+    """The number that stands for (subject, role, organisation, purpose) in audit rows."""
+    key = (audit.subject, audit.role, audit.organisation, audit.purpose)
+    known: dict[tuple[str, str, str, str], int] = db.kept.setdefault("actors", {})
+    number = known.get(key)
+    return await _new_actor(db, known, key) if number is None else number
+
+
+async def _new_actor(
+    db: Database, known: dict[tuple[str, str, str, str], int], key: tuple[str, str, str, str]
+) -> int:
+    async with db.connection() as connection:
+        number = await connection.fetchval(
+            "WITH made AS (INSERT INTO audit_actor (subject, role, organisation, purpose) "
+            "VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING number) "
+            "SELECT number FROM made UNION ALL SELECT number FROM audit_actor "
+            "WHERE subject = $1 AND role = $2 AND organisation = $3 AND purpose = $4",
+            *key,
+        )
+        if number is None:
+            # Another worker made it between our snapshot and our insert; now it is visible.
+            number = await connection.fetchval(
+                "SELECT number FROM audit_actor WHERE subject = $1 AND role = $2 "
+                "AND organisation = $3 AND purpose = $4", *key)
+    if len(known) >= _ACTORS_KEPT:
+        known.clear()
+    known[key] = number
+    return int(number)
+
+
+async def note(db: Database, rows: Sequence[AuditRow]) -> None:
+    """Writes audit rows of acts that change no record; returns when they are committed."""
+    group: Group[tuple[list[AuditRow], int], None] | None = db.kept.get("notes")
+    if group is None:
+        group = db.kept["notes"] = Group(lambda items: _write_notes(db, items))
+    actor = await actor_number(db, rows[0])
+    with told():
+        await group.submit((list(rows), actor))
+
+
+async def disclose(db: Database, audit: AuditRow, patients: Iterable[str]) -> None:
+    """Notes a search or history that disclosed these people; to be awaited before answering."""
+    await note(db, disclosed(audit, patients))
+
+
+async def _write_notes(
+    db: Database, items: list[tuple[list[AuditRow], int]]
+) -> Sequence[None]:
+    rows = [row for some, _ in items for row in some]
+    actors = [actor for some, actor in items for _ in some]
+    arrays = columns(rows, actors)
+    await again_if_lost(db, lambda connection: connection.execute(INSERT_SQL, *arrays))
+    return [None] * len(items)

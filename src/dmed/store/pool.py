@@ -1,0 +1,139 @@
+"""Connections: two pools, one plan rule each, and one translation of the database's errors.
+
+Pool `hot` keeps prepared plans (`plan_cache_mode = auto`) for reads by id, compartments and
+writes; pool `wide` plans each type-wide search anew, since there the planner must see the
+value. Both work with asyncio's own loop and with uvloop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import asyncpg
+
+from dmed.kit.errors import ConflictError, DmedError, UnavailableError
+from dmed.kit.settings import Settings
+
+WRITE_SECONDS_MAX = 5
+"""No statement or transaction that writes lasts longer: one long writer stalls every feed reader."""
+SEARCH_SECONDS_MAX = 20
+LOCK_SECONDS_MAX = 4
+CONNECT_SECONDS_MAX = 5
+_ANSWER_SECONDS_MAX = 30.0
+_STATEMENTS_KEPT = 512
+
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TooManyConnectionsError,
+    OSError,
+    TimeoutError,
+)
+RETRIED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+"""Errors after which the same single write may simply be tried again."""
+
+
+def translated(error: BaseException) -> DmedError | None:
+    """What a caller is told of a database error, or None for one that is a fault of ours."""
+    if isinstance(error, RETRIED):
+        return ConflictError("another change to the same records came first: try again")
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return ConflictError(f"the records are held by another change for {LOCK_SECONDS_MAX} s")
+    if isinstance(error, asyncpg.QueryCanceledError):
+        return UnavailableError("the database needed longer than the documented limit")
+    if isinstance(error, _LOST) or is_lost(error):
+        return UnavailableError("the database does not answer now")
+    return None
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection died under the caller: whether its statement ran is not known."""
+    if isinstance(error, _LOST):
+        return True
+    text = str(error)
+    if isinstance(error, asyncpg.PostgresError):
+        return getattr(error, "sqlstate", "") == "25P04"  # transaction_timeout of PostgreSQL 17+
+    return isinstance(error, asyncpg.InterfaceError) and ("clos" in text or "termin" in text)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Lets database errors leave the block as the DmedError that the caller is told."""
+    try:
+        yield
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        known = translated(error)
+        if known is None:
+            raise
+        raise known from error
+
+
+class Database:
+    """An open store: its two pools, and what a worker process keeps beside them."""
+
+    def __init__(self, hot: Any, wide: Any, settings: Settings) -> None:
+        self.hot = hot
+        self.wide = wide
+        self.settings = settings
+        self.kept: dict[object, Any] = {}
+        """What other parts of the store keep for the life of this Database, by their own key."""
+
+    @classmethod
+    async def open(cls, url: str, settings: Settings) -> Database:
+        """Connects; UnavailableError where the database does not answer."""
+        with told():
+            hot = await _pool(url, "auto", settings.pool_size, WRITE_SECONDS_MAX)
+            try:
+                wide = await _pool(
+                    url, "force_custom_plan", max(2, settings.pool_size // 2), SEARCH_SECONDS_MAX)
+            except BaseException:
+                await hot.close()
+                raise
+        return cls(hot, wide, settings)
+
+    async def close(self) -> None:
+        """Closes both pools when their statements under way have ended."""
+        await self.hot.close()
+        await self.wide.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """A connection of the pool for records; errors leave as DmedError."""
+        with told():
+            async with self.hot.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def searching(self) -> AsyncIterator[Any]:
+        """A connection of the pool for type-wide search; errors leave as DmedError."""
+        with told():
+            async with self.wide.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
+                yield connection
+
+
+async def _pool(url: str, plans: str, size: int, seconds: int) -> Any:
+    return await asyncpg.create_pool(
+        url, min_size=1, max_size=size, max_queries=2**60, max_inactive_connection_lifetime=0,
+        timeout=CONNECT_SECONDS_MAX, command_timeout=_ANSWER_SECONDS_MAX,
+        statement_cache_size=_STATEMENTS_KEPT, max_cached_statement_lifetime=0,
+        max_cacheable_statement_size=0, init=_prepare, reset=_leave,
+        server_settings={
+            "application_name": "dmed", "plan_cache_mode": plans, "jit": "off", "timezone": "UTC",
+            "statement_timeout": f"{seconds}s", "lock_timeout": f"{LOCK_SECONDS_MAX}s",
+            "idle_in_transaction_session_timeout": f"{WRITE_SECONDS_MAX}s",
+        },
+    )  # fmt: skip  # One setting a line would hide which belong together.
+
+
+async def _prepare(connection: Any) -> None:
+    if connection.get_server_version().major >= 17:
+        await connection.execute(f"SET transaction_timeout = '{SEARCH_SECONDS_MAX}s'")
+
+
+async def _leave(_connection: Any) -> None:
+    """Nothing to reset: the store changes no session settings, and a round trip is saved."""

@@ -1,0 +1,190 @@
+"""Read and vread: https://hl7.org/fhir/R5/http.html#read
+
+Reads that arrive in the same moment share one statement, which fetches the records and writes
+their audit rows; each is answered when that statement has been committed. A read of a record
+of several patients writes the further patients' rows before it is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from dmed.kit.errors import ForbiddenError, GoneError, NotFoundError
+from dmed.kit.ids import bucket_in, milliseconds_of
+from dmed.store import audit as audits
+from dmed.store.audit import Group, digest_sql
+from dmed.store.keys import type_name, type_number
+from dmed.store.model import AuditRow, Scope, Stored
+from dmed.store.pool import Database, told
+
+_Asked = tuple[int | None, int, str, int, str]
+_Found = tuple[int | None, int | None, str | None, list[str] | None, bytes | None]
+
+_BUCKET = (
+    "coalesce(q.bucket, (SELECT c.bucket FROM id_claim c WHERE c.type = q.type AND c.id = q.id))"
+)
+# LATERAL with LIMIT keeps one index probe a record whatever the planner believes of the table.
+_READ = f"""
+WITH found AS MATERIALIZED (
+    SELECT q.bucket AS asked_bucket, q.type, q.id, q.actor, q.request, q.n, now() AS at,
+           r.bucket, r.vid, r.patient, r.others, r.body
+    FROM unnest($1::smallint[], $2::smallint[], $3::text[], $4::int[], $5::text[])
+         WITH ORDINALITY AS q(bucket, type, id, actor, request, n)
+    LEFT JOIN LATERAL (
+        SELECT bucket, vid, patient, others, body FROM resource
+        WHERE bucket = {_BUCKET} AND type = q.type AND id = q.id LIMIT 1
+    ) AS r ON true
+), rows AS (
+    SELECT at, vid, actor, coalesce(bucket, asked_bucket, 0::smallint) AS bucket, type,
+           (CASE WHEN vid IS NULL THEN 404 ELSE 200 END)::smallint AS outcome, 'R' AS action,
+           request, id, patient FROM found
+), noted AS (
+    INSERT INTO audit (at, vid, actor, bucket, type, outcome, action, digest, request, id, patient)
+    SELECT at, vid, actor, bucket, type, outcome, action::"char", {digest_sql(
+        at="at", vid="vid", actor="actor", bucket="bucket", type="type", outcome="outcome",
+        action="action", request="request", id="id", patient="patient", query="NULL",
+        detail="NULL")}, request, id, patient FROM rows
+)
+SELECT bucket, vid, patient, others, body FROM found ORDER BY n
+"""
+
+ONE_SQL = """
+SELECT bucket, vid, patient, others, body FROM resource
+WHERE type = $2 AND id = $3 AND bucket = coalesce(
+    $1::smallint, (SELECT bucket FROM id_claim WHERE type = $2 AND id = $3))
+"""
+"""The current version by (bucket or NULL, type, id)."""
+
+_VERSION = """
+WITH home AS (SELECT coalesce(
+    $1::smallint, (SELECT bucket FROM id_claim WHERE type = $2 AND id = $3)) AS bucket)
+SELECT bucket, vid, patient, others, body FROM resource
+WHERE type = $2 AND id = $3 AND bucket = (SELECT bucket FROM home) AND vid = $4
+UNION ALL
+SELECT bucket, vid, patient, others, body FROM resource_version
+WHERE type = $2 AND id = $3 AND bucket = (SELECT bucket FROM home) AND vid = $4
+LIMIT 1
+"""
+
+_LAST_DELETED = """
+SELECT vid FROM resource_version
+WHERE type = $2 AND id = $3 AND body IS NULL AND bucket = coalesce(
+    $1::smallint, (SELECT bucket FROM id_claim WHERE type = $2 AND id = $3))
+ORDER BY vid DESC LIMIT 1
+"""
+
+
+def updated_of(vid: int) -> datetime:
+    """The moment of a version, to the millisecond: what `meta.lastUpdated` says."""
+    return datetime.fromtimestamp(milliseconds_of(vid) / 1000, UTC)
+
+
+def stored(type_: str, id_: str, row: Any) -> Stored:
+    """A row with bucket, vid and body as a Stored; a NULL body is a deleted version."""
+    body = row["body"]
+    return Stored(type_, id_, row["vid"], row["bucket"], updated_of(row["vid"]),
+                  b"" if body is None else body, body is None)
+
+
+def people(row: Any) -> list[str]:
+    """The patients in whose compartments the record of a row lies."""
+    first, others = row["patient"], row["others"]
+    return [] if first is None else [first, *(others or ())]
+
+
+def check_type(scope: Scope, type_: str) -> None:
+    """ForbiddenError when the scope does not reach this type at all."""
+    if scope.types is not None and type_ not in scope.types:
+        raise ForbiddenError(f"{type_} is outside what this sign-in may see")
+
+
+def check_people(scope: Scope, patients: Sequence[str]) -> None:
+    """ForbiddenError when the scope is limited to patients and none of these is among them."""
+    if scope.patients is not None and not set(scope.patients) & set(patients):
+        raise ForbiddenError("this record belongs to nobody whom this sign-in may see")
+
+
+async def read(db: Database, scope: Scope, audit: AuditRow, type_: str, id_: str) -> Stored:
+    """The current version, audited.
+
+    NotFoundError if there never was one, GoneError if it was deleted, ForbiddenError outside the
+    scope, UnavailableError (and no body) when the audit rows could not be written.
+    """
+    check_type(scope, type_)
+    if scope.patients is not None or audit.query or audit.detail:
+        return await _read_limited(db, scope, audit, type_, id_)
+    group: Group[_Asked, Any] | None = db.kept.get("reads")
+    if group is None:
+        group = db.kept["reads"] = Group(lambda items: _flush(db, items))
+    actor = await audits.actor_number(db, audit)
+    number = type_number(type_)
+    with told():
+        row = await group.submit((bucket_in(id_), number, id_, actor, audit.request))
+    if row["vid"] is None:
+        raise await missing(db, number, id_, type_)
+    if row["others"]:
+        await audits.note(db, [
+            msgspec.structs.replace(audit, type=type_, id=id_, vid=row["vid"], patient=other)
+            for other in row["others"]])
+    return stored(type_, id_, row)
+
+
+async def _flush(db: Database, items: list[_Asked]) -> Sequence[Any]:
+    buckets, types, ids, actors, requests = map(list, zip(*items, strict=True))
+    rows: Sequence[Any] = await audits.again_if_lost(
+        db, lambda connection: connection.fetch(_READ, buckets, types, ids, actors, requests))
+    return rows
+
+
+async def missing(db: Database, number: int, id_: str, type_: str) -> Exception:
+    """The error for a record that is not there: GoneError if it once was, else NotFoundError."""
+    async with db.connection() as connection:
+        deleted = await connection.fetchval(_LAST_DELETED, bucket_in(id_), number, id_)
+    if deleted is not None:
+        return GoneError(f"{type_}/{id_} was deleted", headers={"ETag": f'W/"{deleted}"'})
+    return NotFoundError(f"there is no {type_}/{id_}")
+
+
+async def _read_limited(
+    db: Database, scope: Scope, audit: AuditRow, type_: str, id_: str
+) -> Stored:
+    """A read decided by its patients or audited with more words than the group's rows carry."""
+    async with db.connection() as connection:
+        row = await connection.fetchrow(ONE_SQL, bucket_in(id_), type_number(type_), id_)
+    return await _answer(db, scope, audit, type_, id_, row)
+
+
+async def vread(
+    db: Database, scope: Scope, audit: AuditRow, type_: str, id_: str, vid: int
+) -> Stored:
+    """One version, current or superseded; errors as `read`, GoneError for a deleting version."""
+    check_type(scope, type_)
+    async with db.connection() as connection:
+        row = await connection.fetchrow(_VERSION, bucket_in(id_), type_number(type_), id_, vid)
+    version = await _answer(db, scope, audit, type_, id_, row)
+    if version.deleted:
+        raise GoneError(f"version {vid} of {type_}/{id_} deleted the record")
+    return version
+
+
+async def _answer(
+    db: Database, scope: Scope, audit: AuditRow, type_: str, id_: str, row: Any
+) -> Stored:
+    about = msgspec.structs.replace(audit, type=type_, id=id_)
+    if row is None:
+        await audits.note(db, [msgspec.structs.replace(about, outcome=404)])
+        raise await missing(db, type_number(type_), id_, type_)
+    patients = people(row)
+    about = msgspec.structs.replace(about, vid=row["vid"])
+    try:
+        check_people(scope, patients)
+    except ForbiddenError:
+        await audits.note(db, [msgspec.structs.replace(about, outcome=403)])
+        raise
+    first, *others = patients or [""]
+    await audits.note(db, [msgspec.structs.replace(about, patient=one) for one in (first, *others)])
+    return stored(type_name(type_number(type_)), id_, row)
