@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from dmed.apps.postgres import Cluster, Supervisor
+from packages import package_folder
 
 ROOT = Path(__file__).parent.parent
 _QUICK = ("-c", "shared_buffers=128MB", "-c", "fsync=off", "-c", "max_connections=200")
@@ -101,3 +102,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if wrong:
         reporter.write_line("skipped although it could run:\n" + "\n".join(wrong), red=True)
         session.exitstatus = 1
+
+
+@pytest.fixture(scope="session")
+def r5_examples() -> Path:
+    """Folder of the official R5 examples (npm, CC0), fetched once; a skip where npm is not."""
+    try:
+        return package_folder("hl7.fhir.r5.examples", "5.0.0")
+    except OSError as error:
+        pytest.skip(f"hl7.fhir.r5.examples cannot be had: {error}")
