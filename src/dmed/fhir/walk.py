@@ -1,0 +1,146 @@
+"""Going through a record: every Reference, and the rewriting of temporary addresses.
+
+https://hl7.org/fhir/R5/http.html#transaction: inside a transaction, a `urn:uuid:` that names an
+entry is replaced wherever a reference, address or narrative link holds it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any, TypeAlias
+
+from msgspec import UNSET
+
+from dmed.fhir.facts import facts
+from dmed.fhir.types import attribute, is_primitive, struct_of
+
+_ADDRESSES = frozenset({"uri", "url", "canonical", "oid", "uuid"})
+_LINK = re.compile(r"""(\s(?:href|src)\s*=\s*)(["'])(.*?)\2""", re.DOTALL)
+_Field: TypeAlias = tuple[str, str, bool]
+"""(attribute, JSON name, is an array)"""
+
+
+def _fields(type_name: str, wanted: Callable[[str], bool]) -> tuple[_Field, ...]:
+    """The fields of a type whose type code is wanted, extensions of primitives as `Element`."""
+    made: list[_Field] = []
+    for element in facts().types[type_name].elements:
+        codes = [element.content] if element.content else [each.code for each in element.types]
+        for code in codes:
+            name = element.name if element.content else element.json_name(code)
+            if wanted(code):
+                made.append((attribute(name), name, element.is_list))
+            if is_primitive(code) and wanted("Element"):
+                made.append((attribute("_" + name), "_" + name, element.is_list))
+    return tuple(made)
+
+
+@cache
+def _children(type_name: str) -> tuple[_Field, ...]:
+    """The fields that hold structs."""
+    own = _fields(type_name, lambda code: not is_primitive(code))
+    present = struct_of(type_name).__struct_fields__
+    return tuple(field for field in own if field[0] in present)
+
+
+@cache
+def _addresses(type_name: str) -> tuple[_Field, ...]:
+    """The fields that hold addresses as plain text."""
+    return _fields(type_name, _ADDRESSES.__contains__)
+
+
+def _structs(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every struct inside a struct, with its FHIRPath, in the definition's order; itself first."""
+    waiting = [(path, value)]
+    while waiting:
+        here, node = waiting.pop()
+        yield here, node
+        below: list[tuple[str, Any]] = []
+        for attr, name, is_list in _children(node.fhir_type):
+            child = getattr(node, attr)
+            if child is UNSET:
+                continue
+            if is_list:
+                below.extend(
+                    (f"{here}.{name}[{index}]", item)
+                    for index, item in enumerate(child)
+                    if item is not None
+                )
+            else:
+                below.append((f"{here}.{name}", child))
+        waiting.extend(reversed(below))
+
+
+def references(resource: Any) -> Iterator[tuple[str, Any]]:
+    """Every Reference of a resource with its FHIRPath, contained resources and extensions too.
+
+    In the order of the definition. The structs are those of the resource itself: changing one
+    changes the resource.
+    """
+    for path, node in _structs(resource, resource.fhir_type):
+        if node.fhir_type == "Reference":
+            yield path, node
+
+
+def rewrite_urls(resource: Any, mapping: Mapping[str, str]) -> int:
+    """Replace every address that equals a key of the mapping, in place; returns how many.
+
+    Looks at Reference.reference, at values of type uri, url, canonical, oid and uuid, and at
+    href and src in narratives. A fragment after the key is kept (`urn:uuid:...#x`).
+    """
+    if not mapping:
+        return 0
+    changed = 0
+    for _, node in _structs(resource, resource.fhir_type):
+        kind = node.fhir_type
+        if kind == "Reference" and node.reference is not UNSET:
+            changed += _replace(node, "reference", mapping)
+        elif kind == "Narrative" and node.div is not UNSET:
+            changed += _replace_links(node, mapping)
+        for attr, _, is_list in _addresses(kind):
+            value = getattr(node, attr)
+            if value is UNSET:
+                continue
+            if is_list:
+                for index, item in enumerate(value):
+                    new = _mapped(item, mapping) if item is not None else None
+                    if new is not None:
+                        value[index] = new
+                        changed += 1
+            else:
+                changed += _replace(node, attr, mapping)
+    return changed
+
+
+def _mapped(value: str, mapping: Mapping[str, str]) -> str | None:
+    """The new address of a value, or None when it stays."""
+    found = mapping.get(value)
+    if found is not None:
+        return found
+    base, mark, fragment = value.partition("#")
+    found = mapping.get(base) if mark and base else None
+    return None if found is None else f"{found}#{fragment}"
+
+
+def _replace(node: Any, attr: str, mapping: Mapping[str, str]) -> int:
+    new = _mapped(getattr(node, attr), mapping)
+    if new is None:
+        return 0
+    setattr(node, attr, new)
+    return 1
+
+
+def _replace_links(node: Any, mapping: Mapping[str, str]) -> int:
+    changed = 0
+
+    def link(match: re.Match[str]) -> str:
+        nonlocal changed
+        new = _mapped(match[3], mapping)
+        if new is None:
+            return match[0]
+        changed += 1
+        return f"{match[1]}{match[2]}{new}{match[2]}"
+
+    node.div = _LINK.sub(link, node.div)
+    return changed
