@@ -1,0 +1,242 @@
+"""A pack's code as a scanner sends it: GS1 DataMatrix of the Uzbek marking, with all its traps.
+
+`01` + 14 digits, `21` + 13 signs, GS, `91` + 4, GS, `92` + 44 (Resolution 149 of 2 Apr 2022; shared
+design, eprescription B5). GS1 General Specifications: https://ref.gs1.org/standards/genspecs/
+Batch and expiry are not in the code. Nothing here guesses a serial: a text is repaired only where
+one reading is possible, and the repair is said.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from dmed.modules.prescriptions.api import Reason
+
+GS = "\x1d"
+SERIAL_LENGTH = 13
+KEY_LENGTH = 4
+CRYPTO_LENGTH = 44
+_PREFIX = re.compile(r"\](?:d[12]|c1|q3|e0)", re.IGNORECASE)
+_ESCAPED_GS = re.compile(r"_x001d_|<gs>|\{gs\}|\\x1d|\\u001d|\\035|␝", re.IGNORECASE)
+_SET_82 = frozenset(
+    "!\"%&'()*+,-./0123456789:;<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz"
+)
+_CYRILLIC = re.compile(r"[\u0400-\u04ff]")
+_KEYS_RU = "йцукенгшщзхъфывапролджэячсмитьбюё"
+_KEYS_US = "qwertyuiop[]asdfghjkl;'zxcvbnm,.`"
+_SHIFTED_RU = "ЙЦУКЕНГШЩЗХЪФЫВАПРОЛДЖЭЯЧСМИТЬБЮЁ"
+_SHIFTED_US = 'QWERTYUIOP{}ASDFGHJKL:"ZXCVBNM<>~'
+_LAYOUT = str.maketrans(
+    _KEYS_RU + _SHIFTED_RU + "ўқғҳЎҚҒҲ" + '.,"№;:?/',
+    _KEYS_US + _SHIFTED_US + "os-=OS_+" + "/?@#$^&|",
+)
+"""Russian and Uzbek Cyrillic keyboards -> the keys that the scanner meant; the signs at the end
+stand on other keys of those keyboards, so they are turned back only when letters are Cyrillic."""
+
+
+class Code(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pack's code says."""
+
+    gtin: str
+    serial: str
+    key_id: str = ""
+    crypto: str = ""
+    lot: str = ""
+    expiry: str = ""
+    """YYMMDD where a foreign code carries it."""
+    repairs: tuple[str, ...] = ()
+    """What was put right: "layout", "caps", "separator", "escaped", "brackets", "bare"."""
+
+    @property
+    def identity(self) -> str:
+        """The identification code: the first 31 characters."""
+        return f"01{self.gtin}21{self.serial}"
+
+    def text(self) -> str:
+        """The whole code as a DataMatrix carries it, without the leading FNC1."""
+        tail = f"{GS}91{self.key_id}{GS}92{self.crypto}" if self.crypto else ""
+        return self.identity + tail
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why a text is no pack code that can be used: a sentence by key, and in English."""
+
+    reason: Reason
+    sentence: str
+
+
+def fault(name: str, sentence: str, **values: str) -> Fault:
+    """A fault by its short name: "ean13" -> the locale key pharmacy.fault.ean13."""
+    return Fault(Reason(f"pharmacy.fault.{name}", values), sentence)
+
+
+def gtin_check_digit(digits: str) -> str:
+    """The mod-10 check digit of a GTIN or SSCC without its last digit."""
+    total = sum(int(sign) * (3 if at % 2 == 0 else 1) for at, sign in enumerate(reversed(digits)))
+    return str(-total % 10)
+
+
+def is_gtin(digits: str) -> bool:
+    """Whether these digits carry a right check digit."""
+    return digits.isascii() and digits.isdigit() and gtin_check_digit(digits[:-1]) == digits[-1]
+
+
+def read(raw: str) -> Code | Fault:
+    """The code in a scanned text, or a fault that says what it is instead and what to do."""
+    text, repairs = _cleaned(raw)
+    if not text:
+        return fault("empty", "Nothing was read: scan once more")
+    if text.upper().startswith("UZRX:"):
+        return fault("prescription", "This is a prescription, no pack")
+    if re.fullmatch(r"00\d{18}", text):
+        return fault("sscc", "This is the code of a transport box (SSCC): scan the packs in it")
+    if re.fullmatch(r"\d{8}|\d{12,13}", text):
+        return fault(
+            "ean13",
+            "This is the bar code without a serial (EAN): scan the square DataMatrix code",
+            digits=text,
+        )
+    if not re.match(r"01\d{14}", text):
+        return _no_medicine_code(text)
+    gtin, rest = text[2:16], text[16:]
+    if not is_gtin(gtin):
+        return fault(
+            "check_digit", f"The check digit of GTIN {gtin} is wrong: scan once more", gtin=gtin
+        )
+    return _fields(gtin, rest.lstrip(GS), repairs)
+
+
+def _no_medicine_code(text: str) -> Fault:
+    if text.startswith("01"):
+        return fault("cut_off", "The code is cut off: scan once more")
+    if text.startswith(("http://", "https://")):
+        return fault("web", "This is a web address, no medicine code")
+    return fault("unknown", "This is no medicine code: scan the square DataMatrix code of the pack")
+
+
+def _cleaned(raw: str) -> tuple[str, list[str]]:
+    """The text as the scanner meant it, and what had to be put right for that."""
+    repairs: list[str] = []
+    text = raw.strip(" \t\r\n\x04\x1e")
+    if _CYRILLIC.search(text):
+        text = text.translate(_LAYOUT)
+        repairs.append("layout")
+    if _ESCAPED_GS.search(text):
+        text = _ESCAPED_GS.sub(GS, text)
+        repairs.append("escaped")
+    text = text.lstrip(GS)
+    prefix = _PREFIX.match(text)
+    if prefix:
+        # A capital D of the prefix is proof that Caps Lock turned every letter.
+        if prefix.group(0) in {"]D1", "]D2"}:
+            text = text.swapcase()
+            repairs.append("caps")
+        text = text[prefix.end() :].lstrip(GS)
+    if text.startswith("(01)"):
+        text = _without_brackets(text)
+        repairs.append("brackets")
+    return text, repairs
+
+
+def _without_brackets(text: str) -> str:
+    """The readable form "(01)...(21)...(91)...(92)..." as a scanner would send it. Only these
+    identifiers at these lengths, because brackets are legal in a serial.
+    """
+    found = re.fullmatch(r"\(01\)(\d{14})\(21\)(.{13})(?:\(91\)(.{4})\(92\)(.+))?", text)
+    if not found:
+        return text.replace("(01)", "01", 1).replace("(21)", "21", 1)
+    gtin, serial, key_id, crypto = found.groups()
+    tail = f"{GS}91{key_id}{GS}92{crypto}" if crypto else ""
+    return f"01{gtin}21{serial}{tail}"
+
+
+def _fields(gtin: str, rest: str, repairs: list[str]) -> Code | Fault:
+    """Read identifiers after the GTIN; a glued field is parted where only one reading fits."""
+    values: dict[str, str] = {}
+    while rest:
+        identifier = rest[:2]
+        if identifier in {"11", "15", "17"} and re.match(r"\d{6}", rest[2:8]):
+            values[identifier], rest = rest[2:8], rest[8:].lstrip(GS)
+            continue
+        if identifier not in {"10", "21", "91", "92", "93"} or identifier in values:
+            return fault(
+                "fields", "The code holds something that no medicine code has: scan once more"
+            )
+        field, separator, after = rest[2:].partition(GS)
+        if not separator:
+            field, after, was_glued = _part(identifier, field)
+            if was_glued:
+                repairs.append("separator")
+        elif _is_too_long(identifier, field):
+            field, more, was_glued = _part(identifier, field)
+            if was_glued:
+                repairs.append("separator")
+                after = more + GS + after
+        values[identifier], rest = field, after.lstrip(GS)
+    return _code(gtin, values, repairs)
+
+
+def _is_too_long(identifier: str, field: str) -> bool:
+    return len(field) > {"21": SERIAL_LENGTH, "91": KEY_LENGTH}.get(identifier, CRYPTO_LENGTH * 2)
+
+
+def _part(identifier: str, field: str) -> tuple[str, str, bool]:
+    """A field that swallowed the next because the separator was lost: both, and that it did."""
+    length, follower = {"21": (SERIAL_LENGTH, "91"), "91": (KEY_LENGTH, "92")}.get(
+        identifier, (0, "")
+    )
+    if length and field[length : length + 2] == follower:
+        return field[:length], field[length:], True
+    return field, "", False
+
+
+def _code(gtin: str, values: dict[str, str], repairs: list[str]) -> Code | Fault:
+    serial = values.get("21", "")
+    if not serial:
+        return fault("no_serial", "The code carries no serial: scan the square DataMatrix code")
+    if len(serial) != SERIAL_LENGTH:
+        return fault(
+            "serial_length",
+            f"The serial has {len(serial)} signs instead of {SERIAL_LENGTH}: scan once more",
+            count=str(len(serial)),
+        )
+    wrong = sorted(set(serial) - _SET_82)
+    if wrong:
+        return fault(
+            "illegal_sign",
+            f"The serial holds the sign {wrong[0]!r}, which no serial "
+            "has: check the keyboard layout",
+            sign=wrong[0],
+        )
+    key_id, crypto = values.get("91", ""), values.get("92", "")
+    if (key_id and len(key_id) != KEY_LENGTH) or (crypto and len(crypto) != CRYPTO_LENGTH):
+        return fault("cut_off", "The code is cut off: scan once more")
+    if bool(key_id) != bool(crypto):
+        return fault("cut_off", "The code is cut off: scan once more")
+    if not crypto:
+        repairs = [*repairs, "bare"]
+    return Code(
+        gtin=gtin,
+        serial=serial,
+        key_id=key_id,
+        crypto=crypto,
+        lot=values.get("10", ""),
+        expiry=values.get("17", ""),
+        repairs=tuple(dict.fromkeys(repairs)),
+    )
+
+
+def repairs_said(repairs: tuple[str, ...]) -> str:
+    """What was put right, in one English sentence, or ""."""
+    said = {
+        "layout": "the keyboard layout was Cyrillic",
+        "caps": "Caps Lock was on",
+        "separator": "a separator was lost",
+        "escaped": "the separator came as text",
+        "brackets": "the readable form was typed",
+        "bare": "the verification part is missing",
+    }
+    parts = [said[repair] for repair in repairs]
+    return "Read although " + " and ".join(parts) if parts else ""

@@ -1,0 +1,1 @@
+"""Decisions about prescriptions as pure functions: states, numbers, checks, courses, resources."""
