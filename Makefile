@@ -43,3 +43,7 @@ clean:
 .PHONY: crash
 crash: .venv/ready-dev
 	@$(BIN)/python tests/load/crash.py --writes 100000 --kills 20
+
+.PHONY: real-input
+real-input: .venv/ready-dev
+	@$(BIN)/python -m pytest -q -s tests/conformance/test_conformance_real_input.py

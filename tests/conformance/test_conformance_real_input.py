@@ -1,0 +1,77 @@
+"""Examples made by others go in and come back; every refusal is a reviewed one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+import real_input
+from real_input import Outcome
+
+from dmed.apps.database import Addresses
+from dmed.apps.serving import prepare
+from dmed.apps.web import Platform
+from dmed.kit.settings import Settings
+
+
+@pytest.fixture(scope="module")
+async def client(module_database_url: str, tmp_path_factory: pytest.TempPathFactory,
+                 ) -> AsyncIterator[httpx.AsyncClient]:
+    """The whole platform on a fresh database, asked as the service client."""
+    settings = Settings(database_url=module_database_url, pool_size=4,
+                        data=tmp_path_factory.mktemp("data"))
+    await prepare(Addresses(module_database_url, module_database_url))
+    platform = Platform(settings)
+    await platform.open()
+    await platform.guard.identity.save_demo()
+    token = await platform.guard.identity.issue_demo_token("service")
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=platform),
+                                 base_url="http://test", headers=headers) as made:
+        yield made
+    await platform.close()
+
+
+def _judge(name: str, outcome: Outcome) -> None:
+    reviewed = real_input.expected()[name]
+
+    assert outcome.unequal == {}
+    assert reviewed.keys() == outcome.refused.keys(), {
+        "new refusals": {key: outcome.refused[key]
+                         for key in outcome.refused.keys() - reviewed.keys()},
+        "no longer refused": sorted(reviewed.keys() - outcome.refused.keys())}
+    assert outcome.sent == outcome.equal + len(outcome.refused)
+
+
+async def test_national_examples(client: httpx.AsyncClient, shared_data: Path) -> None:
+    """Every example of the national guide is stored and comes back equal, or is a reviewed no."""
+    _judge("national", await real_input.send_all(client, real_input.national(shared_data)))
+
+
+async def test_national_transaction_bundle(client: httpx.AsyncClient, shared_data: Path) -> None:
+    """The guide's transaction Bundle is executed whole, its references point to what was made."""
+    path = shared_data / "uz-core/core/examples/Bundle-example-transaction-bundle.json"
+    bundle = json.loads(path.read_bytes())
+    answer = await client.post("/fhir", content=path.read_bytes())
+
+    assert answer.status_code == 200, answer.text
+    made = answer.json()["entry"]
+    assert len(made) == len(bundle["entry"])
+    for entry in made:
+        record = await client.get("/fhir/" + entry["response"]["location"].split("/fhir/")[-1])
+        assert record.status_code == 200
+        assert "urn:uuid:" not in json.dumps(record.json().get("subject", {}))
+
+
+@pytest.mark.slow
+async def test_official_r5_examples(client: httpx.AsyncClient, r5_examples: Path) -> None:
+    """At least 99 % of the official R5 examples are stored and equal; the rest is reviewed."""
+    outcome = await real_input.send_all(client, real_input.official(r5_examples))
+    entries = await real_input.send_all(client, real_input.official_entries(r5_examples))
+    _judge("r5", outcome)
+    _judge("r5 entries", entries)
+
+    assert outcome.equal >= 0.99 * outcome.sent
