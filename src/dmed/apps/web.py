@@ -197,8 +197,9 @@ async def _livez(_: Request) -> Response:
 async def _readyz(request: Request) -> Response:
     """Ready: the database answers too."""
     try:
-        await request.app.state.platform.database.ping()
-    except (UnavailableError, OSError) as error:
+        async with request.app.state.platform.database.connection() as connection:
+            await connection.fetchval("SELECT 1")
+    except UnavailableError as error:
         return PlainTextResponse(f"not ready: {error}\n", 503, {"Retry-After": "1"})
     return PlainTextResponse("ok\n")
 
