@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -46,7 +47,7 @@ class Served:
             env=dict(os.environ, DMED_DATA=str(data)), stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT)
 
-    def __enter__(self) -> Served:
+    def __enter__(self) -> Self:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             try:
@@ -60,8 +61,8 @@ class Served:
     def get(self, path: str, token: str = "") -> tuple[int, bytes]:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         try:
-            with urllib.request.urlopen(
-                    urllib.request.Request(self.base + path, headers=headers), timeout=20) as answer:
+            request = urllib.request.Request(self.base + path, headers=headers)
+            with urllib.request.urlopen(request, timeout=20) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as error:
             return error.code, error.read()
