@@ -75,7 +75,7 @@ async def test_a_write_leaves_all_that_belongs_to_it(db: Database) -> None:
     back = await read.read(db, SCOPE, audit("R"), "Patient", one.id)
 
     assert written.created
-    assert counts == {table: 1 for table in counts} | {"resource_version": 0}
+    assert counts == dict.fromkeys(counts, 1) | {"resource_version": 0}
     assert (back.vid, back.body, back.updated) == (one.vid, one.body, one.updated)
 
 
@@ -89,7 +89,7 @@ async def test_an_update_replaces_every_index_row(db: Database) -> None:
 
     assert not written.created
     assert {table for table in old if old[table]} == {"resource_version", "feed", "audit"}
-    assert new == {table: 1 for table in new} | {"resource_version": 0}
+    assert new == dict.fromkeys(new, 1) | {"resource_version": 0}
 
 
 async def test_a_delete_keeps_history_and_releases_the_rest(db: Database) -> None:
@@ -198,10 +198,14 @@ async def test_a_transaction_swaps_identities(db: Database) -> None:
 async def test_a_unit_is_all_or_nothing(db: Database) -> None:
     """A later failure in a unit leaves no trace of its earlier writes, 300 of them."""
     many = [patient(kind="create") for _ in range(300)]
-    with pytest.raises(PreconditionError):
+
+    async def failing() -> None:
         async with unit.unit(db, SCOPE) as work:
             await work.write_many(audit(), many)
             await work.write(audit(), patient("never-1", expected_vid=5, client_id=True))
+
+    with pytest.raises(PreconditionError):
+        await failing()
     counts = [await db.hot.fetchval(
         f"SELECT count(*) FROM {table} WHERE vid = ANY ($1)", [one.vid for one in many])
         for table in ("resource", "token", "feed", "audit", "compartment")]
@@ -262,13 +266,17 @@ async def test_64_conditional_creates_find_each_other(db: Database) -> None:
 async def test_a_killed_connection_leaves_nothing(db: Database) -> None:
     """The server ends the connection in mid-transaction: an error, and nothing is stored."""
     one = patient(kind="create")
-    with pytest.raises(DmedError) as caught:
+
+    async def killed() -> None:
         async with unit.unit(db, SCOPE) as work:
             await work.write(audit(), one)
             await db.hot.execute(
                 "SELECT pg_terminate_backend($1)", await work.fetchval("SELECT pg_backend_pid()"))
             await asyncio.sleep(0.05)
             await work.write(audit(), patient(kind="create"))
+
+    with pytest.raises(DmedError) as caught:
+        await killed()
 
     assert caught.value.status == 503
     assert set((await rows_of(db, one.vid)).values()) == {0}

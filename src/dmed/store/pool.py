@@ -17,7 +17,7 @@ from dmed.kit.errors import ConflictError, DmedError, UnavailableError
 from dmed.kit.settings import Settings
 
 WRITE_SECONDS_MAX = 5
-"""No statement or transaction that writes lasts longer: one long writer stalls every feed reader."""
+"""No write transaction lasts longer: one long writer stalls every reader of the feed."""
 SEARCH_SECONDS_MAX = 20
 LOCK_SECONDS_MAX = 4
 CONNECT_SECONDS_MAX = 5

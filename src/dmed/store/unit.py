@@ -25,7 +25,7 @@ from dmed.store.pool import CONNECT_SECONDS_MAX, WRITE_SECONDS_MAX, Database, to
 from dmed.store.read import ONE_SQL, check_people, check_type, people, stored
 
 if TYPE_CHECKING:
-    from dmed.fhir.query import Query
+    from dmed.fhir.query_model import Query
 
 _LOCK_CRITERIA = """
 INSERT INTO criteria_lock (criteria, at) VALUES ($1, now())
@@ -146,11 +146,13 @@ async def unit(db: Database, scope: Scope) -> AsyncIterator[Unit]:
     """
     began = time.monotonic()
     with told():
-        async with db.hot.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
-            async with connection.transaction():
-                yield Unit(db, scope, connection)
-                if time.monotonic() - began > WRITE_SECONDS_MAX:
-                    raise UnavailableError(f"the work took over {WRITE_SECONDS_MAX} s")
+        async with (
+            db.hot.acquire(timeout=CONNECT_SECONDS_MAX) as connection,
+            connection.transaction(),
+        ):
+            yield Unit(db, scope, connection)
+            if time.monotonic() - began > WRITE_SECONDS_MAX:
+                raise UnavailableError(f"the work took over {WRITE_SECONDS_MAX} s")
 
 
 def _check_identities(writes: Sequence[Write]) -> None:

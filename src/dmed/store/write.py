@@ -158,8 +158,9 @@ def _claiming(rows: str, every: str, replaces: bool) -> list[str]:
     columns = ", ".join(_CLAIM)
     parts = [f"want AS MATERIALIZED (SELECT * FROM {rows} WHERE {every})"]
     if not replaces:
-        return [*parts, f"claimed AS (INSERT INTO identity_claim ({columns}) "
-                        f"SELECT {columns} FROM want)"]
+        parts.append(f"claimed AS (INSERT INTO identity_claim ({columns}) "
+                     f"SELECT {columns} FROM want)")
+        return parts
     key = "want.type = c.type AND want.system = c.system AND want.value = c.value"
     parts.append(f"""released AS (DELETE FROM identity_claim c USING was JOIN done USING (n)
         WHERE c.id = was.id AND c.type = was.type AND NOT EXISTS (
@@ -210,6 +211,7 @@ def _record(write: Write) -> tuple[Any, ...]:
 
 
 def audit_rows(audit: AuditRow, write: Write) -> list[AuditRow]:
+    """The rows that a write leaves: its own, and one each where it concerns several people."""
     about = msgspec.structs.replace(audit, type=write.type, id=write.id, vid=write.vid)
     return disclosed(about, write.patients)
 

@@ -1,0 +1,78 @@
+"""The change feed: every write, at least once, in an order that a reader can stand on.
+
+Rows are taken by (xid, vid) and only below the oldest transaction still open, so that none can
+appear later before a position already passed. Order is kept per bucket; there is no order of all.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from dmed.store.keys import type_name
+from dmed.store.pool import Database
+from dmed.store.read import updated_of
+
+BATCH_MAX = 10_000
+START = (0, 0)
+
+_READ = """
+SELECT xid::text::bigint AS xid, vid, bucket, type, kind, id FROM feed
+WHERE xid >= $1::bigint::text::xid8 AND (xid > $1::bigint::text::xid8 OR vid > $2)
+  AND xid < pg_snapshot_xmin(pg_current_snapshot())
+ORDER BY feed.xid, feed.vid LIMIT $3
+"""
+
+
+class Position(NamedTuple):
+    """How far a reader has come: the xid and vid of the last change it has dealt with."""
+
+    xid: int
+    vid: int
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One write: C created, U updated, D deleted. The version is read by (type, id, vid)."""
+
+    position: Position
+    bucket: int
+    type: str
+    id: str
+    kind: str
+
+    @property
+    def vid(self) -> int:
+        """The version that this write made."""
+        return self.position.vid
+
+    @property
+    def updated(self) -> datetime:
+        """When it was made."""
+        return updated_of(self.position.vid)
+
+
+async def changes(
+    db: Database, after: tuple[int, int] = START, *, limit: int = 1_000
+) -> list[Change]:
+    """The next changes after a position, at most `limit` (up to BATCH_MAX); empty when at the end.
+
+    A reader stores the last `position` when it has dealt with a batch; after a crash it may see
+    the same changes again.
+    """
+    async with db.connection() as connection:
+        rows = await connection.fetch(_READ, after[0], after[1], max(1, min(limit, BATCH_MAX)))
+    return [
+        Change(Position(row["xid"], row["vid"]), row["bucket"], type_name(row["type"]), row["id"],
+               row["kind"].decode())
+        for row in rows
+    ]
+
+
+async def end(db: Database) -> Position:
+    """The position from which only what is written after now will be seen."""
+    async with db.connection() as connection:
+        xid = await connection.fetchval(
+            "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1")
+    return Position(xid, 2**63 - 1)

@@ -1,0 +1,155 @@
+"""History of a record, a type or the whole store: https://hl7.org/fhir/R5/http.html#history
+
+Newest first. A page ends with a cursor that names the last version shown, so paging is stable
+while new versions arrive: what is new comes before the first page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from dmed.kit.errors import ForbiddenError, InvalidError
+from dmed.kit.ids import bucket_in, vid_at
+from dmed.store import audit as audits
+from dmed.store.keys import type_name, type_number
+from dmed.store.model import AuditRow, HistoryPage, Scope, Stored
+from dmed.store.pool import Database
+from dmed.store.read import check_type, missing, people, updated_of
+
+PAGE_MAX = 1_000
+_NEWEST = (2**63 - 1, 32_767)
+_COLUMNS = "bucket, type, vid, id, patient, others, body"
+_INSIDE = "($5::text[] IS NULL OR patient = ANY ($5) OR others && $5)"
+
+_INSTANCE = f"""
+WITH home AS MATERIALIZED (SELECT coalesce(
+    $6::smallint, (SELECT bucket FROM id_claim WHERE type = $1 AND id = $7)) AS bucket)
+SELECT {_COLUMNS} FROM (
+    SELECT {_COLUMNS} FROM resource
+    WHERE bucket = (SELECT bucket FROM home) AND type = $1 AND id = $7
+    UNION ALL
+    SELECT {_COLUMNS} FROM resource_version
+    WHERE bucket = (SELECT bucket FROM home) AND type = $1 AND id = $7
+) AS v WHERE (vid, bucket) < ($2::bigint, $3::smallint) AND vid >= $8 AND {_INSIDE}
+ORDER BY vid DESC LIMIT $4
+"""
+
+
+def _walk(table: str) -> str:
+    # vid alone bounds the walk of an index that ends with vid; bucket only breaks ties.
+    return (f"(SELECT {_COLUMNS} FROM {table} WHERE type = k.type AND vid <= $2 "
+            f"AND (vid, bucket) < ($2::bigint, $3::smallint) AND vid >= $6 AND {_INSIDE} "
+            "ORDER BY vid DESC LIMIT $4)")
+
+
+# A walk a type and table, each no longer than the page; what is merged is small.
+_TYPES = f"""
+SELECT v.* FROM unnest($1::smallint[]) AS k(type) CROSS JOIN LATERAL (
+    {_walk("resource")} UNION ALL {_walk("resource_version")}
+) AS v ORDER BY v.vid DESC, v.bucket DESC LIMIT $4
+"""
+_COUNT = """
+SELECT (SELECT count(*) FROM resource WHERE bucket = $1 AND type = $2 AND id = $3)
+     + (SELECT count(*) FROM resource_version WHERE bucket = $1 AND type = $2 AND id = $3)
+"""
+# A loose walk of the index: one probe a type that is there.
+_PRESENT = """
+WITH RECURSIVE t AS (
+    (SELECT type FROM {table} ORDER BY type LIMIT 1)
+    UNION ALL
+    SELECT (SELECT r.type FROM {table} r WHERE r.type > t.type ORDER BY r.type LIMIT 1)
+    FROM t WHERE t.type IS NOT NULL
+) SELECT type FROM t WHERE type IS NOT NULL
+"""
+
+
+async def history(
+    db: Database, scope: Scope, audit: AuditRow, type_: str | None, id_: str | None, *,
+    since: datetime | None = None, count: int = 20, cursor: str | None = None,
+) -> HistoryPage:
+    """A page of versions, newest first, of a record (`id_`), a type, or all (both None).
+
+    `since` keeps versions made at or after it; `count` is 1 to PAGE_MAX. NotFoundError for a
+    record that never was, InvalidError for a cursor that is not ours. Audited with one row and
+    one for each person disclosed; no page is returned before they are committed. Versions
+    outside the scope are left out; a record wholly outside it is a ForbiddenError.
+    """
+    if type_ is not None:
+        check_type(scope, type_)
+    count = max(1, min(count, PAGE_MAX))
+    vid, bucket = _decode(cursor)
+    floor = 0 if since is None else vid_at(int(since.timestamp() * 1000))
+    within = None if scope.patients is None else list(scope.patients)
+    async with db.connection() as connection:
+        if id_ is not None:
+            assert type_ is not None
+            rows = await connection.fetch(
+                _INSTANCE, type_number(type_), vid, bucket, count + 1, within, bucket_in(id_), id_,
+                floor)
+        else:
+            types = await _types(connection, scope, type_)
+            rows = await connection.fetch(_TYPES, types, vid, bucket, count + 1, within, floor)
+    about = msgspec.structs.replace(audit, type=type_ or "", id=id_ or "")
+    total = None
+    if id_ is not None and type_ is not None and cursor is None and since is None:
+        total = await _total(db, scope, about, type_, id_, rows)
+    page = rows[:count]
+    await audits.disclose(db, about, [one for row in page for one in people(row)])
+    return HistoryPage([_version(row) for row in page], total,
+                       _encode(page[-1]) if len(rows) > count else None)
+
+
+async def _types(connection: Any, scope: Scope, type_: str | None) -> list[int]:
+    if type_ is not None:
+        return [type_number(type_)]
+    present: set[int] = set()
+    for table in ("resource", "resource_version"):
+        present |= {row["type"] for row in await connection.fetch(_PRESENT.format(table=table))}
+    return sorted(number for number in present
+                  if scope.types is None or type_name(number) in scope.types)
+
+
+async def _total(
+    db: Database, scope: Scope, about: AuditRow, type_: str, id_: str, rows: Sequence[Any]
+) -> int:
+    """How many versions the record has; the error for one that has none to show."""
+    number = type_number(type_)
+    async with db.connection() as connection:
+        home = bucket_in(id_)
+        if home is None:
+            home = await connection.fetchval(
+                "SELECT bucket FROM id_claim WHERE type = $1 AND id = $2", number, id_)
+        total: int = await connection.fetchval(_COUNT, home, number, id_)
+    if rows:
+        return total
+    outcome = 403 if total else 404
+    await audits.note(db, [msgspec.structs.replace(about, outcome=outcome)])
+    if total and scope.patients is not None:
+        raise ForbiddenError("this record belongs to nobody whom this sign-in may see")
+    raise await missing(db, number, id_, type_)
+
+
+def _version(row: Any) -> Stored:
+    body = row["body"]
+    return Stored(type_name(row["type"]), row["id"], row["vid"], row["bucket"],
+                  updated_of(row["vid"]), b"" if body is None else body, body is None)
+
+
+def _encode(row: Any) -> str:
+    return f"{row['vid']:x}.{row['bucket']:x}"
+
+
+def _decode(cursor: str | None) -> tuple[int, int]:
+    if cursor is None:
+        return _NEWEST
+    try:
+        vid, bucket = (int(part, 16) for part in cursor.split("."))
+    except ValueError:
+        raise InvalidError("the page address is not one that this server gave") from None
+    if not (0 <= vid < 2**63 and 0 <= bucket < 4096):
+        raise InvalidError("the page address is not one that this server gave")
+    return vid, bucket
