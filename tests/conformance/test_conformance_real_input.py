@@ -11,8 +11,7 @@ import pytest
 import real_input
 from real_input import Outcome
 
-from dmed.apps.database import Addresses
-from dmed.apps.serving import prepare
+from dmed.apps.database import Addresses, prepare
 from dmed.apps.web import Platform
 from dmed.kit.settings import Settings
 

@@ -197,3 +197,20 @@ def test_decisions_are_short_and_name_what_holds_them() -> None:
             wrong.append(f"{path.name}: names no existing test or bench")
 
     assert wrong == []
+
+
+def test_a_module_imports_only_the_api_of_another() -> None:
+    """Between modules there is one door: `api`; nothing else of another module is imported."""
+    wrong = []
+    for path, tree in trees():
+        parts = path.relative_to(ROOT).parts
+        if parts[:3] != ("src", "dmed", "modules") or len(parts) < 5:
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dmed.modules."):
+                target = (node.module or "").split(".")[2:]
+                names = target[1:2] or [alias.name for alias in node.names]
+                if target[0] != parts[3] and names != ["api"]:
+                    wrong.append(f"{name(path, node)} {node.module} {names}")
+
+    assert wrong == []

@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from dmed.apps.database import Addresses, database
-from dmed.apps.serving import prepare
+from dmed.apps.database import Addresses, database, prepare
 from dmed.kit.errors import ConflictError
 from dmed.kit.settings import Settings
 from dmed.store.pool import Database

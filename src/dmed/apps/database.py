@@ -42,3 +42,12 @@ def database(settings: Settings) -> Iterator[Addresses]:
     with supervisor:
         cluster.make_database()
         yield Addresses(cluster.url("dmed_owner"), cluster.url("dmed_app"), cluster, supervisor)
+
+
+async def prepare(addresses: Addresses) -> None:
+    """Brings the tables of the store, of trust and of every module up to date."""
+    from dmed.apps.rooms import MODULES
+    from dmed.store.schema import migrate
+    from dmed.trust.tables import DDL
+
+    await migrate(addresses.owner, [*DDL, *(line for module in MODULES for line in module.ddl)])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from dmed.apps.database import Addresses, database
+from dmed.apps.database import Addresses, database, prepare
 from dmed.kit import settings as settings_module
 from dmed.kit.settings import Settings
 
@@ -28,15 +28,6 @@ def serve(settings: Settings, *, cert: Path | None, key: Path | None, demo: bool
         settings = msgspec.structs.replace(settings, database_url=addresses.application)
         hand_over(settings)
         _work(settings, cert, key)
-
-
-async def prepare(addresses: Addresses) -> None:
-    """Brings the tables of the store, of trust and of every module up to date."""
-    from dmed.apps.rooms import MODULES
-    from dmed.store.schema import migrate
-    from dmed.trust.tables import DDL
-
-    await migrate(addresses.owner, [*DDL, *(line for module in MODULES for line in module.ddl)])
 
 
 def _fill_if_empty(settings: Settings, addresses: Addresses) -> None:

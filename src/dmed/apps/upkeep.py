@@ -10,9 +10,8 @@ import tempfile
 from pathlib import Path
 
 from dmed.apps.accounts import refuse_if_used
-from dmed.apps.database import database
+from dmed.apps.database import database, prepare
 from dmed.apps.postgres import Cluster, Supervisor
-from dmed.apps.serving import prepare
 from dmed.kit.errors import ConflictError, InvalidError, NotSupportedError
 from dmed.kit.settings import Settings
 
