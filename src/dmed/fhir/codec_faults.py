@@ -138,8 +138,6 @@ def _resource(value: _Object, path: str, expected: str | None, depth: int) -> It
     if not types:
         yield Issue("required", "resourceType is missing", path or expected or "")
         return
-    if len(types) > 1:
-        yield Issue("structure", "resourceType is given twice", where)
     name = types[-1]
     if not isinstance(name, str) or isinstance(name, _Number) or name not in facts().resources:
         near = difflib.get_close_matches(str(name), facts().resources, 1)
