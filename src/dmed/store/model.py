@@ -106,6 +106,8 @@ class SearchPage(msgspec.Struct, frozen=True):
     total: int | None
     next_cursor: str | None
     previous_cursor: str | None = None
+    notes: tuple[str, ...] = ()
+    """Sentences for the caller, to be shown as an outcome entry: what was left out, and why."""
 
 
 class HistoryPage(msgspec.Struct, frozen=True):
