@@ -1,0 +1,453 @@
+"""Reads a search request into a typed, bounded Query, and writes a Query as its self link.
+
+Pure: no I/O. Every limit is a constant here and stands in docs/reference/search.md.
+Specification: https://hl7.org/fhir/R5/search.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from urllib.parse import urlencode
+
+import msgspec
+
+from dmed.fhir import params
+from dmed.fhir.facts import facts
+from dmed.fhir.params import SearchParameter
+from dmed.fhir.query_model import (
+    Chain,
+    Criterion,
+    Has,
+    Ignored,
+    Include,
+    Match,
+    Missing,
+    Query,
+    SortKey,
+    Text,
+    Value,
+)
+from dmed.fhir.query_values import KINDS, Field, read, write
+from dmed.fhir.values import split_escaped
+from dmed.kit.errors import InvalidError, Issue
+from dmed.kit.settings import Settings
+
+PAIRS_MAX = 100
+"""Most parameters of one search."""
+VALUES_MAX = 500
+"""Most alternatives of one parameter, joined by commas."""
+TEXT_MAX = 16_000
+"""Longest value of one parameter, in characters."""
+DEPTH_MAX = 3
+"""Most links of a chain or `_has`."""
+BRANCHES_MAX = 25
+"""Most target types that a chain without a named type may stand for."""
+INCLUDES_MAX = 20
+"""Most `_include` and `_revinclude` of one search, each."""
+SORT_MAX = 5
+"""Most keys of `_sort`."""
+
+_MODIFIERS: Mapping[str, frozenset[str]] = {
+    "string": frozenset({"exact", "contains", "missing"}),
+    "token": frozenset({"not", "missing"}),
+    "uri": frozenset({"below", "above", "contains", "missing"}),
+    "reference": frozenset({"missing"}),
+    "date": frozenset({"missing"}),
+    "number": frozenset({"missing"}),
+    "quantity": frozenset({"missing"}),
+    "composite": frozenset({"missing"}),
+}
+_SUMMARIES = ("true", "text", "data", "count", "false")
+_TOTALS = ("none", "estimate", "accurate")
+_SORTABLE = frozenset({"string", "token", "date", "number", "quantity", "reference", "uri"})
+_ELEMENT = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}(?:\.[A-Za-z][A-Za-z0-9]{0,63}){0,9}", re.ASCII)
+_CURSOR = re.compile(r"[A-Za-z0-9_-]{1,4000}", re.ASCII)
+_SILENT = frozenset({"_format", "_pretty"})
+
+
+class _UnknownError(Exception):
+    """The parameter does not exist for the type; the message is the sentence for the caller."""
+
+
+def parse(
+    type_name: str, pairs: Iterable[tuple[str, str]], *, settings: Settings, strict: bool = False
+) -> Query:
+    """The search that decoded name and value pairs ask for.
+
+    An unknown or empty parameter is listed in `ignored`, or is an InvalidError when strict. An
+    unsupported modifier, a malformed value and a limit passed are InvalidErrors in any case: the
+    specification forbids to leave a modifier out, since that would widen the search.
+    """
+    given = list(pairs)
+    if len(given) > PAIRS_MAX:
+        raise InvalidError(f"A search takes at most {PAIRS_MAX} parameters, not {len(given)}")
+    reading = _Reading(type_name, settings)
+    for name, value in given:
+        _check_text(name, value)
+        try:
+            reading.take(name, value)
+        except _UnknownError as unknown:
+            reading.ignored.append(Ignored(name[:200], str(unknown)))
+    if strict and reading.ignored:
+        raise InvalidError(
+            issues=tuple(
+                Issue("not-supported", entry.reason, entry.parameter) for entry in reading.ignored
+            )
+        )
+    return reading.query()
+
+
+def self_link(query: Query) -> str:
+    """The canonical query string (no '?') of what was really processed, ignored parameters left out.
+
+    Parsing it again gives an equal Query with nothing ignored.
+    """
+    pairs = [(name_of(criterion), _text_of(criterion)) for criterion in query.criteria]
+    if query.sort:
+        pairs.append(
+            ("_sort", ",".join(("-" if k.descending else "") + k.code for k in query.sort))
+        )
+    pairs += [(_include_name("_include", item), _include_text(item)) for item in query.includes]
+    pairs += [(_include_name("_revinclude", i), _include_text(i)) for i in query.revincludes]
+    if query.elements:
+        pairs.append(("_elements", ",".join(query.elements)))
+    single = (
+        ("_summary", query.summary),
+        ("_total", query.total),
+        ("_count", str(query.count)),
+        ("_cursor", query.cursor),
+    )
+    pairs += [(name, value) for name, value in single if value]
+    return urlencode(pairs)
+
+
+def name_of(criterion: Criterion) -> str:
+    """The parameter name under which a criterion is asked for: `subject:Patient.name:exact`."""
+    match criterion:
+        case Match(code=code, modifier=modifier):
+            return f"{code}:{modifier}" if modifier else code
+        case Missing(code=code):
+            return f"{code}:missing"
+        case Chain(code=code, target=target, branches=branches):
+            return f"{code}{':' if target else ''}{target}.{name_of(branches[0])}"
+        case Has(type=type_, code=code, inner=inner):
+            return f"_has:{type_}:{code}:{name_of(inner)}"
+    raise AssertionError(criterion)
+
+
+def _text_of(criterion: Criterion) -> str:
+    match criterion:
+        case Match(values=values):
+            return ",".join(write(value) for value in values)
+        case Missing(missing=missing):
+            return "true" if missing else "false"
+        case Chain(branches=branches):
+            return _text_of(branches[0])
+        case Has(inner=inner):
+            return _text_of(inner)
+    raise AssertionError(criterion)
+
+
+def _include_name(name: str, item: Include) -> str:
+    return f"{name}:iterate" if item.iterate else name
+
+
+def _include_text(item: Include) -> str:
+    if not item.source:
+        return "*"
+    return f"{item.source}:{item.code}{':' if item.target else ''}{item.target}"
+
+
+def _check_text(name: str, value: str) -> None:
+    """Refuse what no database text can hold, and texts without measure."""
+    if len(value) > TEXT_MAX or len(name) > TEXT_MAX:
+        raise InvalidError(f"Search parameter {name[:100]!a}: longer than {TEXT_MAX} characters")
+    for text in (name, value):
+        if "\0" in text or any("\ud800" <= sign <= "\udfff" for sign in text):
+            raise InvalidError(f"Search parameter {name[:100]!a} holds a character that is no text")
+
+
+def _is_type(name: str) -> bool:
+    return name in _types()
+
+
+@cache
+def _types() -> frozenset[str]:
+    return frozenset(facts().resources)
+
+
+class _Reading:
+    """Gathers the parts of one Query, parameter by parameter."""
+
+    def __init__(self, type_name: str, settings: Settings) -> None:
+        self.type = type_name
+        self.settings = settings
+        self.base = f"{settings.public_url.rstrip('/')}/fhir" if settings.public_url else ""
+        self.criteria: list[Criterion] = []
+        self.sort: list[SortKey] = []
+        self.includes: list[Include] = []
+        self.revincludes: list[Include] = []
+        self.elements: list[str] = []
+        self.single: dict[str, str] = {}
+        self.count = settings.count_default
+        self.ignored: list[Ignored] = []
+        self.controls: dict[str, Callable[[str], None]] = {
+            "_sort": self._take_sort,
+            "_count": self._take_count,
+            "_elements": self._take_elements,
+            "_summary": lambda text: self._take_choice("_summary", text, _SUMMARIES),
+            "_total": lambda text: self._take_choice("_total", text, _TOTALS),
+            "_cursor": self._take_cursor,
+        }
+
+    def take(self, name: str, value: str) -> None:
+        """Take one pair; _UnknownError where lenient handling may leave it out."""
+        if name in _SILENT:
+            return
+        if not value:
+            raise _UnknownError(f"Search parameter {name[:100]!r} has no value")
+        head = name.partition(":")[0]
+        if head in {"_include", "_revinclude"}:
+            self._take_include(name, head, value)
+        elif name in self.controls:
+            self.controls[name](value)
+        elif name == "_contained" and value == "false":
+            return
+        else:
+            reader = _CriterionReader(name, value, self.base)
+            self.criteria.append(reader.criterion(self.type, name, DEPTH_MAX))
+
+    def query(self) -> Query:
+        """The Query of all that was taken."""
+        return Query(
+            type=self.type,
+            criteria=tuple(self.criteria),
+            sort=tuple(self.sort),
+            includes=tuple(self.includes),
+            revincludes=tuple(self.revincludes),
+            count=self.count,
+            summary=self.single.get("_summary", ""),
+            elements=tuple(self.elements),
+            total=self.single.get("_total", ""),
+            cursor=self.single.get("_cursor", ""),
+            ignored=tuple(self.ignored),
+            include_max=self.settings.include_max,
+        )
+
+    def _once(self, name: str, text: str) -> None:
+        if name in self.single:
+            raise InvalidError(f"Search parameter {name} is given twice", name)
+        self.single[name] = text
+
+    def _take_choice(self, name: str, text: str, choices: tuple[str, ...]) -> None:
+        if text not in choices:
+            raise InvalidError(
+                f"Search parameter {name}: {text[:100]!r} is none of {', '.join(choices)}", name
+            )
+        self._once(name, text)
+
+    def _take_count(self, text: str) -> None:
+        if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+            raise InvalidError(
+                f"Search parameter _count: {text[:100]!r} is no whole number from 0", "_count"
+            )
+        self._once("_count", text)
+        self.count = min(int(text), self.settings.count_max)
+
+    def _take_cursor(self, text: str) -> None:
+        if not _CURSOR.fullmatch(text):
+            raise InvalidError("Search parameter _cursor: not one of our page links", "_cursor")
+        self._once("_cursor", text)
+
+    def _take_elements(self, text: str) -> None:
+        for name in text.split(","):
+            if not _ELEMENT.fullmatch(name):
+                raise InvalidError(
+                    f"Search parameter _elements: {name[:100]!r} is no element name", "_elements"
+                )
+            if name not in self.elements:
+                self.elements.append(name)
+
+    def _take_sort(self, text: str) -> None:
+        keys = []
+        for piece in text.split(","):
+            code = piece.removeprefix("-")
+            key = _plain(self.type, code)
+            if key is None or key[0] not in _SORTABLE:
+                raise _UnknownError(
+                    f"Search parameter _sort: {self.type} cannot be sorted by {piece[:100]!r}"
+                )
+            keys.append(SortKey(code, *key, descending=piece.startswith("-")))
+        if len(self.sort) + len(keys) > SORT_MAX:
+            raise InvalidError(f"Search parameter _sort: at most {SORT_MAX} keys", "_sort")
+        self.sort += keys
+
+    def _take_include(self, name: str, head: str, text: str) -> None:
+        if name not in {head, f"{head}:iterate"}:
+            raise InvalidError(f"Search parameter {name[:100]!r}: only :iterate is served", head)
+        into = self.includes if head == "_include" else self.revincludes
+        item = _read_include(head, self.type, text, iterate=name.endswith(":iterate"))
+        if item not in into:
+            into.append(item)
+        if len(into) > INCLUDES_MAX:
+            raise InvalidError(
+                issues=(Issue("too-costly", f"At most {INCLUDES_MAX} {head}", head),)
+            )
+
+
+def _plain(type_name: str, code: str) -> tuple[str, int] | None:
+    """Kind and number of a parameter that a sort key or a criterion names, or None."""
+    if code == "_id":
+        return "token", 0
+    if code == "_lastUpdated":
+        return "date", 0
+    found = params.parameters(type_name).get(code)
+    return (found.type, found.number) if found is not None and found.type in KINDS else None
+
+
+def _read_include(head: str, base: str, text: str, *, iterate: bool) -> Include:
+    if text == "*":
+        return Include("", "*", 0, "", iterate)
+    pieces = text.split(":")
+    if len(pieces) not in {2, 3} or not all(pieces):
+        raise InvalidError(
+            f"Search parameter {head}: {text[:100]!r} is neither Type:parameter[:Target] nor *",
+            head,
+        )
+    source, code, target = pieces[0], pieces[1], pieces[2] if len(pieces) == 3 else ""
+    if not _is_type(source) or (target and not _is_type(target)):
+        raise InvalidError(f"Search parameter {head}: unknown type in {text[:100]!r}", head)
+    if head == "_include" and source != base and not iterate:
+        raise InvalidError(
+            f"Search parameter {head}: {source} is not what is searched; "
+            f"to follow included records write {head}:iterate",
+            head,
+        )
+    if code == "*":
+        return Include(source, "*", 0, target, iterate)
+    found = params.parameters(source).get(code)
+    if found is None or found.type != "reference":
+        raise InvalidError(
+            f"Search parameter {head}: {source} has no reference parameter {code[:100]!r}", head
+        )
+    return Include(source, code, found.number, target, iterate)
+
+
+class _CriterionReader:
+    """Reads one criterion: the name may be a chain or `_has` of several links."""
+
+    def __init__(self, label: str, text: str, base: str) -> None:
+        self.label = label[:200]
+        self.text = text
+        self.base = base
+
+    def criterion(self, type_name: str, name: str, depth: int) -> Criterion:
+        """The criterion that a name stands for at a type."""
+        if depth < 0:
+            raise InvalidError(
+                f"Search parameter {self.label!r}: more than {DEPTH_MAX} links", self.label
+            )
+        if name.startswith("_has:"):
+            return self._has(type_name, name, depth)
+        head, dot, rest = name.partition(".")
+        if dot:
+            return self._chain(type_name, head, rest, depth)
+        return self._leaf(type_name, name)
+
+    def _has(self, type_name: str, name: str, depth: int) -> Criterion:
+        pieces = name.split(":", 3)
+        if len(pieces) != 4 or not pieces[3] or not _is_type(pieces[1]):
+            raise InvalidError(
+                f"Search parameter {self.label!r} is no _has:Type:reference:parameter", self.label
+            )
+        _, source, code, rest = pieces
+        found = self._reference(source, code)
+        if found.targets and type_name not in found.targets:
+            raise InvalidError(
+                f"Search parameter {self.label!r}: {source}.{code} does not refer to {type_name}",
+                self.label,
+            )
+        return Has(type_name, source, code, found.number, self.criterion(source, rest, depth - 1))
+
+    def _chain(self, type_name: str, head: str, rest: str, depth: int) -> Criterion:
+        code, _, target = head.partition(":")
+        found = self._reference(type_name, code)
+        if target and not (_is_type(target) and target in (found.targets or (target,))):
+            raise InvalidError(
+                f"Search parameter {self.label!r}: {code} does not refer to {target}", self.label
+            )
+        targets = (target,) if target else found.targets
+        if not 0 < len(targets) <= BRANCHES_MAX:
+            raise InvalidError(
+                f"Search parameter {self.label!r}: name the type that {code} refers "
+                f"to, as in {code}:Patient.{rest}"[:400],
+                self.label,
+            )
+        branches = []
+        for candidate in targets:
+            try:
+                branches.append(self.criterion(candidate, rest, depth - 1))
+            except _UnknownError:
+                continue
+        if not branches:
+            raise _UnknownError(
+                f"Search parameter {self.label!r}: no type that {code} refers to has {rest[:100]!r}"
+            )
+        return Chain(type_name, code, found.number, target, tuple(branches))
+
+    def _reference(self, type_name: str, code: str) -> SearchParameter:
+        found = params.parameters(type_name).get(code)
+        if found is None:
+            raise _UnknownError(
+                f"Search parameter {self.label!r}: {type_name} has no {code[:100]!r}"
+            )
+        if found.type != "reference":
+            raise InvalidError(
+                f"Search parameter {self.label!r}: {code} is no reference", self.label
+            )
+        return found
+
+    def _leaf(self, type_name: str, name: str) -> Criterion:
+        code, colon, modifier = name.partition(":")
+        key = _plain(type_name, code)
+        if key is None:
+            raise _UnknownError(f"Unknown search parameter {code[:100]!r} of {type_name}")
+        kind, number = key
+        only = modifier if kind == "reference" and _is_type(modifier) else ""
+        if colon and not only and modifier not in _MODIFIERS[kind]:
+            why = f"Search parameter {self.label!r}: modifier {modifier[:50]!r} is not served"
+            raise InvalidError(issues=(Issue("not-supported", why, self.label),))
+        if modifier == "missing":
+            if number == 0 or self.text not in {"true", "false"}:
+                raise InvalidError(
+                    f"Search parameter {self.label!r}: {self.text[:100]!r} is not true or false",
+                    self.label,
+                )
+            return Missing(type_name, code, kind, number, missing=self.text == "true")
+        values = self._values(type_name, code, kind, only, modifier)
+        return Match(type_name, code, kind, number, "" if only else modifier, values)
+
+    def _values(
+        self, type_name: str, code: str, kind: str, only: str, modifier: str
+    ) -> tuple[Value, ...]:
+        found = params.parameters(type_name).get(code)
+        field = Field(
+            self.label,
+            kind,
+            targets=found.targets if found else (),
+            only=only,
+            base=self.base,
+            components=tuple(part.type for part in found.components) if found else (),
+        )
+        pieces = [piece for piece in split_escaped(self.text, ",") if piece]
+        if not pieces:
+            raise field.wrong(self.text, "holds no value")
+        if len(pieces) > VALUES_MAX:
+            why = f"Search parameter {self.label!r}: at most {VALUES_MAX} alternatives"
+            raise InvalidError(issues=(Issue("too-costly", why, self.label),))
+        values = tuple(dict.fromkeys(read(field, piece) for piece in pieces))
+        if modifier != "exact" and any(isinstance(v, Text) and not v.key for v in values):
+            raise field.wrong(self.text, "holds no letter to search for")
+        return values

@@ -1,0 +1,303 @@
+"""How a search walks the tables: the choice of the driving criterion, and its matches as SQL. Pure.
+
+A search is driven in one of three ways (docs/decisions, search plans):
+walk    the driver is an equality, so its index gives newest first by itself, sparse or dense
+values  the driver matches few rows: they are read whole, the other criteria are probed
+type    every driver matches many rows: records of the type are walked newest first and probed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
+
+from dmed.fhir import params
+from dmed.fhir.query_model import (
+    Address,
+    Composite,
+    Criterion,
+    Link,
+    Match,
+    Missing,
+    Moment,
+    Number,
+    Quantity,
+    Token,
+    Value,
+)
+from dmed.kit.ids import bucket_in
+from dmed.store.keys import type_number
+from dmed.store.model import Scope
+from dmed.store.plan_composite import parts_of, reduced_number
+from dmed.store.plan_where import Arguments, on_vid, ordered, where
+
+WALKS_MAX = 8
+"""Most values of one parameter that are walked side by side."""
+PROBES_MAX = 6
+"""Most criteria whose matches are counted before a plan is chosen."""
+
+Bound = Callable[[str], str]
+"""A further condition on a row, given its alias; "" for none."""
+Mode = Literal["walk", "values", "type", "people"]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A chosen way: the mode, the driver (if any) and the criteria that are probed on each row."""
+
+    type: str
+    scope: Scope
+    mode: Mode
+    driver: Match | None
+    others: tuple[Match | Missing, ...]
+
+
+def plan_of(
+    type_name: str, scope: Scope, criteria: Sequence[Match | Missing], mode: Mode,
+    driver: Match | None,
+) -> Plan:
+    """The plan that drives with one of the criteria and probes the others."""
+    others = tuple(each for each in criteria if each is not driver)
+    return Plan(type_name, scope, mode, driver, others)
+
+
+def flat(criteria: Sequence[Criterion]) -> list[Match | Missing]:
+    """Staged criteria with each single-valued composite of a whole record taken apart.
+
+    On a whole record `code-value-quantity=a$b` says just `code=a&value-quantity=b`; inside a
+    component it says more and stays.
+    """
+    found: list[Match | Missing] = []
+    for each in criteria:
+        assert isinstance(each, Match | Missing), each
+        if isinstance(each, Match) and each.kind == "composite" and len(each.values) == 1:
+            split = parts_of(each.type, each.code, each.values[0])
+            found += split.parts if split.is_whole else (each,)
+        else:
+            found.append(each)
+    return found
+
+
+# Choice --------------------------------------------------------------------------------------
+
+
+def is_driver(criterion: Match | Missing) -> bool:
+    """Whether the rows that match a criterion can be read by themselves."""
+    if not isinstance(criterion, Match) or criterion.modifier == "not":
+        return False
+    if criterion.code in {"_id", "_lastUpdated"}:
+        return criterion.code == "_id"
+    if criterion.kind == "composite":
+        return len(criterion.values) == 1
+    return not any(
+        isinstance(value, Moment | Number) and value.prefix == "ne"
+        or isinstance(value, Quantity) and value.number.prefix == "ne"
+        for value in criterion.values
+    )
+
+
+def is_walk(criterion: Match) -> bool:
+    """Whether a criterion's index gives newest first by itself: few values, each an equality."""
+    return len(criterion.values) <= WALKS_MAX and all(
+        _is_equality(criterion, value) for value in criterion.values
+    )
+
+
+def _is_equality(criterion: Match, value: Value) -> bool:
+    match value:
+        case Token(code=code):
+            return code is not None and criterion.code != "_id"
+        case Link():
+            return True
+        case Address():
+            return not criterion.modifier
+    return criterion.modifier == "exact"
+
+
+def is_local(criterion: Match | Missing) -> bool:
+    """Whether a criterion names one patient: her records are few and need no look at statistics."""
+    if not isinstance(criterion, Match) or criterion.kind != "reference":
+        return False
+    if len(criterion.values) != 1:
+        return False
+    link = criterion.values[0]
+    assert isinstance(link, Link)
+    return link.type == "Patient" or (
+        link.type is None and criterion.code in {"patient", "subject"}
+    )
+
+
+# Conditions on one row -----------------------------------------------------------------------
+
+
+def holds(criterion: Match | Missing, row: str, type_name: str, args: Arguments) -> str:
+    """The criterion as a condition on a row with vid and bucket, probed for that row alone.
+
+    OFFSET 0 keeps the planner from turning the probe into a join of everything.
+    """
+    if isinstance(criterion, Missing):
+        number = args.bind(criterion.number, "int")
+        found = _probe(criterion.kind, row, f"x.param = {number}")
+        return f"NOT {found}" if criterion.missing else found
+    if criterion.code == "_lastUpdated":
+        return f"({on_vid(criterion, f'{row}.vid', args)})"
+    if criterion.code == "_id":
+        ids = args.bind(_ids(criterion), "text[]")
+        number = args.bind(type_number(type_name), "smallint")
+        found = (f"EXISTS (SELECT FROM resource x WHERE x.type = {number} AND x.vid = {row}.vid "
+                 f"AND x.bucket = {row}.bucket AND x.id = ANY({ids}) OFFSET 0)")
+    elif criterion.kind == "composite":
+        found = " OR ".join(_composite(criterion, value, row, args) for value in criterion.values)
+        found = f"({found})"
+    else:
+        found = _probe(criterion.kind, row, where(criterion, "x", args))
+    return f"NOT {found}" if criterion.modifier == "not" else found
+
+
+def _probe(table: str, row: str, condition: str) -> str:
+    return (f"EXISTS (SELECT FROM {table} x WHERE x.vid = {row}.vid AND x.bucket = {row}.bucket "
+            f"AND {condition} OFFSET 0)")
+
+
+def _composite(criterion: Match, value: Value, row: str, args: Arguments) -> str:
+    split = parts_of(criterion.type, criterion.code, value)
+    found = [holds(part, row, criterion.type, args) for part in split.parts]
+    if not split.is_whole:
+        found.append(_probe("composite", row, _composite_row(criterion, value, "x", args)))
+    return f"({' AND '.join(found)})"
+
+
+def _composite_row(criterion: Match, value: Value, alias: str, args: Arguments) -> str:
+    assert isinstance(value, Composite)
+    parameter = args.bind(criterion.number, "int")
+    key = args.bind(reduced_number(value), "bigint")
+    bounds = [ordered(part, alias, args) for part in value.parts]
+    return " AND ".join([f"{alias}.param = {parameter}", f"{alias}.key = {key}",
+                         *(bound for bound in bounds if bound)])
+
+
+def _ids(criterion: Match) -> list[str]:
+    return [value.code for value in criterion.values
+            if isinstance(value, Token) and value.code is not None and not value.system]
+
+
+# Rows of the driver --------------------------------------------------------------------------
+
+
+def driver_rows(criterion: Match, args: Arguments) -> str:
+    """All (vid, bucket) that match a driver, as a SELECT; a record may come several times."""
+    if criterion.code == "_id":
+        ids = _ids(criterion)
+        wanted = args.bind(ids, "text[]")
+        buckets = args.bind([bucket_in(each) for each in ids], "smallint[]")
+        number = args.bind(type_number(criterion.type), "smallint")
+        return (
+            f"SELECT d.vid, d.bucket FROM unnest({wanted}, {buckets}) AS w(id, bucket) "
+            f"JOIN resource d ON d.type = {number} AND d.id = w.id AND d.bucket = coalesce("
+            f"w.bucket, (SELECT c.bucket FROM id_claim c WHERE c.type = {number} "
+            "AND c.id = w.id))"
+        )
+    if criterion.kind == "composite":
+        condition = _composite_row(criterion, criterion.values[0], "d", args)
+        return f"SELECT d.vid, d.bucket FROM composite d WHERE {condition}"
+    return f"SELECT d.vid, d.bucket FROM {criterion.kind} d WHERE {where(criterion, 'd', args)}"
+
+
+def count_rows(criterion: Match, limit: int, args: Arguments) -> str:
+    """How many rows match a driver, counted up to a limit: the probe of density."""
+    most = args.bind(limit, "int")
+    return f"SELECT count(*) FROM ({driver_rows(criterion, args)} LIMIT {most}) AS n"
+
+
+# Matches -------------------------------------------------------------------------------------
+
+
+def matches(
+    plan: Plan, args: Arguments, *, order: str = "", limit: int | None = None,
+    bound: Bound | None = None,
+) -> str:
+    """The (vid, bucket) of all records that match, each once, as a SELECT.
+
+    `order` is DESC (newest first), ASC or "" for any; `bound` a further condition on a row.
+    """
+    source, conditions = _source(plan, args)
+    conditions += [holds(each, "t", plan.type, args) for each in plan.others]
+    if plan.mode == "type":
+        conditions.insert(0, f"t.type = {args.bind(type_number(plan.type), 'smallint')}")
+    if plan.mode != "people":
+        conditions += in_scope(plan.scope, "t", plan.type, args)
+    if bound is not None:
+        conditions.append(bound("t"))
+    condition = " AND ".join(conditions) or "true"
+    sorting = f" ORDER BY t.vid {order}, t.bucket {order}" if order else ""
+    most = "" if limit is None else f" LIMIT {args.bind(limit, 'int')}"
+    once = "" if plan.mode == "type" else (
+        "DISTINCT ON (t.vid, t.bucket) " if order else "DISTINCT ")
+    return f"SELECT {once}t.vid, t.bucket FROM {source} WHERE {condition}{sorting}{most}"
+
+
+def _source(plan: Plan, args: Arguments) -> tuple[str, list[str]]:
+    if plan.mode == "type":
+        return "resource t", []
+    if plan.mode == "people":
+        assert plan.scope.patients is not None
+        people = args.bind(list(plan.scope.patients), "text[]")
+        number = args.bind(type_number(plan.type), "smallint")
+        return (f"(SELECT c.vid, c.home AS bucket FROM compartment c "
+                f"WHERE c.patient = ANY({people}) AND c.type = {number} OFFSET 0) t"), []
+    assert plan.driver is not None
+    if plan.mode == "values":
+        return f"({driver_rows(plan.driver, args)} OFFSET 0) t", []
+    each = [msgspec.structs.replace(plan.driver, values=(one,)) for one in plan.driver.values]
+    if len(each) == 1:
+        return f"{plan.driver.kind} t", [where(each[0], "t", args)]
+    union = " UNION ALL ".join(driver_rows(one, args) for one in each)
+    return f"({union}) t", []
+
+
+def in_scope(scope: Scope, row: str, type_name: str, args: Arguments) -> list[str]:
+    """What limits a row with vid and bucket to the scope; nothing where the scope has no limit."""
+    if scope.types is not None and type_name not in scope.types:
+        return ["false"]
+    if scope.patients is None:
+        return []
+    people = args.bind(list(scope.patients), "text[]")
+    number = args.bind(type_number(type_name), "smallint")
+    return [f"EXISTS (SELECT FROM compartment c WHERE c.patient = ANY({people}) "
+            f"AND c.type = {number} AND c.vid = {row}.vid AND c.home = {row}.bucket OFFSET 0)"]
+
+
+# Sort keys -----------------------------------------------------------------------------------
+
+_SORT_COLUMNS = {
+    "string": ("folded", "text"), "token": ("code", "text"), "date": ("low", "bigint"),
+    "number": ("low", "float8"), "quantity": ("low", "float8"), "reference": ("id", "text"),
+    "uri": ("value", "text"),
+}  # fmt: skip  # A table.
+
+
+def sort_kind(type_name: str, code: str) -> str:
+    """The PostgreSQL type of a sort key's values."""
+    if code == "_id":
+        return "text"
+    if code == "_lastUpdated":
+        return "bigint"
+    return _SORT_COLUMNS[params.parameters(type_name)[code].type][1]
+
+
+def sort_value(
+    type_name: str, code: str, number: int, kind: str, row: str, args: Arguments, *,
+    descending: bool,
+) -> str:
+    """A record's value under a sort key: the least of its values, or the greatest if descending."""
+    if code == "_lastUpdated":
+        return f"{row}.vid"
+    if code == "_id":
+        at = args.bind(type_number(type_name), "smallint")
+        return (f"(SELECT x.id FROM resource x WHERE x.type = {at} AND x.vid = {row}.vid "
+                f"AND x.bucket = {row}.bucket)")
+    column = _SORT_COLUMNS[kind][0]
+    pick = "max" if descending else "min"
+    return (f"(SELECT {pick}(x.{column}) FROM {kind} x WHERE x.vid = {row}.vid "
+            f"AND x.bucket = {row}.bucket AND x.param = {args.bind(number, 'int')})")

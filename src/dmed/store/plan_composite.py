@@ -1,0 +1,111 @@
+"""Composite parameters: what their index key holds, and how a value is taken apart. Pure.
+
+A key is the number of the components' plain codes: systems, units and texts are left out of it,
+because a search may leave them out too. They are asked of the components' own parameters.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+from dmed.fhir import params
+from dmed.fhir.query_model import (
+    Address,
+    Composite,
+    Link,
+    Match,
+    Quantity,
+    Simple,
+    Text,
+    Token,
+    Value,
+)
+from dmed.store.keys import composite_number, type_names
+
+_WITH_CODE = frozenset({"token", "reference", "uri"})
+
+
+class Parts(NamedTuple):
+    """A composite value as criteria of its components.
+
+    `is_whole`: the components belong to the record itself, so the criteria say it all; else
+    they only narrow and the composite's own rows decide.
+    """
+
+    parts: tuple[Match, ...]
+    is_whole: bool
+
+
+def parts_of(type_name: str, code: str, value: Value) -> Parts:
+    """A composite value as criteria; those that the composite's key already holds are left out."""
+    assert isinstance(value, Composite)
+    parameter = params.parameters(type_name)[code]
+    whole = _is_whole(parameter.expression, type_name)
+    found = []
+    for component, part in zip(parameter.components, value.parts, strict=True):
+        own = params.parameters(type_name).get(component.code)
+        if own is not None and (whole or _says_more(part)):
+            found.append(Match(type_name, own.code, own.type, own.number, "", (part,)))
+    return Parts(tuple(found), whole and len(found) == len(value.parts))
+
+
+def reduced_number(value: Composite) -> int:
+    """The number under which rows of a searched composite lie."""
+    return composite_number("$".join(_code(part) for part in value.parts))
+
+
+def row_number(param: int, key: str) -> int:
+    """The number under which a row lies, of its parameter and the key that `params` made."""
+    kinds = _kinds().get(param, ())
+    pieces = key.split("$", max(len(kinds) - 1, 0))
+    if len(pieces) != len(kinds):
+        return composite_number(key)
+    return composite_number("$".join(map(_reduced, kinds, pieces)))
+
+
+def _is_whole(expression: str, type_name: str) -> bool:
+    return expression.strip() == type_name
+
+
+def _says_more(part: Simple) -> bool:
+    """Whether a part holds what the key leaves out."""
+    match part:
+        case Token(system=system):
+            return system is not None
+        case Quantity(system=system, code=code):
+            return system is not None or code is not None
+        case Link(type=type_):
+            return bool(type_)
+    return isinstance(part, Text)
+
+
+def _code(part: Simple) -> str:
+    match part:
+        case Token(code=code):
+            return code or ""
+        case Link(id=id_):
+            return id_
+        case Address(text=text):
+            return text
+    return ""
+
+
+def _reduced(kind: str, piece: str) -> str:
+    """One piece of a key as `params` writes it: `code|system`, `Type/id`, an address or a text."""
+    if kind not in _WITH_CODE:
+        return ""
+    if kind == "token":
+        return piece.rpartition("|")[0]
+    return piece if kind == "uri" or ":" in piece else piece.rpartition("/")[2]
+
+
+@cache
+def _kinds() -> dict[int, tuple[str, ...]]:
+    """The component kinds of every composite parameter, by its number."""
+    return {
+        each.number: tuple(part.type for part in each.components)
+        for name in type_names()
+        for each in params.parameters(name).values()
+        if each.type == "composite"
+    }

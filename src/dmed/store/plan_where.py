@@ -1,0 +1,400 @@
+"""One criterion as a condition on the rows of its index table. Pure: SQL text and its arguments.
+
+Values always travel as arguments; only table, column and alias names of ours stand in the text.
+What a prefix means follows https://hl7.org/fhir/R5/search.html#prefix
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from dmed.fhir.query_model import (
+    Address,
+    Link,
+    Match,
+    Moment,
+    Number,
+    Quantity,
+    Text,
+    Token,
+    Value,
+)
+from dmed.fhir.values import approximate_bounds, canonical_quantity
+from dmed.kit.clock import now
+from dmed.kit.ids import vid_at
+from dmed.kit.text import fold
+from dmed.store.keys import (
+    TRIGRAM_PARAMETERS,
+    WIDE_MICROSECONDS,
+    system_number,
+    text_key,
+    trigrams,
+    type_number,
+)
+
+PREFIX_BYTES_MAX = 320
+"""Longer prefixes are compared to here: the index holds no more of a long text."""
+_EXACT_TOLERANCE = 1e-11
+"""Doubles of the index against decimals of the search: relative slack of comparisons."""
+
+
+class Arguments:
+    """The arguments of one statement, in order; `bind` answers with the placeholder."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+
+    def bind(self, value: Any, kind: str) -> str:
+        """The placeholder of a new argument, cast to a PostgreSQL type."""
+        self.values.append(value)
+        return f"${len(self.values)}::{kind}"
+
+
+def where(match: Match, alias: str, args: Arguments) -> str:
+    """The condition on a row `alias` of the criterion's table: its parameter, any of its values."""
+    return f"{alias}.param = {args.bind(match.number, 'int')} AND ({_any(match, alias, args)})"
+
+
+def on_vid(match: Match, vid: str, args: Arguments) -> str:
+    """`_lastUpdated` as a condition on a version id, which carries its moment in milliseconds."""
+    return " OR ".join(_moment_on_vid(value, vid, args) for value in _only(Moment, match.values))
+
+
+def ordered(value: Value, alias: str, args: Arguments) -> str:
+    """What an ordered part of a composite asks of low and high; "" for other parts."""
+    match value:
+        case Moment():
+            return _filled(_MEANING[value.prefix], value, alias, args, "float8")
+        case Number():
+            return _compare(value.prefix, value.value, value.low, value.high, alias, args)
+        case Quantity():
+            return _amount(value, alias, args, with_unit=False)
+    return ""
+
+
+def _any(match: Match, alias: str, args: Arguments) -> str:
+    return _CONDITIONS[match.kind](match, alias, args)
+
+
+def _only(kind: type[Any], values: Sequence[Value]) -> list[Any]:
+    found = [value for value in values if isinstance(value, kind)]
+    assert len(found) == len(values), values
+    return found
+
+
+def _either(parts: Iterable[str]) -> str:
+    return " OR ".join(parts) or "false"
+
+
+# Tokens, references, addresses ---------------------------------------------------------------
+
+
+def _among(column: str, values: Sequence[Any], kind: str, args: Arguments) -> str:
+    if len(values) == 1:
+        return f"{column} = {args.bind(values[0], kind)}"
+    return f"{column} = ANY({args.bind(list(values), f'{kind}[]')})"
+
+
+def _pairs(
+    columns: tuple[str, str], pairs: Sequence[tuple[Any, Any]], kinds: tuple[str, str],
+    args: Arguments,
+) -> str:
+    firsts, seconds = [one for one, _ in pairs], [two for _, two in pairs]
+    head = _among(columns[0], firsts, kinds[0], args)
+    if len(set(seconds)) == 1:
+        return f"({head} AND {columns[1]} = {args.bind(seconds[0], kinds[1])})"
+    one, two = args.bind(firsts, f"{kinds[0]}[]"), args.bind(seconds, f"{kinds[1]}[]")
+    return (f"({head} AND ({columns[0]}, {columns[1]}) IN "
+            f"(SELECT * FROM unnest({one}, {two})))")
+
+
+def _token(match: Match, alias: str, args: Arguments) -> str:
+    tokens: list[Token] = _only(Token, match.values)
+    codes = [text_key(t.code) for t in tokens if t.system is None and t.code is not None]
+    pairs = [(text_key(t.code), system_number(t.system))
+             for t in tokens if t.system is not None and t.code is not None]
+    systems = [system_number(t.system) for t in tokens if t.system is not None and t.code is None]
+    parts = []
+    if codes:
+        parts.append(_among(f"{alias}.code", codes, "text", args))
+    if pairs:
+        parts.append(_pairs((f"{alias}.code", f"{alias}.system"), pairs, ("text", "bigint"), args))
+    if systems:
+        parts.append(_among(f"{alias}.system", systems, "bigint", args))
+    return _either(parts)
+
+
+def _reference(match: Match, alias: str, args: Arguments) -> str:
+    links: list[Link] = _only(Link, match.values)
+    free = [text_key(link.id) for link in links if link.type is None]
+    typed = [(text_key(link.id), type_number(link.type))
+             for link in links if link.type is not None and not link.version]
+    parts = []
+    if free:
+        parts.append(_among(f"{alias}.id", free, "text", args))
+    if typed:
+        parts.append(_pairs((f"{alias}.id", f"{alias}.type"), typed, ("text", "smallint"), args))
+    parts += [
+        f"({alias}.id = {args.bind(text_key(link.id), 'text')} "
+        f"AND {alias}.type = {args.bind(type_number(link.type or ''), 'smallint')} "
+        f"AND {alias}.version = {args.bind(link.version, 'text')})"
+        for link in links if link.type is not None and link.version
+    ]
+    return _either(parts)
+
+
+def _uri(match: Match, alias: str, args: Arguments) -> str:
+    texts = [address.text for address in _only(Address, match.values)]
+    column = f"{alias}.value"
+    if match.modifier == "below":
+        return _either(_below(column, text, args) for text in texts)
+    if match.modifier == "above":
+        above = sorted({key for text in texts for key in _ancestors(text)})
+        return _among(column, above, "text", args)
+    if match.modifier == "contains":
+        return _either(f"strpos({column}, {args.bind(text, 'text')}) > 0" for text in texts)
+    return _among(column, [text_key(text) for text in texts], "text", args)
+
+
+def _below(column: str, text: str, args: Arguments) -> str:
+    """The address itself and all below it: `http://a/b` has `http://a/b/c` but not `http://a/bc`."""
+    base = text.rstrip("/")
+    itself = _among(column, sorted({text_key(text), text_key(base)}), "text", args)
+    return f"{itself} OR {_starts(column, base + '/', args)}"
+
+
+def _ancestors(text: str) -> list[str]:
+    """The address itself and every address above it: all that `:above` finds."""
+    found = [text_key(text)]
+    base = text.rstrip("/")
+    while "/" in base and not base.endswith("/"):
+        found.append(text_key(base))
+        base = base.rpartition("/")[0]
+    return found
+
+
+# Strings -------------------------------------------------------------------------------------
+
+
+def _string(match: Match, alias: str, args: Arguments) -> str:
+    texts: list[Text] = _only(Text, match.values)
+    if match.modifier == "exact":
+        return _either(_exactly(text.text, alias, args) for text in texts)
+    if match.modifier == "contains":
+        return _either(_contains(match.number, text.key, alias, args) for text in texts)
+    return _either(_starts(f"{alias}.folded", text.key, args) for text in texts)
+
+
+def _exactly(text: str, alias: str, args: Arguments) -> str:
+    return (f"({alias}.folded = {args.bind(text_key(fold(text)), 'text')} AND "
+            f"coalesce({alias}.exact, {alias}.folded) = {args.bind(text_key(text), 'text')})")
+
+
+def _contains(number: int, key: str, alias: str, args: Arguments) -> str:
+    found = f"strpos({alias}.folded, {args.bind(key, 'text')}) > 0"
+    grams = trigrams(key) if number in TRIGRAM_PARAMETERS else []
+    return f"({alias}.grams @> {args.bind(grams, 'int[]')} AND {found})" if grams else found
+
+
+def _starts(column: str, prefix: str, args: Arguments) -> str:
+    raw = prefix.encode()
+    if len(raw) > PREFIX_BYTES_MAX:
+        prefix = raw[:PREFIX_BYTES_MAX].decode(errors="ignore")
+    low = f"{column} >= {args.bind(prefix, 'text')}"
+    end = after_prefix(prefix)
+    return low if end is None else f"({low} AND {column} < {args.bind(end, 'text')})"
+
+
+def after_prefix(prefix: str) -> str | None:
+    """The smallest text above all that start with the prefix, in byte order; None if there is none."""
+    while prefix:
+        code = ord(prefix[-1]) + 1
+        if code <= 0x10FFFF:
+            return prefix[:-1] + chr(0xE000 if 0xD800 <= code <= 0xDFFF else code)
+        prefix = prefix[:-1]
+    return None
+
+
+# Dates ---------------------------------------------------------------------------------------
+
+
+def _date(match: Match, alias: str, args: Arguments) -> str:
+    return _either(_moment(value, alias, args) for value in _only(Moment, match.values))
+
+
+def widened(value: Moment) -> tuple[int, int]:
+    """What `ap` covers: a tenth of the distance to the present, on both sides."""
+    present = int(now().timestamp() * 1_000_000)
+    margin = abs(present - (value.low + value.high) // 2) // 10
+    return value.low - margin, value.high + margin
+
+
+_MEANING = {
+    "eq": "({low} >= {start} AND {high} <= {end})",
+    "ne": "({low} < {start} OR {high} > {end})",
+    "gt": "{high} > {end}",
+    "ge": "({low} >= {start} OR {high} > {end})",
+    "lt": "{low} < {start}",
+    "le": "({low} < {start} OR {high} <= {end})",
+    "sa": "{low} > {end}",
+    "eb": "{high} < {start}",
+    "ap": "({low} <= {end} AND {high} >= {start})",
+}
+"""What a prefix asks of a row's low and high, given the start and end of the searched date."""
+_REACH = {
+    "eq": "{low} >= {start} AND {low} <= {end}",
+    "gt": "{low} > {before_end}",
+    "ge": "{low} >= {before_both}",
+    "le": "{low} <= {end}",
+    "eb": "{low} < {start}",
+    "ap": "{low} >= {before_start} AND {low} <= {end}",
+}
+"""What follows for the low of a narrow row: it lets the index start and stop."""
+_WIDE_REACH = {
+    "eq": "{low} >= {start} AND {low} <= {end}",
+    "le": "{low} <= {end}",
+    "eb": "{low} < {start}",
+    "ap": "{low} <= {end}",
+}
+"""What follows for the low of a wide row."""
+
+
+def _moment(value: Moment, alias: str, args: Arguments) -> str:
+    """The condition once for narrow rows and once for wide: each half has an index of its own."""
+    meaning = _MEANING[value.prefix]
+    parts = [f"NOT {alias}.wide", _REACH.get(value.prefix, ""), meaning]
+    narrow = " AND ".join(part for part in parts if part)
+    if value.prefix == "eq" and value.high - value.low <= WIDE_MICROSECONDS:
+        return f"({_filled(narrow, value, alias, args, 'bigint')})"
+    parts = [f"{alias}.wide", _WIDE_REACH.get(value.prefix, ""), meaning]
+    wide = " AND ".join(part for part in parts if part)
+    return f"(({_filled(narrow, value, alias, args, 'bigint')}) OR "\
+           f"({_filled(wide, value, alias, args, 'bigint')}))"
+
+
+def _filled(template: str, value: Moment, alias: str, args: Arguments, kind: str) -> str:
+    start, end = widened(value) if value.prefix == "ap" else (value.low, value.high)
+    moments = {
+        "start": start, "end": end, "before_start": start - WIDE_MICROSECONDS,
+        "before_end": end - WIDE_MICROSECONDS,
+        "before_both": min(start, end - WIDE_MICROSECONDS),
+    }
+    bound = {
+        name: args.bind(float(moment) if kind == "float8" else moment, kind)
+        for name, moment in moments.items() if f"{{{name}}}" in template
+    }
+    return template.format(low=f"{alias}.low", high=f"{alias}.high", **bound)
+
+
+def _moment_on_vid(value: Moment, vid: str, args: Arguments) -> str:
+    start, end = widened(value) if value.prefix == "ap" else (value.low, value.high)
+    # The first millisecond that is not before the start, and the first that is after the end.
+    first, after = vid_at(-(-start // 1000)), vid_at(end // 1000 + 1)
+
+    def compared(sign: str, limit: int) -> str:
+        return f"{vid} {sign} {args.bind(limit, 'bigint')}"
+
+    match value.prefix:
+        case "gt" | "sa":
+            return compared(">=", after)
+        case "ge":
+            return compared(">=", first)
+        case "lt" | "eb":
+            return compared("<", first)
+        case "le":
+            return compared("<", after)
+        case "ne":
+            return f"({compared('<', first)} OR {compared('>=', after)})"
+        case _:
+            return f"({compared('>=', first)} AND {compared('<', after)})"
+
+
+# Numbers and quantities ----------------------------------------------------------------------
+
+
+def _number(match: Match, alias: str, args: Arguments) -> str:
+    return _either(
+        _compare(value.prefix, value.value, value.low, value.high, alias, args)
+        for value in _only(Number, match.values)
+    )
+
+
+def _quantity(match: Match, alias: str, args: Arguments) -> str:
+    return _either(_amount(value, alias, args) for value in _only(Quantity, match.values))
+
+
+def _amount(
+    quantity: Quantity, alias: str, args: Arguments, *, with_unit: bool = True
+) -> str:
+    number = quantity.number
+    value, low, high, unit = number.value, number.low, number.high, quantity.code
+    if quantity.system and unit:
+        canonical = canonical_quantity(low, high, quantity.system, unit)
+        if canonical is not None:
+            exact = canonical_quantity(value, value, quantity.system, unit)
+            assert exact is not None
+            value, low, high, unit = exact.low, canonical.low, canonical.high, canonical.unit
+    parts = [_compare(number.prefix, value, low, high, alias, args)]
+    if unit is not None and with_unit:
+        parts.append(f"{alias}.code = {args.bind(text_key(unit), 'text')}")
+    if quantity.system is not None and with_unit:
+        parts.append(f"{alias}.system = {args.bind(system_number(quantity.system), 'bigint')}")
+    return f"({' AND '.join(parts)})"
+
+
+def _compare(
+    prefix: str, value: Decimal, low: Decimal, high: Decimal, alias: str, args: Arguments
+) -> str:
+    """A row holds a value with its written precision, or a real range.
+
+    A value counts as the middle of its bounds: 100 is not greater than 100 although it may stand
+    for 100.4. A range counts with its ends. They differ by width: half a unit of the last digit
+    is at most half the value.
+    """
+    at_low, at_high = f"{alias}.low", f"{alias}.high"
+    middle = f"({at_low} + {at_high}) / 2"
+    is_range = f"{at_high} - {at_low} > greatest(abs({middle}), 1) * 1.000001"
+    start = f"(CASE WHEN {is_range} THEN {at_low} ELSE {middle} END)"
+    end = f"(CASE WHEN {is_range} THEN {at_high} ELSE {middle} END)"
+    slack = max(abs(float(low)), abs(float(high))) * _EXACT_TOLERANCE
+
+    def at(number: float) -> str:
+        return args.bind(number, "float8")
+
+    match prefix:
+        case "gt":
+            return f"{end} > {at(float(value) + slack)}"
+        case "ge":
+            return f"{end} >= {at(float(value) - slack)}"
+        case "lt":
+            return f"({at_low} < {at(float(value))} AND {start} < {at(float(value) - slack)})"
+        case "le":
+            limit = float(value) + slack
+            return f"({at_low} <= {at(limit)} AND {start} <= {at(limit)})"
+        case "sa":
+            return f"{start} > {at(float(value) + slack)}"
+        case "eb":
+            return f"({at_low} < {at(float(value))} AND {end} < {at(float(value) - slack)})"
+        case "ap":
+            near = approximate_bounds(value)
+            return f"({at_low} <= {at(float(near[1]))} AND {start} <= {at(float(near[1]))} AND "\
+                   f"{end} >= {at(float(near[0]) - slack)})"
+    inside = (f"{at_low} <= {at(float(high))} AND {start} >= {at(float(low) - slack)} "
+              f"AND {end} <= {at(float(high) - slack)}")
+    if prefix == "ne":
+        return f"NOT ({inside})"
+    floor = float(low) - max(abs(float(low)), abs(float(high))) - 1
+    return f"({at_low} >= {at(floor)} AND {inside})"
+
+
+_CONDITIONS: Mapping[str, Callable[[Match, str, Arguments], str]] = {
+    "string": _string,
+    "token": _token,
+    "date": _date,
+    "number": _number,
+    "quantity": _quantity,
+    "reference": _reference,
+    "uri": _uri,
+}

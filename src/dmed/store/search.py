@@ -1,0 +1,175 @@
+"""Search: a Query and a Scope become a page of records. https://hl7.org/fhir/R5/search.html
+
+One patient's records take one statement on the pool of prepared plans. A type-wide search takes
+one or two on the pool that plans anew: a count of density where it decides the plan, and the
+page with its bodies. Chains and includes add a statement a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from dmed.fhir.query_model import Match, Missing, Query
+from dmed.fhir.subset import subset
+from dmed.kit.clock import now
+from dmed.kit.ids import vid_at
+from dmed.store import audit as audits
+from dmed.store import search_cursor
+from dmed.store.keys import type_name
+from dmed.store.model import AuditRow, Hit, Scope, SearchPage
+from dmed.store.plan import Plan, is_local
+from dmed.store.plan_where import Arguments
+from dmed.store.pool import Database
+from dmed.store.read import check_type, people, stored
+from dmed.store.search_cursor import Cursor
+from dmed.store.search_include import included
+from dmed.store.search_pages import Order, first_page, next_page, order_of, total_of
+from dmed.store.search_stage import chosen, staged
+
+TOTAL_MAX = 1_000
+"""Up to here a total is exact without being asked for; above it is left out (decisions 4)."""
+_UNDER_WAY_MS = 60_000
+"""A write that the first page did not see has a version id from at most so long before it."""
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A page and the people whose records are on it: what an audit of the search needs."""
+
+    page: SearchPage
+    people: tuple[str, ...]
+
+
+async def search(db: Database, scope: Scope, audit: AuditRow, query: Query) -> SearchPage:
+    """One page of the records that match, audited before it is returned.
+
+    Order is newest first unless the query sorts. Errors: ForbiddenError for a type outside the
+    scope, InvalidError for a token of another search or a chain that finds too much,
+    UnavailableError where the database needs longer than SEARCH_SECONDS_MAX.
+    """
+    check_type(scope, query.type)
+    pool = db.connection() if _is_one_patient(query) else db.searching()
+    async with pool as connection:
+        found = await find(connection, scope, query)
+    await audits.disclose(db, audit, found.people)
+    return found.page
+
+
+async def find(connection: Any, scope: Scope, query: Query) -> Found:
+    """The same on a given connection or in its transaction, not audited: the caller does that."""
+    check_type(scope, query.type)
+    order = order_of(query)
+    place = search_cursor.read(query, order.kinds(query.type)) if query.cursor else None
+    criteria = await staged(connection, scope, query.criteria)
+    if criteria is None:
+        return Found(SearchPage([], None if query.total == "none" else 0, None), ())
+    plan, is_dense = await chosen(connection, scope, query.type, criteria)
+    if query.summary == "count" or query.count == 0:
+        total = await _exact_total(connection, plan)
+        return Found(SearchPage([], total, None), ())
+    rows, page = await _page(connection, query, plan, order, place, is_dense=is_dense)
+    added: Sequence[Any] = ()
+    if rows and (query.includes or query.revincludes):
+        added, was_cut = await included(connection, scope, query, rows)
+        if was_cut:
+            note = f"More than {query.include_max} records would be included: the rest is left out"
+            page = msgspec.structs.replace(page, notes=(note,))
+    hits = [Hit(stored(query.type, row["id"], row)) for row in rows]
+    hits += [Hit(stored(type_name(row["type"]), row["id"], row), "include") for row in added]
+    disclosed = dict.fromkeys(one for row in (*rows, *added) for one in people(row))
+    return Found(msgspec.structs.replace(page, hits=_subsetted(hits, query)), tuple(disclosed))
+
+
+def _is_one_patient(query: Query) -> bool:
+    """Whether a prepared plan serves: one patient's records in the order of versions."""
+    simple = all(isinstance(each, Match | Missing) for each in query.criteria)
+    return simple and not query.sort and any(
+        isinstance(each, Match) and is_local(each) for each in query.criteria)
+
+
+async def _exact_total(connection: Any, plan: Plan) -> int:
+    args = Arguments()
+    return int(await connection.fetchval(total_of(plan, args), *args.values))
+
+
+async def _page(
+    connection: Any, query: Query, plan: Plan, order: Order, place: Cursor | None, *,
+    is_dense: bool,
+) -> tuple[list[Any], SearchPage]:
+    """The rows of the page in order, and the page with its total and links but no hits yet."""
+    args = Arguments()
+    size = query.count + 1
+    if place is not None:
+        sql = next_page(plan, order, size, place, args)
+    else:
+        wants_total = query.total not in {"none", "accurate"} and not is_dense
+        sql = first_page(plan, order, size, TOTAL_MAX + 1 if wants_total else 0, args)
+    rows = list(await connection.fetch(sql, *args.values))
+    has_more = len(rows) > query.count
+    rows = rows[: query.count]
+    if place is None:
+        total = await _total(connection, query, plan, rows, is_dense=is_dense)
+    else:
+        total = place.total if place.total >= 0 and query.total != "none" else None
+        rows = rows[::-1] if place.is_backward else rows
+    if not rows:
+        return [], SearchPage([], total, None)
+    is_backward = place is not None and place.is_backward
+    start = place or _start(rows[0], total)
+    after = _token(query, order, start, rows[-1], is_backward=False)
+    before = _token(query, order, start, rows[0], is_backward=True)
+    return rows, SearchPage(
+        [], total,
+        next_cursor=after if has_more or is_backward else None,
+        previous_cursor=before if (has_more if is_backward else place is not None) else None,
+    )
+
+
+async def _total(
+    connection: Any, query: Query, plan: Plan, rows: Sequence[Any], *, is_dense: bool
+) -> int | None:
+    if query.total == "none":
+        return None
+    if query.total == "accurate":
+        return await _exact_total(connection, plan)
+    if is_dense:
+        return None
+    total: int = rows[0]["total"] if rows else 0
+    return total if total <= TOTAL_MAX else None
+
+
+def _start(row: Any, total: int | None) -> Cursor:
+    since = vid_at(int(now().timestamp() * 1000) - _UNDER_WAY_MS)
+    return Cursor(0, is_backward=False, keys=(), vid=0, bucket=0,
+                  total=-1 if total is None else total, since=since, snapshot=row["snapshot"])
+
+
+def _token(query: Query, order: Order, start: Cursor, row: Any, *, is_backward: bool) -> str:
+    """The token of the page after (or before) a row; paging keeps the first page's snapshot."""
+    keys = tuple(row[f"k{number}"] for number in range(len(order.keys)))
+    return search_cursor.written(msgspec.structs.replace(
+        start, search=search_cursor.fingerprint(query), is_backward=is_backward, keys=keys,
+        vid=row["place"], bucket=row["bucket"]))
+
+
+def _subsetted(hits: list[Hit], query: Query) -> list[Hit]:
+    if query.summary in {"", "false"} and not query.elements:
+        return hits
+    return [
+        msgspec.structs.replace(hit, record=msgspec.structs.replace(
+            hit.record, body=subset(hit.record.body, query.summary, query.elements)))
+        for hit in hits
+    ]
+
+
+async def search_in(
+    db: Database, connection: Any, scope: Scope, audit: AuditRow, query: Query
+) -> SearchPage:
+    """As `search`, in the open transaction of a connection: it sees what was written there."""
+    found = await find(connection, scope, query)
+    rows = audits.disclosed(audit, found.people)
+    actor = await audits.actor_number(db, audit)
+    await connection.execute(audits.INSERT_SQL, *audits.columns(rows, [actor] * len(rows)))
+    return found.page

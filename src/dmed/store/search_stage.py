@@ -1,0 +1,146 @@
+"""Chains and `_has` in stages, and the choice of a plan by counting.
+
+A chain first finds the ids that its inner search gives, at most STAGE_MAX, and then asks for
+references to them. Each stage carries the Scope, so nothing outside it decides what is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dmed.fhir.query_model import Chain, Criterion, Has, Link, Match, Missing, Token
+from dmed.kit.errors import InvalidError, Issue
+from dmed.store.keys import type_number
+from dmed.store.model import Scope
+from dmed.store.plan import (
+    PROBES_MAX,
+    Mode,
+    Plan,
+    count_rows,
+    flat,
+    is_driver,
+    is_local,
+    is_walk,
+    matches,
+    plan_of,
+)
+from dmed.store.plan_where import Arguments
+
+STAGE_MAX = 5_000
+"""Most records that the inner search of a chain or `_has` may find."""
+DENSE_ROWS = 20_000
+"""From so many index rows on, a criterion is dense: records are walked newest first."""
+
+
+async def staged(
+    connection: Any, scope: Scope, criteria: Sequence[Criterion]
+) -> list[Match | Missing] | None:
+    """The criteria with chains and `_has` resolved to ids; None when nothing can match.
+
+    InvalidError (too-costly) where an inner search finds more than STAGE_MAX records.
+    """
+    found: list[Match | Missing] = []
+    for criterion in criteria:
+        resolved = await _resolved(connection, scope, criterion)
+        if resolved is None:
+            return None
+        found.append(resolved)
+    return flat(found)
+
+
+async def _resolved(connection: Any, scope: Scope, criterion: Criterion) -> Match | Missing | None:
+    if isinstance(criterion, Chain):
+        links: list[Link] = []
+        for branch in criterion.branches:
+            type_name = _type_of(branch)
+            ids = await _inner(connection, scope, type_name, branch, None)
+            links += [Link(type_name, each) for each in ids]
+            _check(len(links), criterion.code)
+        return Match(criterion.type, criterion.code, "reference", criterion.number, "",
+                     tuple(links)) if links else None
+    if isinstance(criterion, Has):
+        ids = await _inner(connection, scope, criterion.type, criterion.inner, criterion)
+        _check(len(ids), f"_has:{criterion.type}:{criterion.code}")
+        return Match(criterion.base, "_id", "token", 0, "",
+                     tuple(Token(None, each) for each in ids)) if ids else None
+    return criterion
+
+
+def _type_of(criterion: Criterion) -> str:
+    """The resource type that a criterion is asked of."""
+    return criterion.base if isinstance(criterion, Has) else criterion.type
+
+
+def _check(count: int, name: str) -> None:
+    if count > STAGE_MAX:
+        why = (f"Search parameter {name}: the chained search finds over {STAGE_MAX} records; "
+               "narrow it")
+        raise InvalidError(issues=(Issue("too-costly", why, name),))
+
+
+async def _inner(
+    connection: Any, scope: Scope, type_name: str, inner: Criterion, back: Has | None
+) -> list[str]:
+    """Ids of the records that match, or (with `back`) of those that they refer to."""
+    if scope.types is not None and type_name not in scope.types:
+        return []
+    criteria = await staged(connection, scope, [inner])
+    if criteria is None:
+        return []
+    plan, _ = await chosen(connection, scope, type_name, criteria)
+    args = Arguments()
+    found = matches(plan, args)
+    most = args.bind(STAGE_MAX + 1, "int")
+    if back is None:
+        number = args.bind(type_number(type_name), "smallint")
+        sql = (f"SELECT r.id FROM ({found} LIMIT {most}) m JOIN resource r ON r.type = {number} "
+               f"AND r.vid = m.vid AND r.bucket = m.bucket")
+    else:
+        parameter = args.bind(back.number, "int")
+        number = args.bind(type_number(back.base), "smallint")
+        sql = (f"SELECT DISTINCT x.id FROM ({found}) m JOIN reference x ON x.vid = m.vid "
+               f"AND x.bucket = m.bucket WHERE x.param = {parameter} AND x.type = {number} "
+               f"LIMIT {most}")
+    return [row["id"] for row in await connection.fetch(sql, *args.values)]
+
+
+async def chosen(
+    connection: Any, scope: Scope, type_name: str, criteria: Sequence[Match | Missing]
+) -> tuple[Plan, bool]:
+    """The plan for these criteria, and whether it is known that very many records match.
+
+    Known facts come first (a scope, ids, one patient, one equality); else the rows of each
+    possible driver are counted up to DENSE_ROWS and the fewest lead.
+    """
+    def made(mode: Mode, driver: Match | None = None) -> Plan:
+        return plan_of(type_name, scope, criteria, mode, driver)
+
+    if scope.patients is not None:
+        return made("people"), False
+    drivers = [each for each in criteria if isinstance(each, Match) and is_driver(each)]
+    ids = [each for each in drivers if each.code == "_id"]
+    if ids:
+        return made("values", ids[0]), False
+    local = [each for each in drivers if is_local(each)]
+    if local:
+        return made("walk", local[0]), False
+    if not drivers:
+        return made("type"), False
+    if len(drivers) == 1 and is_walk(drivers[0]):
+        return made("walk", drivers[0]), False
+    counts = await _counts(connection, drivers[:PROBES_MAX])
+    fewest, driver = min(zip(counts, drivers, strict=False), key=lambda pair: pair[0])
+    if fewest < DENSE_ROWS:
+        return made("values", driver), False
+    walks = [each for each in drivers if is_walk(each)]
+    if walks:
+        return made("walk", walks[0]), False
+    return made("type"), len(criteria) == 1
+
+
+async def _counts(connection: Any, drivers: Sequence[Match]) -> list[int]:
+    args = Arguments()
+    columns = ", ".join(f"({count_rows(each, DENSE_ROWS, args)})" for each in drivers)
+    row = await connection.fetchrow(f"SELECT {columns}", *args.values)
+    return [int(count) for count in row]
