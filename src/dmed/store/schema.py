@@ -41,7 +41,7 @@ feed              one row a write, partitioned by month of `vid`; readers take (
 criteria_lock     a row a conditional's criteria, locked for the length of its transaction.
 idempotency       answers to requests that carried an idempotency key.
 job               work to do later, enqueued in the caller's transaction, taken with SKIP LOCKED.
-load_ledger       how far each imported file has come.
+load_ledger       the chunks of each imported file that have been committed, with their faults.
 """
 
 from __future__ import annotations
@@ -250,12 +250,13 @@ CREATE TABLE job (
 CREATE INDEX job_due ON job (due, number);
 CREATE TABLE job_failed (LIKE job, failed timestamptz NOT NULL DEFAULT now());
 CREATE TABLE load_ledger (
-    digest   text COLLATE "C" PRIMARY KEY,
-    line     bigint NOT NULL,
-    loaded   bigint NOT NULL,
-    faults   bigint NOT NULL,
-    finished boolean NOT NULL DEFAULT false,
-    at       timestamptz NOT NULL DEFAULT now()
+    digest text COLLATE "C" NOT NULL,
+    line   bigint NOT NULL,
+    items  integer NOT NULL,
+    loaded integer NOT NULL,
+    faults jsonb NOT NULL,
+    at     timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (digest, line)
 );
 """
 

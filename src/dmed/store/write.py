@@ -271,7 +271,7 @@ async def send(
     When any is None, the statement has left a part undone: a caller in a transaction rolls back
     (a single write has then left nothing). Database errors pass as they are.
     """
-    await settle_buckets(db, connection, writes)
+    await settle_buckets(connection, writes, _claims(db))
     noted = [row for some in rows for row in some]
     statement, values = arguments(writes, noted, [actor] * len(noted))
     done = await connection.fetch(statement, *values)
@@ -287,7 +287,7 @@ async def lock(db: Database, connection: Any, writes: Sequence[Write]) -> None:
 
     Takes them in the order given.
     """
-    await settle_buckets(db, connection, writes)
+    await settle_buckets(connection, writes, _claims(db))
     await connection.fetch(
         "SELECT FROM unnest($1::smallint[], $2::smallint[], $3::text[]) WITH ORDINALITY "
         "AS w(bucket, type, id, n) JOIN LATERAL (SELECT FROM resource r WHERE r.bucket = w.bucket "
@@ -296,12 +296,21 @@ async def lock(db: Database, connection: Any, writes: Sequence[Write]) -> None:
         [write.id for write in writes])
 
 
-async def settle_buckets(db: Database, connection: Any, writes: Sequence[Write]) -> None:
-    """Gives records with client-chosen ids the bucket that is theirs for ever (`id_claim`)."""
+def _claims(db: Database) -> dict[tuple[str, str], int]:
+    known: dict[tuple[str, str], int] = db.kept.setdefault("claims", {})
+    return known
+
+
+async def settle_buckets(
+    connection: Any, writes: Sequence[Write], known: dict[tuple[str, str], int]
+) -> None:
+    """Gives records with client-chosen ids the bucket that is theirs for ever (`id_claim`).
+
+    `known` is the worker's memory of committed claims by (type, id); it grows here.
+    """
     chosen = [write for write in writes if bucket_in(write.id) is None]
     if not chosen:
         return
-    known: dict[tuple[str, str], int] = db.kept.setdefault("claims", {})
     unknown = [write for write in chosen if (write.type, write.id) not in known]
     if unknown:
         rows = await connection.fetch(

@@ -1,0 +1,200 @@
+"""Loading by COPY: many records, prepared in processes of their own, committed in chunks.
+
+The store knows no files: the caller gives items (lines, persons by number...) and a picklable
+function that makes records of one item. Each process prepares a chunk and copies it in one
+transaction together with its line of the ledger, so a load that was interrupted goes on exactly
+where it stopped, whatever order the chunks came in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from dmed.kit.errors import ConflictError, UnavailableError
+from dmed.kit.settings import Settings
+from dmed.store import audit as audits
+from dmed.store.load_chunk import Chunk, Done, Fault, Job, Produce, load_chunk, work
+from dmed.store.model import AuditRow, Scope
+from dmed.store.pool import Database, told
+from dmed.store.schema import INDEX_TABLES
+
+CHUNK_ITEMS = 400
+PROCESSES_MAX = 8
+_AHEAD = 2
+"""Chunks given to each process in advance, so that none waits for the next."""
+_ANALYZED = ("resource", "compartment", "identity_claim", "id_claim", *INDEX_TABLES)
+
+
+class Progress(msgspec.Struct):
+    """How far a load has come, given to the callback after every chunk."""
+
+    items: int = 0
+    """Items dealt with in this run."""
+    skipped: int = 0
+    """Items that an earlier run had dealt with."""
+    loaded: int = 0
+    """Records stored in this run."""
+    faults: int = 0
+    """Items refused in this run."""
+    seconds: float = 0.0
+
+
+Report = Callable[[Progress, Sequence[Fault]], None]
+
+
+async def load(
+    url: str, scope: Scope, audit: AuditRow, items: Iterable[Any], produce: Produce, *,
+    digest: str = "", processes: int = 2, chunk_items: int = CHUNK_ITEMS, overwrite: bool = False,
+    report: Report | None = None, analyze: bool = True,
+) -> Progress:
+    """Loads what `produce` makes of each item; refused items are reported, the rest is stored.
+
+    `produce(item)` returns a Write or a list of them (kind "create"), or raises a DmedError: then
+    nothing of that item is stored. It runs in `processes` processes (0: in this one) and must be
+    picklable. Faults carry the item's number from 1; an id that exists is a fault unless
+    `overwrite` (then it becomes the next version); an identifier held by another is one always.
+    `digest` names the source: items of chunks already in the ledger are skipped ("" never skips).
+    `url` should be the owner's address: the application's role may not ANALYZE.
+    UnavailableError when the database goes away: call again to go on.
+    """
+    if not 0 <= processes <= PROCESSES_MAX:
+        raise ConflictError(f"a load takes 0 to {PROCESSES_MAX} processes")
+    began = time.monotonic()
+    progress = Progress()
+    job = await _prepare(url, scope, audit, produce, digest, overwrite)
+    done = await _ledger(url, digest)
+    chunks = _chunks(items, chunk_items, done, progress)
+
+    def landed(part: Done) -> None:
+        progress.items += part.items
+        progress.loaded += part.loaded
+        progress.faults += len(part.faults)
+        progress.seconds = time.monotonic() - began
+        if report is not None:
+            report(progress, part.faults)
+
+    if processes == 0:
+        await _run_here(job, chunks, landed)
+    else:
+        await _run_apart(job, chunks, landed, processes)
+    await _finish(url, analyze=analyze and progress.loaded > 0)
+    progress.seconds = time.monotonic() - began
+    return progress
+
+
+async def _prepare(
+    url: str, scope: Scope, audit: AuditRow, produce: Produce, digest: str, overwrite: bool
+) -> Job:
+    db = await Database.open(url, Settings(pool_size=1))
+    try:
+        actor = await audits.actor_number(db, audit)
+    finally:
+        await db.close()
+    return Job(url=url, scope=scope, audit=audit, actor=actor, produce=produce, digest=digest,
+               overwrite=overwrite)
+
+
+async def _ledger(url: str, digest: str) -> list[tuple[int, int]]:
+    """(first, after) item numbers of the chunks that are in, in rising order."""
+    if not digest:
+        return []
+    with told():
+        connection = await asyncpg.connect(url)
+        try:
+            rows = await connection.fetch(
+                "SELECT line, items FROM load_ledger WHERE digest = $1 ORDER BY line", digest)
+        finally:
+            await connection.close()
+    return [(row["line"], row["line"] + row["items"]) for row in rows]
+
+
+def _chunks(
+    items: Iterable[Any], size: int, done: list[tuple[int, int]], progress: Progress
+) -> Iterator[Chunk]:
+    """Runs of at most `size` neighbouring items, without those that are in already."""
+    ranges = iter(done)
+    first, after = next(ranges, (0, 0))
+    start = 1
+    part: list[Any] = []
+    for number, item in enumerate(items, 1):
+        while after and number >= after:
+            first, after = next(ranges, (0, 0))
+        inside = after and first <= number < after
+        if part and (inside or len(part) == size):
+            yield Chunk(start, part)
+            part = []
+        if inside:
+            progress.skipped += 1
+            continue
+        if not part:
+            start = number
+        part.append(item)
+    if part:
+        yield Chunk(start, part)
+
+
+async def _run_here(job: Job, chunks: Iterator[Chunk], landed: Callable[[Done], None]) -> None:
+    with told():
+        connection = await asyncpg.connect(job.url)
+        try:
+            for chunk in chunks:
+                landed(await load_chunk(connection, job, chunk))
+        finally:
+            await connection.close()
+
+
+async def _run_apart(
+    job: Job, chunks: Iterator[Chunk], landed: Callable[[Done], None], processes: int
+) -> None:
+    # Spawned, not forked: the caller may have threads (the database's supervisor is one).
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
+    under_way: set[asyncio.Future[Done]] = set()
+    try:
+        more = True
+        while more or under_way:
+            while more and len(under_way) < processes * _AHEAD:
+                chunk = next(chunks, None)
+                more = chunk is not None
+                if chunk is not None:
+                    under_way.add(_give(pool, job, chunk))
+            if under_way:
+                ready, under_way = await asyncio.wait(
+                    under_way, return_when=asyncio.FIRST_COMPLETED)
+                for future in ready:
+                    landed(future.result())
+    except BrokenProcessPool:
+        raise UnavailableError("a loading process was ended from outside; call again") from None
+    finally:
+        for future in under_way:
+            future.cancel()
+        await asyncio.get_running_loop().run_in_executor(
+            None, lambda: pool.shutdown(wait=True, cancel_futures=True))
+
+
+def _give(pool: Executor, job: Job, chunk: Chunk) -> asyncio.Future[Done]:
+    return asyncio.get_running_loop().run_in_executor(pool, work, job, chunk)
+
+
+async def _finish(url: str, *, analyze: bool) -> None:
+    """Makes the last chunks durable and lets the planner see what came."""
+    with told():
+        connection = await asyncpg.connect(url)
+        try:
+            if analyze:
+                for table in _ANALYZED:
+                    await connection.execute(f"ANALYZE {table}")
+            # A commit that waits for the disk takes all earlier ones of the load with it.
+            await connection.execute("SET synchronous_commit = on")
+            await connection.execute("DELETE FROM load_ledger WHERE digest = ''")
+            await connection.execute("SELECT pg_current_xact_id()")
+        finally:
+            await connection.close()

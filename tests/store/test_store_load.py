@@ -1,0 +1,175 @@
+"""Loads store what is sound, report the rest, and go on where they stopped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from dmed.fhir.index import Index
+from dmed.kit.errors import InvalidError, UnavailableError
+from dmed.kit.ids import bucket_of, new_vid
+from dmed.kit.settings import Settings
+from dmed.store import read, schema
+from dmed.store.load import Progress, load
+from dmed.store.load_chunk import Fault
+from dmed.store.model import AuditRow, Scope, Write
+from dmed.store.pool import Database
+from dmed.store.read import updated_of
+
+SCOPE = Scope("loader")
+AUDIT = AuditRow(request="load", action="C", subject="loader", role="administrator")
+
+
+def produce(item: bytes, prefix: str = "") -> Write:
+    """A line `id` or `id identifier`; "bad" is refused, "stop" ends the load from outside."""
+    words = item.decode().split()
+    if words[0] == "bad":
+        raise InvalidError("not a record", "Patient")
+    if words[0] == "stop":
+        raise UnavailableError("the machine was switched off")
+    id_ = prefix + words[0]
+    vid = new_vid()
+    return Write(
+        kind="create", type="Patient", id=id_, bucket=bucket_of(id_), vid=vid, client_id=True,
+        updated=updated_of(vid), body=item, patients=(id_,),
+        identities=tuple(("s", word) for word in words[1:]),
+        index=Index(tokens=[(1, "s", word) for word in words], strings=[(2, id_, id_.upper())],
+                    references=[(3, "Organization", "o", "")], dates=[(4, 0, 5)]))
+
+
+def pair(item: bytes) -> list[Write]:
+    """Two records of one item, stored both or not at all."""
+    return [produce(item, "a-"), produce(item, "b-")]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def db(any_database_url: str) -> AsyncIterator[Database]:
+    await schema.migrate(any_database_url)
+    database = await Database.open(any_database_url, Settings(pool_size=4))
+    yield database
+    await database.close()
+
+
+class Faults:
+    """Collects what a load reports."""
+
+    def __init__(self) -> None:
+        self.lines: dict[int, list[str]] = {}
+
+    def __call__(self, _progress: Progress, faults: Sequence[Fault]) -> None:
+        self.lines |= {fault.line: fault.reasons for fault in faults}
+
+
+async def count(db: Database, table: str, prefix: str) -> int:
+    number: int = await db.hot.fetchval(
+        f"SELECT count(*) FROM {table} t JOIN resource r USING (vid, bucket) "
+        "WHERE starts_with(r.id, $1)", prefix)
+    return number
+
+
+async def test_bad_lines_are_reported_and_the_rest_is_stored(
+    db: Database, any_database_url: str
+) -> None:
+    """Of 1,000 lines seven are refused, each for its reason; two processes load all others."""
+    lines = [b"m-%d" % at for at in range(1000)]
+    lines[10], lines[500] = b"bad", b"bad"
+    lines[20] = b"m-19"
+    lines[30], lines[31] = b"m-30 x1", b"m-31 x1"
+    faults = Faults()
+    progress = await load(any_database_url, SCOPE, AUDIT, lines, produce, chunk_items=100,
+                          report=faults)
+
+    assert set(faults.lines) == {11, 501, 21, 32}
+    assert faults.lines[11] == ["Patient: not a record"]
+    assert "m-30" in faults.lines[32][0]
+    assert (progress.items, progress.loaded, progress.faults) == (1000, 996, 4)
+    for table in ("resource", "token", "string", "reference", "date", "compartment", "feed"):
+        if table == "compartment":
+            rows = await db.hot.fetchval(
+                "SELECT count(*) FROM compartment WHERE starts_with(patient, 'm-')")
+        else:
+            rows = await count(db, table, "m-")
+        assert rows == (997 if table == "token" else 996), table
+    assert (await read.read(db, SCOPE, AUDIT, "Patient", "m-999")).body == b"m-999"
+    people = await db.hot.fetchval(
+        "SELECT count(*) FROM audit WHERE request = 'load' AND starts_with(patient, 'm-') "
+        "AND action = 'C'")
+    assert people == 996
+
+
+async def test_an_interrupted_load_goes_on(db: Database, any_database_url: str) -> None:
+    """A load that died at line 550 keeps its chunks; the next run skips them and loads the rest."""
+    lines = [b"n-%d" % at for at in range(1000)]
+    with pytest.raises(UnavailableError):
+        await load(any_database_url, SCOPE, AUDIT, stopping(lines, 550), produce,
+                   digest="file-1", chunk_items=100, processes=0)
+    first = await count(db, "resource", "n-")
+    faults = Faults()
+    progress = await load(any_database_url, SCOPE, AUDIT, lines, produce,
+                          digest="file-1", chunk_items=100, processes=2, report=faults)
+
+    assert first == 500
+    assert (progress.skipped, progress.loaded, faults.lines) == (500, 500, {})
+    assert await count(db, "resource", "n-") == 1000
+    again = await load(any_database_url, SCOPE, AUDIT, lines, produce, digest="file-1",
+                       chunk_items=77, processes=0)
+    assert (again.skipped, again.loaded) == (1000, 0)
+
+
+def stopping(lines: list[bytes], at: int) -> list[bytes]:
+    """The lines, and the machine switched off at one of them."""
+    return [*lines[:at], b"stop", *lines[at + 1:]]
+
+
+async def test_existing_records_are_kept_unless_asked(
+    db: Database, any_database_url: str
+) -> None:
+    """The same ids again are faults; with `overwrite` they become the next version."""
+    lines = [b"o-%d o%d" % (at, at) for at in range(50)]
+    await load(any_database_url, SCOPE, AUDIT, lines, produce, processes=0)
+    faults = Faults()
+    second = await load(any_database_url, SCOPE, AUDIT, [*lines, b"o-new"], produce, processes=0,
+                        report=faults)
+    assert (second.loaded, second.faults) == (1, 50)
+    assert faults.lines[1] == ["Patient/o-0 exists already"]
+    third = await load(any_database_url, SCOPE, AUDIT, lines, produce, processes=0, overwrite=True)
+    kept = await db.hot.fetchval(
+        "SELECT count(*) FROM resource_version WHERE starts_with(id, 'o-')")
+
+    assert third.loaded == 50
+    assert kept == 50
+    assert await count(db, "token", "o-") == 101
+
+
+async def test_identifiers_stay_unique_across_processes(
+    db: Database, any_database_url: str
+) -> None:
+    """One identifier on 40 lines in 40 chunks of two processes: one record holds it."""
+    lines = [b"q-%d same" % at for at in range(40)]
+    progress = await load(any_database_url, SCOPE, AUDIT, lines, produce, chunk_items=1)
+
+    assert (progress.loaded, progress.faults) == (1, 39)
+
+
+async def test_an_item_of_two_records_is_all_or_nothing(
+    db: Database, any_database_url: str
+) -> None:
+    """If one record of an item exists, the other is not stored either."""
+    await load(any_database_url, SCOPE, AUDIT, [b"t1"], partial(produce, prefix="a-"), processes=0)
+    progress = await load(any_database_url, SCOPE, AUDIT, [b"t1", b"t2"], pair, processes=0)
+
+    assert (progress.loaded, progress.faults) == (2, 1)
+    assert await count(db, "resource", "b-t") == 1
+
+
+async def test_the_ledger_keeps_faults(db: Database, any_database_url: str) -> None:
+    """What was refused can be read after the load, by line."""
+    await load(any_database_url, SCOPE, AUDIT, [b"bad", b"u-1"], produce, processes=0,
+               digest="file-2")
+    kept = await db.hot.fetchval("SELECT faults FROM load_ledger WHERE digest = 'file-2'")
+
+    assert msgspec.json.decode(kept, type=list[Fault]) == [Fault(1, ["Patient: not a record"])]
