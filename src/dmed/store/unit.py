@@ -112,7 +112,9 @@ class Unit:
         """A search that sees what this unit has written."""
         from dmed.store import search
 
-        return await search.search_in(self.db, self.connection, self.scope, audit, query)
+        found = await search.find(self.connection, self.scope, query)
+        await self.note(disclosed(audit, found.people))
+        return found.page
 
     async def lock_criteria(self, text: str) -> None:
         """Waits for and holds the one right to decide about these criteria until the end."""
