@@ -79,6 +79,12 @@ class Preparation(msgspec.Struct, frozen=True, kw_only=True):
     default_days: int
     """Usual duration."""
 
+    def label(self, language: str) -> str:
+        """INN, strength and form in one line: "Amoksitsillin 500 mg kapsula"."""
+        from dmed.modules.medicines.rules import label
+
+        return label(self, language)
+
 
 class Product(msgspec.Struct, frozen=True, kw_only=True):
     """One registered pack on the market: trade name, maker, GTIN, pack size."""

@@ -1,0 +1,257 @@
+"""Own tables: numbers and codes, drafts. No clinical fact lies here alone.
+
+`prescription` is the row that every act on a prescription locks first, so that of any number of
+parallel claims exactly one wins. Codes lie here only as digests.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, Protocol
+
+REGIONS = (
+    "1703", "1706", "1708", "1710", "1712", "1714", "1718",
+    "1722", "1724", "1726", "1727", "1730", "1733", "1735",
+)  # fmt: skip  # Two lines of seven read better than fourteen.
+"""Regions of the country (states-cs): each counts its own prescriptions."""
+
+DDL: tuple[str, ...] = (
+    """create table if not exists prescription (
+        number text collate "C" primary key,
+        patient text collate "C" not null,
+        prescriber text collate "C" not null,
+        organisation text collate "C" not null,
+        author text collate "C" not null,
+        signed timestamptz not null,
+        valid_until date not null,
+        code_digest bytea not null,
+        short_digest bytea not null,
+        wrong_codes integer not null default 0,
+        locked_until timestamptz,
+        replaces text collate "C" not null default '',
+        is_open boolean not null default true
+    )""",
+    "create index if not exists prescription_open on prescription (valid_until) where is_open",
+    "create index if not exists prescription_patient on prescription (patient, signed)",
+    """create table if not exists prescription_item (
+        request text collate "C" primary key,
+        number text collate "C" not null references prescription (number),
+        item integer not null,
+        task text collate "C" not null,
+        unique (number, item)
+    )""",
+    """create table if not exists prescription_act (
+        actor text collate "C" not null,
+        key text collate "C" not null,
+        act text collate "C" not null,
+        number text collate "C" not null,
+        answer bytea not null default '',
+        at timestamptz not null default now(),
+        primary key (actor, key)
+    )""",
+    """create table if not exists prescription_draft (
+        id text collate "C" primary key,
+        author text collate "C" not null,
+        patient text collate "C" not null,
+        body bytea not null,
+        updated timestamptz not null default now()
+    )""",
+    "create index if not exists prescription_draft_author on prescription_draft (author, updated)",
+    *(
+        f"create sequence if not exists prescription_running_{region} minvalue 0 start 0"
+        " maxvalue 99999999"
+        for region in REGIONS
+    ),
+)
+
+
+class Connection(Protocol):
+    """What these statements run on: a unit of the gateway."""
+
+    async def execute(self, sql: str, *args: Any) -> str: ...
+
+    async def fetch(self, sql: str, *args: Any) -> list[Any]: ...
+
+    async def fetchrow(self, sql: str, *args: Any) -> Any: ...
+
+    async def fetchval(self, sql: str, *args: Any) -> Any: ...
+
+
+async def next_running(connection: Connection, region: str) -> int:
+    """The next running number of a region; gaps are possible, doubles are not."""
+    name = f"prescription_running_{region if region in REGIONS else '1726'}"
+    return int(await connection.fetchval("select nextval($1::text::regclass)", name))
+
+
+async def insert(
+    connection: Connection,
+    *,
+    number: str,
+    patient: str,
+    prescriber: str,
+    organisation: str,
+    author: str,
+    signed: datetime,
+    valid_until: date,
+    code_digest: bytes,
+    short_digest: bytes,
+    replaces: str,
+) -> None:
+    """The row of a newly signed prescription."""
+    await connection.execute(
+        "insert into prescription (number, patient, prescriber, organisation, author, signed,"
+        " valid_until, code_digest, short_digest, replaces)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        number, patient, prescriber, organisation, author, signed, valid_until, code_digest,
+        short_digest, replaces,
+    )  # fmt: skip  # The order of the statement.
+
+
+async def insert_item(
+    connection: Connection, number: str, item: int, request: str, task: str
+) -> None:
+    """Which records stand for an item."""
+    await connection.execute(
+        "insert into prescription_item (number, item, request, task) values ($1, $2, $3, $4)",
+        number, item, request, task,
+    )  # fmt: skip  # Same reason.
+
+
+async def row(connection: Connection, number: str, *, lock: bool = False) -> Any | None:
+    """The row of a prescription, or None; `lock` holds every other act on it off."""
+    statement = "select * from prescription where number = $1"
+    return await connection.fetchrow(statement + (" for update" if lock else ""), number)
+
+
+async def items(connection: Connection, number: str) -> list[Any]:
+    """The records of a prescription's items, by item."""
+    return await connection.fetch(
+        "select item, request, task from prescription_item where number = $1 order by item", number
+    )
+
+
+async def number_of_request(connection: Connection, request: str) -> str:
+    """The number of the prescription that a MedicationRequest belongs to, or ""."""
+    found = await connection.fetchval(
+        "select number from prescription_item where request = $1", request
+    )
+    return str(found or "")
+
+
+async def set_open(connection: Connection, number: str, is_open: bool) -> None:
+    """Whether any item may still be handed over: what the expiry job looks at."""
+    await connection.execute(
+        "update prescription set is_open = $2 where number = $1 and is_open <> $2", number, is_open
+    )
+
+
+async def count_wrong(
+    connection: Connection, number: str, lock_after: int, lock_minutes: int
+) -> int:
+    """Count a wrong code; at `lock_after` the prescription is locked. The count."""
+    return int(
+        await connection.fetchval(
+            "update prescription set wrong_codes = wrong_codes + 1,"
+            " locked_until = case when (wrong_codes + 1) % $2 = 0"
+            " then now() + make_interval(mins => $3) else locked_until end"
+            " where number = $1 returning wrong_codes",
+            number, lock_after, lock_minutes,
+        )
+    )  # fmt: skip  # Same reason.
+
+
+async def clear_wrong(connection: Connection, number: str) -> None:
+    """A right code ends the counting."""
+    await connection.execute(
+        "update prescription set wrong_codes = 0, locked_until = null"
+        " where number = $1 and wrong_codes > 0",
+        number,
+    )
+
+
+async def expired(connection: Connection, day: date, limit: int) -> list[str]:
+    """Numbers whose validity ended before `day` and that are still open."""
+    found = await connection.fetch(
+        "select number from prescription where is_open and valid_until < $1"
+        " order by valid_until limit $2",
+        day,
+        limit,
+    )
+    return [str(entry["number"]) for entry in found]
+
+
+async def begin_act(
+    connection: Connection, actor: str, key: str, act: str, number: str
+) -> Any | None:
+    """Claim an idempotency key for this act; the row of the act that used it before, or None.
+
+    A second act under the same key waits here until the first has ended.
+    """
+    claimed = await connection.fetchval(
+        "insert into prescription_act (actor, key, act, number) values ($1, $2, $3, $4)"
+        " on conflict do nothing returning true",
+        actor,
+        key,
+        act,
+        number,
+    )
+    if claimed:
+        return None
+    return await connection.fetchrow(
+        "select act, number, answer from prescription_act where actor = $1 and key = $2",
+        actor, key,
+    )  # fmt: skip  # Same reason.
+
+
+async def end_act(
+    connection: Connection, actor: str, key: str, number: str, answer: bytes = b""
+) -> None:
+    """Keep what the act made."""
+    await connection.execute(
+        "update prescription_act set number = $3, answer = $4 where actor = $1 and key = $2",
+        actor, key, number, answer,
+    )  # fmt: skip  # Same reason.
+
+
+async def save_draft(
+    connection: Connection, draft_id: str, author: str, patient: str, body: bytes
+) -> datetime | None:
+    """Keep a draft of its author; the moment, or None when the id is another author's."""
+    moment = await connection.fetchval(
+        "insert into prescription_draft (id, author, patient, body) values ($1, $2, $3, $4)"
+        " on conflict (id) do update set patient = excluded.patient, body = excluded.body,"
+        " updated = now() where prescription_draft.author = excluded.author returning updated",
+        draft_id, author, patient, body,
+    )  # fmt: skip  # Same reason.
+    return moment if isinstance(moment, datetime) else None
+
+
+async def drafts(connection: Connection, author: str, patient: str, limit: int) -> list[Any]:
+    """An author's drafts, newest first; of one patient where given."""
+    return await connection.fetch(
+        "select id, body, updated from prescription_draft"
+        " where author = $1 and ($2 = '' or patient = $2) order by updated desc limit $3",
+        author, patient, limit,
+    )  # fmt: skip  # Same reason.
+
+
+async def draft(connection: Connection, author: str, draft_id: str) -> Any | None:
+    """One draft of an author, or None."""
+    return await connection.fetchrow(
+        "select id, body, updated from prescription_draft where id = $1 and author = $2",
+        draft_id, author,
+    )  # fmt: skip  # Same reason.
+
+
+async def drop_draft(connection: Connection, author: str, draft_id: str) -> None:
+    """Forget a draft."""
+    await connection.execute(
+        "delete from prescription_draft where id = $1 and author = $2", draft_id, author
+    )
+
+
+async def drop_old_drafts(connection: Connection, hours: int) -> None:
+    """Forget drafts that nobody touched for so many hours."""
+    await connection.execute(
+        "delete from prescription_draft where updated < now() - make_interval(hours => $1)", hours
+    )
