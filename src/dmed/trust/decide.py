@@ -42,6 +42,7 @@ class Reason(msgspec.Struct, frozen=True):
 
     key: str
     sentence: str
+    values: dict[str, str] = {}
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -185,20 +186,21 @@ def decide(
 @lru_cache(maxsize=4096)
 def _decide(role: Role, action: Action, resource_type: str, is_plain: bool) -> Verdict:
     rule = _table().get((role, resource_type))
+    values = {"role": role.value, "action": action.value, "type": resource_type}
     if rule is None:
         sentence = f"The role {role.value} has no access to {resource_type}"
-        return Verdict(False, (Reason("trust.reason.type", sentence),))
+        return Verdict(False, (Reason("trust.reason.type", sentence, values),))
     if action in (rule.plain if is_plain else rule.plain | rule.acts):
         sentence = f"The role {role.value} may {action.value} {resource_type}"
-        return Verdict(True, (Reason("trust.reason.role", sentence),))
+        return Verdict(True, (Reason("trust.reason.role", sentence, values),))
     if action in rule.acts:
         sentence = (
             f"{resource_type} is not open to {action.value} by the role {role.value} directly: "
             "the platform does it as part of its own acts"
         )
-        return Verdict(False, (Reason("trust.reason.act", sentence),))
+        return Verdict(False, (Reason("trust.reason.act", sentence, values),))
     sentence = f"The role {role.value} may not {action.value} {resource_type}"
-    return Verdict(False, (Reason("trust.reason.action", sentence),))
+    return Verdict(False, (Reason("trust.reason.action", sentence, values),))
 
 
 @lru_cache(maxsize=32)

@@ -22,6 +22,7 @@ from dmed.trust.tables import Connection
 COOKIE = "dmed_session"
 CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf_token"
+FORM_FIELDS_MAX = 200
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 AsgiScope = MutableMapping[str, Any]
@@ -107,7 +108,7 @@ async def check_csrf_of(request: Request) -> None:
         and request.method not in _SAFE
         and kind in {"application/x-www-form-urlencoded", "multipart/form-data"}
     ):
-        value = (await request.form()).get(CSRF_FIELD, "")
+        value = (await request.form(max_fields=FORM_FIELDS_MAX)).get(CSRF_FIELD, "")
         given = value if isinstance(value, str) else ""
     check_csrf(request.scope, given)
 

@@ -111,7 +111,7 @@ class Identity:
     _dummy: ClassVar[str] = ""
 
     def __init__(self, connection: tables.Connection, settings: Settings, keys: Keys) -> None:
-        self._connection = connection
+        self._connection = tables.Told(connection)
         self._settings = settings
         self._keys = keys
         self._known: dict[bytes, tuple[Subject, float]] = {}

@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Protocol
 
+from dmed.store.pool import told
+
 DDL: tuple[str, ...] = (
     """create table if not exists account (
         name text collate "C" primary key,
@@ -68,6 +70,33 @@ class Connection(Protocol):
     async def fetchrow(self, query: str, *args: Any) -> Any: ...
 
     async def fetchval(self, query: str, *args: Any) -> Any: ...
+
+
+class Told:
+    """A pool whose errors leave as the DmedError that a caller is told (503, not 500)."""
+
+    def __init__(self, pool: Connection) -> None:
+        self._pool = pool
+
+    async def execute(self, query: str, *args: Any) -> str:
+        """The status of a statement, e.g. "INSERT 0 1"."""
+        with told():
+            return await self._pool.execute(query, *args)
+
+    async def fetch(self, query: str, *args: Any) -> list[Any]:
+        """All rows."""
+        with told():
+            return await self._pool.fetch(query, *args)
+
+    async def fetchrow(self, query: str, *args: Any) -> Any:
+        """The first row, or None."""
+        with told():
+            return await self._pool.fetchrow(query, *args)
+
+    async def fetchval(self, query: str, *args: Any) -> Any:
+        """The first value of the first row, or None."""
+        with told():
+            return await self._pool.fetchval(query, *args)
 
 
 async def account(connection: Connection, name: str) -> Any | None:

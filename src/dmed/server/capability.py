@@ -1,0 +1,124 @@
+"""https://hl7.org/fhir/R5/capabilitystatement.html: what is served, made from code and facts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import dmed
+from dmed.fhir import params
+from dmed.fhir.facts import facts
+from dmed.kit.clock import instant, now
+from dmed.kit.settings import Settings
+from dmed.trust.manifest import Manifest
+
+SERVED_KINDS = frozenset(
+    {"string", "token", "date", "number", "quantity", "reference", "uri", "composite"}
+)
+_STARTED = instant(now())
+_SECURITY = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+
+
+def capability(manifests: Iterable[Manifest], settings: Settings, base: str) -> dict[str, Any]:
+    """The CapabilityStatement of this installation as clients reach it under `base`."""
+    operations = _operations(manifests)
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": _STARTED,
+        "kind": "instance",
+        "software": {"name": "DMED", "version": dmed.__version__},
+        "implementation": {"description": "DMED record store", "url": base},
+        "fhirVersion": facts().version,
+        "format": ["application/fhir+json", "json"],
+        "rest": [
+            {
+                "mode": "server",
+                "security": _security(),
+                "resource": [
+                    _resource(name, settings, operations.get(name, []))
+                    for name in facts().resources
+                ],
+                "interaction": [
+                    {"code": code} for code in ("transaction", "batch", "history-system")
+                ],
+                **_listed("operation", operations.get("", [])),
+            }
+        ],
+    }
+
+
+def _security() -> dict[str, Any]:
+    return {
+        "cors": False,
+        "service": [{"coding": [{"system": _SECURITY, "code": "OAuth"}]}],
+        "description": "A bearer token or a page session for everything but this statement",
+    }
+
+
+def _resource(name: str, settings: Settings, operations: list[dict[str, Any]]) -> dict[str, Any]:
+    served = [each for each in params.parameters(name).values() if each.type in SERVED_KINDS]
+    references = sorted(each.code for each in served if each.type == "reference")
+    return {
+        "type": name,
+        "interaction": [{"code": code} for code in interactions(settings)],
+        "versioning": "versioned-update" if settings.if_match_required else "versioned",
+        "readHistory": True,
+        "updateCreate": True,
+        "conditionalCreate": True,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": True,
+        "conditionalPatch": False,
+        "conditionalDelete": "not-supported" if settings.logical_delete else "single",
+        "referencePolicy": ["literal", "local", *_policy(settings)],
+        **_listed("searchInclude", ["*", *(f"{name}:{code}" for code in references)]),
+        **_listed("searchRevInclude", _reverse().get(name, [])),
+        **_listed("searchParam", [_parameter(each) for each in served]),
+        **_listed("operation", operations),
+    }
+
+
+def interactions(settings: Settings) -> list[str]:
+    """The interactions that every type has, by their FHIR codes."""
+    codes = [
+        "read", "vread", "update", "delete", "history-instance", "history-type", "create",
+        "search-type",
+    ]  # fmt: skip
+    return [code for code in codes if code != "delete" or not settings.logical_delete]
+
+
+def _policy(settings: Settings) -> list[str]:
+    return ["enforced"] if settings.reference_integrity else []
+
+
+def _parameter(each: params.SearchParameter) -> dict[str, Any]:
+    found = {"name": each.code, "type": each.type}
+    return {**found, "definition": each.url} if each.url else found
+
+
+_reversed: dict[str, list[str]] = {}
+
+
+def _reverse() -> dict[str, list[str]]:
+    """Type > `Source:parameter` of every parameter that may refer to it by name."""
+    if not _reversed:
+        for source in facts().resources:
+            for each in params.parameters(source).values():
+                for target in each.targets if each.type == "reference" else ():
+                    _reversed.setdefault(target, []).append(f"{source}:{each.code}")
+    return _reversed
+
+
+def _operations(manifests: Iterable[Manifest]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for manifest in manifests:
+        for operation in manifest.operations:
+            name = operation.name.removeprefix("$")
+            definition = f"https://dmed.uz/fhir/OperationDefinition/{operation.type or 'System'}"
+            one = {"name": name, "definition": f"{definition}-{name}"}
+            found.setdefault(operation.type, {})[name] = one
+    return {type_: list(named.values()) for type_, named in found.items()}
+
+
+def _listed(name: str, values: list[Any]) -> dict[str, Any]:
+    return {name: values} if values else {}

@@ -1,0 +1,97 @@
+"""https://hl7.org/fhir/R5/http.html#search: type level and compartments, by GET and POST."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+from dmed.fhir.query import self_link
+from dmed.fhir.query_model import Query
+from dmed.kit.errors import Issue, NotFoundError, NotSupportedError
+from dmed.server.answer import Answer
+from dmed.server.bundle import Entry, bundle
+from dmed.server.call import Call
+from dmed.server.compartment import everything
+from dmed.server.door import Door
+from dmed.server.outcome import outcome
+from dmed.server.subset import subset, wish
+from dmed.trust.gateway import SearchPage
+
+Pairs = list[tuple[str, str]]
+
+
+async def search(door: Door, call: Call, type_: str, pairs: Pairs) -> Answer:
+    """One page of a type."""
+    strict = call.wishes.strict
+    asked, page = await door.plain.search(call.subject, type_, pairs, strict=strict)
+    return Answer(body=searchset(call.base, f"{call.base}/{type_}", asked, page))
+
+
+async def compartment(door: Door, call: Call, patient: str, type_: str, pairs: Pairs) -> Answer:
+    """One page of a patient's compartment: one type, or `*` for all that the asker may see."""
+    address = f"{call.base}/Patient/{patient}/{type_}"
+    strict = call.wishes.strict
+    if type_ == "*":
+        return await everything(door, call, patient, pairs)
+    door.check_type(type_)
+    asked, page = await door.plain.search(
+        call.subject, type_, pairs, strict=strict, patient=patient
+    )
+    return Answer(body=searchset(call.base, address, asked, page))
+
+
+async def system(_door: Door, _call: Call, _pairs: Pairs) -> Answer:
+    """A search over all types is not served: name a type, or a patient's compartment."""
+    raise NotSupportedError("Search over all types is not served: use [base]/[type]?...")
+
+
+def check_compartment(name: str) -> None:
+    """Refuse compartments other than a patient's."""
+    if name != "Patient":
+        raise NotFoundError(f"{name[:70]}: only the Patient compartment is served")
+
+
+def searchset(base: str, address: str, asked: Query, page: SearchPage) -> bytes:
+    """The Bundle of a page, its bodies spliced as they lie in the store."""
+    entries = (
+        [] if asked.summary == "count" or asked.count == 0 else list(_entries(base, asked, page))
+    )
+    if asked.ignored:
+        entries.append(Entry(resource=ignored(asked), mode="outcome"))
+    total = page.total
+    return bundle("searchset", entries, total=total, links=_links(address, asked, page))
+
+
+def _entries(base: str, asked: Query, page: SearchPage) -> Iterator[Entry]:
+    part = wish(asked.summary, asked.elements)
+    for hit in page.hits:
+        record = hit.record
+        body = record.body
+        if part is not None and (hit.mode == "match" or not part.elements):
+            body = subset(record.type, body, part)
+        yield Entry(full_url=f"{base}/{record.type}/{record.id}", resource=body, mode=hit.mode)
+
+
+def ignored(asked: Query) -> bytes:
+    """What was left out of the search, for the entry of mode outcome."""
+    return outcome(
+        Issue("not-supported", entry.reason, severity="warning") for entry in asked.ignored
+    )
+
+
+def _links(address: str, asked: Query, page: SearchPage) -> Iterator[tuple[str, str]]:
+    text = self_link(asked)
+    yield "self", f"{address}?{text}" if text else address
+    if asked.summary == "count" or asked.count == 0:
+        return
+    if page.next_cursor:
+        yield "next", _with_cursor(address, text, page.next_cursor)
+    if page.previous_cursor:
+        yield "previous", _with_cursor(address, text, page.previous_cursor)
+
+
+def _with_cursor(address: str, text: str, cursor: str) -> str:
+    # The cursor is always the last pair of the canonical text.
+    kept = text.partition("_cursor=")[0].rstrip("&")
+    pair = urlencode({"_cursor": cursor})
+    return f"{address}?{kept}&{pair}" if kept else f"{address}?{pair}"

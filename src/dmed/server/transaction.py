@@ -1,0 +1,300 @@
+"""https://hl7.org/fhir/R5/http.html#transaction: all entries or none, in one database transaction.
+
+Order: DELETE, POST, PUT, GET. Conditionals decide first, each under the lock of its criteria and
+in one order for all transactions, so that two of them queue instead of deadlocking.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+from msgspec import UNSET
+
+from dmed.fhir import codec, walk
+from dmed.kit.errors import (
+    DmedError,
+    InvalidError,
+    Issue,
+    NotFoundError,
+    PreconditionError,
+    UnprocessableError,
+)
+from dmed.server.answer import Answer
+from dmed.server.bundle import Entry, bundle
+from dmed.server.call import Call
+from dmed.server.door import Door
+from dmed.server.entries import Plan, plans
+from dmed.server.outcome import success
+from dmed.server.search import searchset
+from dmed.server.write import again, digest_of, idempotency_key, kept_of
+from dmed.trust.gateway import Change, GatewayUnit, Stored, Written, decoded, prepare, references
+from dmed.trust.gateway.common import pairs_of
+from dmed.trust.gateway.unit import unchanged
+from dmed.trust.model import Role, Subject
+
+_RESTFUL = re.compile(r"(?:https?|urn):\S+?/([A-Z][A-Za-z]{2,63}/[A-Za-z0-9\-.]{1,64})")
+_PLACEHOLDER = ("urn:uuid:", "urn:oid:")
+
+
+async def transaction(door: Door, call: Call, posted: Any, body: bytes) -> Answer:
+    """The answer to a transaction Bundle; any failure is the answer of the whole, nothing stays."""
+    made = plans(posted, call.base)
+    for plan in made:
+        door.check_type(plan.type)
+    _check_intercepted(door, call.subject, made)
+    key = idempotency_key(call)
+    digest = digest_of(call, body)
+    async with door.plain.unit(call.subject) as unit:
+        if key:
+            kept = await unit.recall(key, digest)
+            if kept is not None:
+                return again(kept)
+        await _match(unit, made)
+        _name(made)
+        await _resolve(unit, made)
+        _validate(made)
+        written = await _write(unit, made)
+        entries = [await _response(call, unit, plan, written) for plan in made]
+        answer = Answer(body=bundle("transaction-response", entries))
+        if key:
+            await unit.remember(key, kept_of(answer))
+    return answer
+
+
+async def _match(unit: GatewayUnit, made: list[Plan]) -> None:
+    """Let conditional entries find what they mean; PreconditionError where it is several."""
+    conditional = [plan for plan in made if plan.if_none_exist or (plan.query and not plan.id
+                   and plan.method in {"PUT", "DELETE"})]  # fmt: skip
+    first: dict[tuple[str, str], Plan] = {}
+    for plan in sorted(conditional, key=lambda one: (one.type, one.if_none_exist or one.query)):
+        if plan.method == "POST":
+            earlier = first.setdefault((plan.type, plan.if_none_exist), plan)
+            if earlier is not plan:
+                plan.same_as = earlier.number
+                continue
+        found = await unit.match(plan.type, plan.if_none_exist or plan.query)
+        if len(found) > 1:
+            raise PreconditionError(f"The criteria match several {plan.type}", plan.place)
+        if found:
+            _take(plan, found[0])
+
+
+def _take(plan: Plan, found: Stored) -> None:
+    if plan.method == "POST":
+        plan.found = found
+    elif plan.resource is not None and plan.resource.id not in {found.id, UNSET}:
+        raise InvalidError(
+            f"The criteria match {plan.type}/{found.id}, not {plan.resource.id}", plan.place
+        )
+    plan.id = found.id
+
+
+def _name(made: list[Plan]) -> None:
+    """Give every new record its id, patients first, since others take their bucket from them."""
+    known: dict[str, str] = {}
+    fresh = [plan for plan in made if plan.resource is not None and not plan.id]
+    for plan in sorted(fresh, key=lambda one: one.type != "Patient"):
+        given = plan.resource.id
+        if plan.method == "PUT" and isinstance(given, str):
+            plan.id = given
+        elif plan.same_as < 0:
+            plan.id = prepare.make_id(plan.resource, known)
+        if plan.full_url:
+            known[plan.full_url] = f"{plan.type}/{plan.id}"
+    by_number = {plan.number: plan for plan in made}
+    for plan in made:
+        if plan.same_as >= 0:
+            plan.id = by_number[plan.same_as].id
+            plan.found = by_number[plan.same_as].found
+
+
+async def _resolve(unit: GatewayUnit, made: list[Plan]) -> None:
+    """References between entries and by criteria become literal; what stays unresolved is 400."""
+    mapping = _mapping(made)
+    written = [plan for plan in made if _is_written(plan) and plan.resource is not None]
+    issues: list[Issue] = []
+    for plan in written:
+        if mapping:
+            walk.rewrite_urls(plan.resource, mapping)
+        if plan.type != "Bundle":
+            issues += _unresolved(plan)
+    if issues:
+        raise InvalidError(issues=tuple(issues))
+    known = [f"{plan.type}/{plan.id}" for plan in written]
+    await unit.resolve([plan.resource for plan in written], known)
+
+
+def _mapping(made: Iterable[Plan]) -> dict[str, str]:
+    mapping: dict[str, str] = {}
+    for plan in made:
+        if plan.resource is None:
+            continue
+        name = f"{plan.type}/{plan.id}"
+        if plan.full_url:
+            mapping[plan.full_url] = name
+            restful = _RESTFUL.fullmatch(plan.full_url)
+            if restful and plan.method == "POST":
+                # Relative references are read against the fullUrl's base (bundle.html).
+                mapping[restful.group(1)] = name
+        if plan.if_none_exist:
+            mapping[f"{plan.type}?{plan.if_none_exist}"] = name
+    return {old: new for old, new in mapping.items() if old != new}
+
+
+def _unresolved(plan: Plan) -> list[Issue]:
+    return [
+        Issue(
+            "not-found",
+            f"No entry of the transaction has the fullUrl {text[:100]}",
+            f"{plan.place}.resource{path.removeprefix(plan.type)}.reference",
+        )
+        for path, _, text in references.texts(plan.resource)
+        if text.startswith(_PLACEHOLDER)
+    ]
+
+
+def _is_written(plan: Plan) -> bool:
+    return plan.method in {"POST", "PUT"} and plan.found is None and plan.same_as < 0
+
+
+def _validate(made: list[Plan]) -> None:
+    issues: list[Issue] = []
+    for plan in made:
+        if _is_written(plan):
+            issues += prepare.faults(plan.resource, f"{plan.place}.resource")
+    if issues:
+        raise InvalidError(issues=tuple(issues))
+
+
+async def _write(unit: GatewayUnit, made: list[Plan]) -> dict[tuple[str, str], Written]:
+    changes: list[Change] = []
+    for plan in made:
+        if plan.method == "DELETE" and plan.id:
+            changes.append(
+                Change(kind="delete", type=plan.type, id=plan.id, if_match=plan.if_match)
+            )
+        elif _is_written(plan):
+            kind = "create" if plan.method == "POST" else "update"
+            if kind == "update":
+                plan.resource.id = plan.id
+            changes.append(
+                Change(
+                    kind=kind,
+                    type=plan.type,
+                    id=plan.id,
+                    resource=plan.resource,
+                    if_match=plan.if_match,
+                )
+            )
+    _check_once(changes)
+    done = await unit.write_all(changes)
+    return {
+        (change.type, change.id): written
+        for change, written in zip(changes, done, strict=True)
+        if written is not None
+    }
+
+
+def _check_once(changes: list[Change]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for change in changes:
+        name = (change.type, change.id)
+        if name in seen:
+            raise InvalidError(f"{change.type}/{change.id} is written twice in one transaction")
+        seen.add(name)
+
+
+async def _response(
+    call: Call,
+    unit: GatewayUnit,
+    plan: Plan,
+    written: dict[tuple[str, str], Written],
+) -> Entry:
+    if plan.method == "GET":
+        return await _read(call, unit, plan)
+    if plan.method == "DELETE":
+        done = written.get((plan.type, plan.id))
+        return Entry(status="204 No Content", etag=f'W/"{done.vid}"' if done else "")
+    if plan.found is not None:
+        done = unchanged([plan.found], plan.type)
+    else:
+        done = written[plan.type, plan.id]
+    is_new = done.created and plan.same_as < 0
+    wish = call.wishes.returns
+    sentence = f"{done.type}/{done.id} is at version {done.vid}"
+    return Entry(
+        resource=done.body if wish == "representation" else b"",
+        status="201 Created" if is_new else "200 OK",
+        location=f"{done.type}/{done.id}/_history/{done.vid}",
+        etag=f'W/"{done.vid}"',
+        modified=done.updated,
+        outcome=success(sentence) if wish == "OperationOutcome" else b"",
+    )
+
+
+async def _read(call: Call, unit: GatewayUnit, plan: Plan) -> Entry:
+    """A GET sees what the transaction wrote; its failure fails the whole."""
+    if not plan.id:
+        asked, page = await unit.search(plan.type, pairs_of(plan.query), strict=call.wishes.strict)
+        address = f"{call.base}/{plan.type}"
+        return Entry(resource=searchset(call.base, address, asked, page), status="200 OK")
+    stored = await unit.stored(plan.type, plan.id)
+    if stored is None:
+        raise NotFoundError(f"There is no {plan.type}/{plan.id}", plan.place)
+    return Entry(
+        full_url=f"{call.base}/{plan.type}/{plan.id}",
+        resource=stored.body,
+        status=f"200 {HTTPStatus(200).phrase}",
+        etag=f'W/"{stored.vid}"',
+        modified=stored.updated,
+    )
+
+
+def _check_intercepted(door: Door, subject: Subject, made: list[Plan]) -> None:
+    """A type that a module answers for must not slip past its rules inside a Bundle.
+
+    A person sends it alone; a system adds a Provenance with a signature over it (decisions 19),
+    unless the module's own rule for Bundles says otherwise. All such entries are named.
+    """
+    issues: list[Issue] = []
+    for plan in made:
+        interceptor = door.interceptors.get(plan.type) if plan.method == "POST" else None
+        if interceptor is None:
+            continue
+        try:
+            if interceptor.on_bundle is not None:
+                others = [decoded(codec.encode(one.resource)) for one in made
+                          if one.resource is not None and one is not plan]  # fmt: skip
+                interceptor.on_bundle(subject, decoded(codec.encode(plan.resource)), others)
+            else:
+                _default_rule(subject, plan, made)
+        except DmedError as refusal:
+            issues += [
+                Issue(issue.code, issue.diagnostics, f"{plan.place}.resource")
+                for issue in refusal.issues
+            ]
+    if issues:
+        raise UnprocessableError(issues=tuple(issues))
+
+
+def _default_rule(subject: Subject, plan: Plan, made: list[Plan]) -> None:
+    if subject.role is not Role.SERVICE:
+        raise UnprocessableError(
+            f"Send {plan.type} as a plain POST: it starts an act with rules of its own"
+        )
+    if plan.resource.status == "active" and not any(_signs(one, plan) for one in made):
+        raise UnprocessableError(
+            f"An active {plan.type} needs a Provenance with a signature over it in the same Bundle"
+        )
+
+
+def _signs(one: Plan, plan: Plan) -> bool:
+    if one.type != "Provenance" or one.resource is None or not plan.full_url:
+        return False
+    signature, target = one.resource.signature, one.resource.target
+    if signature is UNSET or not signature or target is UNSET:
+        return False
+    return any(reference.reference == plan.full_url for reference in target)

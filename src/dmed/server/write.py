@@ -1,0 +1,166 @@
+"""https://hl7.org/fhir/R5/http.html#create, #update and #delete, with their conditional forms."""
+
+from __future__ import annotations
+
+import hashlib
+from urllib.parse import urlencode
+
+from dmed.fhir import codec
+from dmed.kit.errors import InvalidError, NotAllowedError, PreconditionError
+from dmed.server.answer import Answer, version_headers
+from dmed.server.call import Call
+from dmed.server.door import Door, record_answer, written_answer
+from dmed.server.outcome import success
+from dmed.trust.decide import Action
+from dmed.trust.gateway import Kept, decoded
+from dmed.trust.gateway.prepare import read_content
+
+IDEMPOTENCY_KEY_MAX = 200
+
+
+async def create(door: Door, call: Call, type_: str) -> Answer:
+    """POST of a type: 201 with Location, or 200 where If-None-Exist finds the one record.
+
+    A type that a module answers for (decisions 19) goes through the module's rules.
+    """
+    body = await call.json_body()
+    key = idempotency_key(call)
+    if type_ in door.interceptors:
+        return await _intercepted(door, call, type_, body, key)
+    criteria = call.headers.get("if-none-exist", "")
+    if not key:
+        written = await door.plain.create(call.subject, type_, body, if_none_exist=criteria)
+        return written_answer(call, written)
+    digest = digest_of(call, body)
+    async with door.plain.unit(call.subject) as unit:
+        kept = await unit.recall(key, digest)
+        if kept is not None:
+            return again(kept)
+        written = await unit.create(type_, body, if_none_exist=criteria)
+        answer = written_answer(call, written)
+        await unit.remember(key, kept_of(answer))
+    return answer
+
+
+async def _intercepted(door: Door, call: Call, type_: str, body: bytes, key: str) -> Answer:
+    if call.headers.get("if-none-exist"):
+        raise InvalidError(f"If-None-Exist is not served for {type_}: it starts an act of its own")
+    resource = decoded(body_of(type_, body))
+    await door.plain.check_allowed(call.subject, Action.CREATE, type_)
+    digest = digest_of(call, body)
+    if key:
+        kept = await door.acts.reserve(call.subject, key, digest)
+        if kept is not None:
+            return again(kept)
+    try:
+        made = await door.interceptors[type_].on_create(door.acts, call.subject, resource)
+    except BaseException:
+        if key:
+            await door.acts.release(call.subject, key)
+        raise
+    stored = await door.acts.read(call.subject, type_, made)
+    answer = record_answer(stored)
+    answer.status = 201
+    answer.headers["Location"] = f"{call.base}/{type_}/{stored.id}/_history/{stored.vid}"
+    if call.wishes.returns == "minimal":
+        answer.body = b""
+    elif call.wishes.returns == "OperationOutcome":
+        answer.body = success(f"{type_}/{stored.id} was created, version {stored.vid}")
+    if key:
+        await door.acts.settle(call.subject, key, kept_of(answer))
+    return answer
+
+
+def body_of(type_: str, body: bytes) -> bytes:
+    """The canonical bytes of a valid resource of this type; InvalidError lists every fault."""
+    return codec.encode(read_content(body, type_))
+
+
+async def update(door: Door, call: Call, type_: str, id_: str) -> Answer:
+    """PUT: a new version, or a new record under the client's id; 412 where If-Match is stale."""
+    body = await call.json_body()
+    written = await door.plain.update(call.subject, type_, id_, body, if_match=call.if_match())
+    return written_answer(call, written)
+
+
+async def update_where(door: Door, call: Call, type_: str) -> Answer:
+    """PUT with criteria: updates the one match, creates where there is none, 412 for several."""
+    body = await call.json_body()
+    criteria = criteria_text(call, "update")
+    written = await door.plain.update_where(
+        call.subject, type_, criteria, body, if_match=call.if_match()
+    )
+    return written_answer(call, written)
+
+
+async def delete(door: Door, call: Call, type_: str, id_: str) -> Answer:
+    """DELETE: 204; deleting again is 204 too. 405 where records are withdrawn by status alone."""
+    _check_delete(door)
+    written = await door.plain.delete(call.subject, type_, id_, if_match=call.if_match())
+    if written is None:
+        return Answer(status=204)
+    if call.wishes.returns == "OperationOutcome":
+        return Answer(body=success(f"{type_}/{id_} was deleted"))
+    return Answer(status=204, headers=version_headers(written.vid, written.updated))
+
+
+async def delete_where(door: Door, call: Call, type_: str) -> Answer:
+    """DELETE with criteria: the one match; 204 for none, 412 for several."""
+    _check_delete(door)
+    criteria = criteria_text(call, "delete")
+    async with door.plain.unit(call.subject) as unit:
+        found = await unit.match(type_, criteria)
+        if len(found) > 1:
+            raise PreconditionError(f"The criteria match several {type_} records; none was deleted")
+        for stored in found:
+            await unit.delete(type_, stored.id)
+    return Answer(status=204)
+
+
+def _check_delete(door: Door) -> None:
+    if door.settings.logical_delete:
+        raise NotAllowedError(
+            "Records are withdrawn by their status here; DELETE is not served",
+            headers={"Allow": "GET, HEAD, PUT"},
+        )
+
+
+def criteria_text(call: Call, verb: str) -> str:
+    """The query of a conditional interaction; InvalidError where there is none."""
+    pairs = call.criteria()
+    if not pairs:
+        raise InvalidError(f"A conditional {verb} needs search criteria in the address")
+    return urlencode(pairs)
+
+
+def idempotency_key(call: Call) -> str:
+    """The client's Idempotency-Key, or ""; at most 200 printable characters."""
+    key = call.headers.get("idempotency-key", "")
+    if len(key) > IDEMPOTENCY_KEY_MAX or not key.isprintable():
+        raise InvalidError(f"Idempotency-Key: at most {IDEMPOTENCY_KEY_MAX} printable characters")
+    return key
+
+
+def digest_of(call: Call, body: bytes) -> bytes:
+    """What makes two requests the same: method, address, condition and body."""
+    made = hashlib.sha256()
+    for part in (
+        call.method.encode(),
+        call.path.encode(),
+        call.headers.get("if-none-exist", "").encode(),
+        body,
+    ):
+        made.update(len(part).to_bytes(8, "big"))
+        made.update(part)
+    return made.digest()
+
+
+def kept_of(answer: Answer) -> Kept:
+    """An answer as it is kept for a retry."""
+    return Kept(answer.status, answer.headers, answer.body)
+
+
+def again(kept: Kept) -> Answer:
+    """The first answer once more, marked as such."""
+    headers = {**kept.headers, "Idempotent-Replayed": "true"}
+    return Answer(status=kept.status, body=kept.body, headers=headers)

@@ -1,0 +1,120 @@
+"""What the gateway and its unit share: the decision, the Scope and the audit row of an act."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from dmed.fhir.facts import facts
+from dmed.kit.errors import ForbiddenError, InvalidError, Issue, NotFoundError, PreconditionError
+from dmed.store.model import AuditRow, Scope, SearchPage, Stored
+from dmed.trust.decide import Action, Context, Verdict, readable
+from dmed.trust.model import Role, Subject
+from dmed.trust.request import request_id
+
+LETTERS = {
+    Action.READ: "R",
+    Action.SEARCH: "E",
+    Action.CREATE: "C",
+    Action.UPDATE: "U",
+    Action.DELETE: "D",
+}
+VERSION_MISMATCH = "Version is mismatch"
+"""The country's wording for a missing or stale If-Match."""
+_decoder = msgspec.json.Decoder(float_hook=Decimal)
+
+
+class RefusedError(ForbiddenError):
+    """The decision is no; `reasons` say why, for people in their language."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.reasons = verdict.reasons
+        super().__init__(
+            issues=tuple(Issue("forbidden", reason.sentence) for reason in verdict.reasons)
+        )
+
+
+def scope_of(subject: Subject, context: Context) -> Scope:
+    """What the subject may reach at all; the store puts it on every alias of every statement."""
+    return _scope(subject.user, subject.role, context.is_plain)
+
+
+@lru_cache(maxsize=10_000)
+def _scope(user: str, role: Role, is_plain: bool) -> Scope:
+    return Scope(user, None, readable(role, is_plain))
+
+
+def audit_of(
+    subject: Subject,
+    action: str,
+    type_: str = "",
+    id_: str = "",
+    *,
+    query: str = "",
+    patient: str = "",
+    outcome: int = 200,
+    detail: str = "",
+) -> AuditRow:
+    """The audit row of one act of a subject."""
+    return AuditRow(
+        request=request_id(),
+        action=action,
+        subject=subject.user,
+        role=subject.role.value,
+        organisation=subject.organisation,
+        purpose=subject.purpose,
+        type=type_,
+        id=id_,
+        patient=patient,
+        query=query,
+        outcome=outcome,
+        detail=detail,
+    )
+
+
+def check_type(type_: str) -> None:
+    """Refuse a name that is no resource type (404)."""
+    found = facts().types.get(type_)
+    if found is None or found.kind != "resource" or found.is_abstract:
+        raise NotFoundError(f"{type_[:70]!r} is no resource type of FHIR R5")
+
+
+def mismatch() -> PreconditionError:
+    """412 in the country's words."""
+    return PreconditionError(issues=(Issue("invalid", VERSION_MISMATCH),))
+
+
+def pairs_of(criteria: str) -> list[tuple[str, str]]:
+    """The pairs of a query string; InvalidError where it cannot be read."""
+    try:
+        return parse_qsl(
+            criteria.removeprefix("?"), keep_blank_values=True, max_num_fields=100, errors="strict"
+        )
+    except ValueError as fault:
+        raise InvalidError("The search criteria cannot be read") from fault
+
+
+def decoded(body: bytes) -> dict[str, Any]:
+    """A stored body as a dict whose decimals are Decimal."""
+    record: dict[str, Any] = _decoder.decode(body)
+    return record
+
+
+def bodies(page: SearchPage) -> list[dict[str, Any]]:
+    """The records of a page, matches first, as dicts."""
+    return [decoded(hit.record.body) for hit in page.hits]
+
+
+def only_matches(page: SearchPage) -> list[Stored]:
+    """The matches of a page without what was included."""
+    return [hit.record for hit in page.hits if hit.mode == "match"]
+
+
+def told_ids(records: Iterable[Stored]) -> str:
+    """A few ids for a sentence."""
+    return ", ".join(f"{record.type}/{record.id}" for record in list(records)[:3])

@@ -1,0 +1,252 @@
+"""Gateway: every read and write of every floor above passes here, is decided and audited."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from dmed.fhir import query
+from dmed.fhir.query_model import Query
+from dmed.kit.errors import PreconditionError
+from dmed.kit.settings import Settings
+from dmed.store import audit as store_audit
+from dmed.store import history as store_history
+from dmed.store import read as store_read
+from dmed.store import search as store_search
+from dmed.store import unit as store_unit
+from dmed.store import write as store_write
+from dmed.store.model import HistoryPage, Scope, SearchPage, Stored, Written
+from dmed.store.pool import Database
+from dmed.trust.decide import Action, Context, decide
+from dmed.trust.gateway import kept, prepare, references
+from dmed.trust.gateway.common import (
+    LETTERS,
+    RefusedError,
+    audit_of,
+    bodies,
+    check_type,
+    decoded,
+    mismatch,
+    pairs_of,
+    scope_of,
+)
+from dmed.trust.gateway.unit import Content, GatewayUnit, check_same_id, demanded
+from dmed.trust.model import Subject
+from dmed.trust.tables import Told
+
+_ACT = Context(is_plain=False)
+_PLAIN = Context(is_plain=True)
+
+
+class Gateway:
+    """The door to the records. All methods take the Subject first; refusals are RefusedError."""
+
+    def __init__(self, db: Database, settings: Settings, context: Context = _ACT) -> None:
+        self.settings = settings
+        self._db = db
+        self._context = context
+
+    def plain(self) -> Gateway:
+        """The same door for plain FHIR REST, where a person acts outside of any use case."""
+        return Gateway(self._db, self.settings, _PLAIN)
+
+    # Reading
+
+    async def read(self, subject: Subject, type_: str, id_: str) -> Stored:
+        """The current version. NotFoundError, GoneError after a delete, RefusedError."""
+        if not decide(subject, Action.READ, type_, self._context).allowed:
+            await self.check_allowed(subject, Action.READ, type_, id_)
+        scope = scope_of(subject, self._context)
+        return await store_read.read(
+            self._db, scope, audit_of(subject, "R", type_, id_), type_, id_
+        )
+
+    async def vread(self, subject: Subject, type_: str, id_: str, vid: int) -> Stored:
+        """One version; errors as `read`."""
+        await self.check_allowed(subject, Action.READ, type_, id_)
+        scope = scope_of(subject, self._context)
+        audit = audit_of(subject, "R", type_, id_, detail="vread")
+        return await store_read.vread(self._db, scope, audit, type_, id_, vid)
+
+    async def history(
+        self,
+        subject: Subject,
+        type_: str = "",
+        id_: str = "",
+        *,
+        since: datetime | None = None,
+        count: int = 0,
+        cursor: str = "",
+    ) -> HistoryPage:
+        """Versions newest first: of one record, of a type, or of all types that may be seen.
+
+        At most `count` versions (0: the default page), on from `cursor`.
+        """
+        if type_:
+            await self.check_allowed(subject, Action.READ, type_, id_)
+        size = min(count or self.settings.count_default, self.settings.count_max)
+        return await store_history.history(
+            self._db,
+            scope_of(subject, self._context),
+            audit_of(subject, "R", type_, id_, detail="history"),
+            type_ or None,
+            id_ or None,
+            since=since,
+            count=size,
+            cursor=cursor or None,
+        )
+
+    async def search(
+        self,
+        subject: Subject,
+        type_: str,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        strict: bool = False,
+        patient: str = "",
+    ) -> tuple[Query, SearchPage]:
+        """One page of a search; with `patient` in this patient's compartment alone.
+
+        Faulty parameters are InvalidError; unknown ones too when strict, else `query.ignored`.
+        """
+        await self.check_allowed(subject, Action.SEARCH, type_)
+        asked = query.parse(type_, list(pairs), settings=self.settings, strict=strict)
+        return asked, await self._page(subject, asked, patient)
+
+    async def _page(self, subject: Subject, asked: Query, patient: str) -> SearchPage:
+        scope = scope_of(subject, self._context)
+        if patient:
+            scope = msgspec.structs.replace(scope, patients=(patient,))
+        audit = audit_of(subject, "E", asked.type, query=query.self_link(asked))
+        return await store_search.search(self._db, scope, audit, asked)
+
+    async def get(self, subject: Subject, type_: str, id_: str) -> dict[str, Any]:
+        """A record as dict with Decimal; errors as `read`."""
+        return decoded((await self.read(subject, type_, id_)).body)
+
+    async def find(self, subject: Subject, type_: str, query_string: str) -> list[dict[str, Any]]:
+        """What a search such as "code=x&_count=5" finds, as dicts; unknown parameters raise."""
+        _, page = await self.search(subject, type_, pairs_of(query_string), strict=True)
+        return bodies(page)
+
+    # Writing
+
+    async def create(
+        self, subject: Subject, type_: str, content: Content, *, if_none_exist: str = ""
+    ) -> Written:
+        """A new record under a server-made id; with `if_none_exist` only where nothing matches."""
+        await self.check_allowed(subject, Action.CREATE, type_)
+        if if_none_exist:
+            async with self.unit(subject) as unit:
+                return await unit.create(type_, content, if_none_exist=if_none_exist)
+        resource = prepare.read_content(content, type_)
+        if self._needs_unit(resource):
+            async with self.unit(subject) as unit:
+                return await unit.create(type_, content)
+        write = prepare.write_of(resource, prepare.make_id(resource), is_new=True)
+        audit = audit_of(subject, "C", type_, write.id, outcome=201)
+        return await store_write.write(self._db, self._write_scope(subject), audit, write)
+
+    async def update(
+        self,
+        subject: Subject,
+        type_: str,
+        id_: str,
+        content: Content,
+        *,
+        if_match: int | None = None,
+    ) -> Written:
+        """A new version, or a new record under this id; PreconditionError for a stale If-Match."""
+        await self.check_allowed(subject, Action.UPDATE, type_, id_)
+        resource = prepare.read_content(content, type_)
+        check_same_id(resource, id_)
+        if self._needs_unit(resource):
+            async with self.unit(subject) as unit:
+                return await unit.update(type_, id_, content, if_match=if_match)
+        expected = demanded(self.settings, if_match) if self._context.is_plain else if_match
+        write = prepare.write_of(resource, id_, expected_vid=expected)
+        audit = audit_of(subject, "U", type_, id_)
+        try:
+            return await store_write.write(self._db, self._write_scope(subject), audit, write)
+        except PreconditionError as stale:
+            raise mismatch() from stale
+
+    async def update_where(
+        self,
+        subject: Subject,
+        type_: str,
+        criteria: str,
+        content: Content,
+        *,
+        if_match: int | None = None,
+    ) -> Written:
+        """Update the one record that matches, create where none does; 412 for several."""
+        async with self.unit(subject) as unit:
+            return await unit.update_where(type_, criteria, content, if_match=if_match)
+
+    async def delete(
+        self, subject: Subject, type_: str, id_: str, *, if_match: int | None = None
+    ) -> Written | None:
+        """Delete a record; None where there is none (any more)."""
+        await self.check_allowed(subject, Action.DELETE, type_, id_)
+        async with self.unit(subject) as unit:
+            return await unit.delete(type_, id_, if_match=if_match)
+
+    @asynccontextmanager
+    async def unit(self, subject: Subject) -> AsyncIterator[GatewayUnit]:
+        """One transaction: commits at the end of the block, is undone by any exception.
+
+        A refusal inside is audited after the rest was undone.
+        """
+        try:
+            async with store_unit.unit(self._db, self._write_scope(subject)) as unit:
+                yield GatewayUnit(unit, subject, self.settings, self._context)
+        except RefusedError as refusal:
+            await self.note(subject, "E", refusal.issues[0].diagnostics, outcome=403)
+            raise
+
+    async def note(
+        self, subject: Subject, action: str, detail: str, *, patient: str = "", outcome: int = 200
+    ) -> None:
+        """The audit row of an act without a record: a sign-in, a print, a refusal."""
+        row = audit_of(subject, action, patient=patient, detail=detail[:500], outcome=outcome)
+        await store_audit.note(self._db, [row])
+
+    async def check_allowed(
+        self, subject: Subject, action: Action, type_: str, id_: str = ""
+    ) -> None:
+        """Refuse what the decision refuses (RefusedError, audited); 404 for an unknown type."""
+        verdict = decide(subject, action, type_, self._context)
+        if verdict.allowed:
+            return
+        check_type(type_)
+        row = audit_of(subject, LETTERS[action], type_, id_, outcome=403)
+        await store_audit.note(self._db, [row])
+        raise RefusedError(verdict)
+
+    # Idempotency of acts with transactions of their own
+
+    async def reserve(self, subject: Subject, key: str, digest: bytes) -> kept.Kept | None:
+        """Claim a key before an act that commits by itself; the kept answer of an earlier one."""
+        return await kept.recall(Told(self._db.hot), subject.user, key, digest)
+
+    async def settle(self, subject: Subject, key: str, answer: kept.Kept) -> None:
+        """Keep the answer of the act under its claimed key."""
+        await kept.remember(Told(self._db.hot), subject.user, key, answer)
+
+    async def release(self, subject: Subject, key: str) -> None:
+        """Give a claimed key free after the act failed."""
+        await kept.release(Told(self._db.hot), subject.user, key)
+
+    def _needs_unit(self, resource: Any) -> bool:
+        """Whether references must be looked up in the write's own transaction."""
+        if self.settings.reference_integrity:
+            return True
+        return any("?" in text for _, _, text in references.texts(resource))
+
+    def _write_scope(self, subject: Subject) -> Scope:
+        return scope_of(subject, self._context)

@@ -1,0 +1,321 @@
+"""Several acts as one: everything inside `async with gateway.unit(subject)` commits or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from dmed.fhir import codec, params, query
+from dmed.fhir.query_model import Query
+from dmed.kit.errors import (
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    PreconditionError,
+    UnprocessableError,
+)
+from dmed.kit.settings import Settings
+from dmed.store.model import SearchPage, Stored, Write, Written
+from dmed.store.unit import Unit
+from dmed.trust.decide import Action, Context, decide
+from dmed.trust.gateway import prepare
+from dmed.trust.gateway.common import (
+    RefusedError,
+    audit_of,
+    bodies,
+    check_type,
+    decoded,
+    mismatch,
+    only_matches,
+    pairs_of,
+    told_ids,
+)
+from dmed.trust.gateway.kept import Kept, recall, remember
+from dmed.trust.model import Subject
+
+Content = bytes | dict[str, Any]
+
+
+class Change(msgspec.Struct, kw_only=True):
+    """One write of many: kind "create" (a new server-made id), "update" or "delete"."""
+
+    kind: str
+    type: str
+    id: str
+    resource: Any = None
+    """The validated struct; None for a delete."""
+    if_match: int | None = None
+
+
+class GatewayUnit:
+    """One transaction of one subject. Its rows for modules' own tables go through `execute` etc."""
+
+    def __init__(self, unit: Unit, subject: Subject, settings: Settings, context: Context) -> None:
+        self._unit = unit
+        self._subject = subject
+        self._settings = settings
+        self._context = context
+
+    # Records
+
+    async def get(self, type_: str, id_: str, *, lock: bool = False) -> dict[str, Any] | None:
+        """A record as dict, or None where there is none (or it was deleted)."""
+        stored = await self.stored(type_, id_, lock=lock)
+        return None if stored is None else decoded(stored.body)
+
+    async def stored(self, type_: str, id_: str, *, lock: bool = False) -> Stored | None:
+        """A record as it lies in the store, or None; `lock` holds others off until the end."""
+        self.check(Action.READ, type_)
+        audit = audit_of(self._subject, "R", type_, id_)
+        found = await self._unit.read(audit, type_, id_, lock=lock)
+        return None if found is None or found.deleted else found
+
+    async def create(
+        self, type_: str, content: Content, *, id_: str = "", if_none_exist: str = ""
+    ) -> Written:
+        """A new record; with `id_` under that id (ConflictError where it exists).
+
+        With `if_none_exist` the one record that matches is given back unchanged instead;
+        PreconditionError where several do.
+        """
+        self.check(Action.CREATE, type_)
+        resource = prepare.read_content(content, type_)
+        if if_none_exist:
+            found = await self.match(type_, if_none_exist)
+            if found:
+                return unchanged(found, type_)
+        await self.resolve([resource])
+        if id_:
+            prepare.check_id(id_)
+        record_id = id_ or prepare.make_id(resource)
+        write = prepare.write_of(resource, record_id, is_new=True)
+        try:
+            return await self._unit.write(audit_of(self._subject, "C"), write)
+        except PreconditionError as exists:
+            raise ConflictError(issues=exists.issues) from exists
+
+    async def update(
+        self, type_: str, id_: str, content: Content, *, if_match: int | None = None
+    ) -> Written:
+        """A new version; makes the record where there is none, revives a deleted one.
+
+        PreconditionError ("Version is mismatch") where `if_match` is not the current version.
+        """
+        self.check(Action.UPDATE, type_)
+        resource = prepare.read_content(content, type_)
+        check_same_id(resource, id_)
+        await self.resolve([resource])
+        expected = if_match
+        if self._context.is_plain:
+            expected = demanded(self._settings, if_match)
+        write = prepare.write_of(resource, id_, expected_vid=expected)
+        try:
+            return await self._unit.write(audit_of(self._subject, "U"), write)
+        except PreconditionError as stale:
+            raise mismatch() from stale
+
+    async def update_where(
+        self, type_: str, criteria: str, content: Content, *, if_match: int | None = None
+    ) -> Written:
+        """Update the one match; create where there is none; PreconditionError for several.
+
+        https://hl7.org/fhir/R5/http.html#cond-update
+        """
+        self.check(Action.UPDATE, type_)
+        resource = prepare.read_content(content, type_)
+        found = await self.match(type_, criteria)
+        if len(found) > 1:
+            raise PreconditionError(f"The criteria match several: {told_ids(found)}")
+        given = "" if resource.id is msgspec.UNSET else resource.id
+        if found:
+            if given and given != found[0].id:
+                raise InvalidError(
+                    f"The criteria match {type_}/{found[0].id}, the body says {given}",
+                    f"{type_}.id",
+                )
+            resource.id = found[0].id
+            return await self.update(type_, found[0].id, codec.encode(resource), if_match=if_match)
+        if if_match is not None:
+            raise mismatch()
+        return await self.create(type_, codec.encode(resource), id_=given)
+
+    async def delete(self, type_: str, id_: str, *, if_match: int | None = None) -> Written | None:
+        """Delete a record; None where there is none any more. NotFoundError if there never was."""
+        self.check(Action.DELETE, type_)
+        write = await self._deletion(type_, id_, if_match)
+        if write is None:
+            return None
+        return await self._unit.write(audit_of(self._subject, "D"), write)
+
+    async def _deletion(self, type_: str, id_: str, if_match: int | None) -> Write | None:
+        audit = audit_of(self._subject, "R", type_, id_)
+        found = await self._unit.read(audit, type_, id_, lock=True)
+        if found is None or found.deleted:
+            if if_match is not None:
+                raise mismatch()
+            return None
+        if if_match is not None and if_match != found.vid:
+            raise mismatch()
+        patients = params.patients(codec.decode(found.body, type_))
+        return prepare.deletion_of(
+            type_, id_, bucket=found.bucket, patients=patients, vid_now=found.vid
+        )
+
+    async def write_all(self, changes: Sequence[Change]) -> list[Written | None]:
+        """Many writes at once, in the given order; None for a delete of what is not there.
+
+        The resources are validated and their references resolved already. Any failure undoes all.
+        """
+        deletions = [change for change in changes if change.kind == "delete"]
+        for change in changes:
+            self.check(Action(change.kind), change.type)
+        written: dict[tuple[str, str], Written] = {}
+        for change in deletions:
+            write = await self._deletion(change.type, change.id, change.if_match)
+            if write is not None:
+                done = await self._unit.write(audit_of(self._subject, "D"), write)
+                written[change.type, change.id] = done
+        for kind, letter in (("create", "C"), ("update", "U")):
+            writes = [self._write(change) for change in changes if change.kind == kind]
+            if writes:
+                try:
+                    all_done = await self._unit.write_many(audit_of(self._subject, letter), writes)
+                except PreconditionError as stale:
+                    raise (mismatch() if kind == "update" else stale) from stale
+                written.update({(done.type, done.id): done for done in all_done})
+        return [written.get((change.type, change.id)) for change in changes]
+
+    def _write(self, change: Change) -> Write:
+        if change.kind == "create":
+            return prepare.write_of(change.resource, change.id, is_new=True)
+        expected = change.if_match
+        if self._context.is_plain:
+            expected = demanded(self._settings, expected)
+        return prepare.write_of(change.resource, change.id, expected_vid=expected)
+
+    # Search
+
+    async def find(self, type_: str, query_string: str) -> list[dict[str, Any]]:
+        """The records that a search finds, as dicts; sees what this unit wrote before."""
+        _, page = await self.search(type_, pairs_of(query_string), strict=True)
+        return bodies(page)
+
+    async def search(
+        self, type_: str, pairs: Sequence[tuple[str, str]], *, strict: bool = False
+    ) -> tuple[Query, SearchPage]:
+        """A search inside this transaction."""
+        self.check(Action.SEARCH, type_)
+        asked = query.parse(type_, list(pairs), settings=self._settings, strict=strict)
+        audit = audit_of(self._subject, "E", type_, query=query.self_link(asked))
+        return asked, await self._unit.search(audit, asked)
+
+    async def match(self, type_: str, criteria: str) -> list[Stored]:
+        """What conditional criteria match, at most two, under a lock on the criteria.
+
+        Nobody else decides on the same criteria until this unit ends, so that parallel
+        conditional creates make one record.
+        """
+        self.check(Action.SEARCH, type_)
+        pairs = [pair for pair in pairs_of(criteria) if pair[0] not in {"_count", "_sort"}]
+        if not pairs:
+            raise PreconditionError("Conditional criteria are empty: they would match everything")
+        asked = query.parse(
+            type_, [*pairs, ("_count", "2"), ("_total", "none")], settings=self._settings,
+            strict=True,
+        )  # fmt: skip
+        await self.lock(criteria_key(type_, pairs))
+        audit = audit_of(self._subject, "E", type_, query=query.self_link(asked))
+        return only_matches(await self._unit.search(audit, asked))
+
+    async def lock(self, text: str) -> None:
+        """Hold off every other unit that locks the same text, until this one ends."""
+        await self._unit.lock_criteria(text)
+
+    async def resolve(self, resources: Sequence[Any], known: Sequence[str] = ()) -> None:
+        """Conditional references become literal; with the integrity setting on, all must exist.
+
+        `known` are "Type/id" texts that this unit is about to write.
+        """
+        from dmed.trust.gateway import references
+
+        await references.make_literal(self, resources)
+        if self._settings.reference_integrity:
+            missing = await references.missing(self._unit, self._subject, resources, set(known))
+            if missing:
+                raise UnprocessableError(issues=missing)
+
+    def check(self, action: Action, type_: str) -> None:
+        """Refuse what the decision refuses; the refusal is audited when the unit has ended."""
+        check_type(type_)
+        verdict = decide(self._subject, action, type_, self._context)
+        if not verdict.allowed:
+            raise RefusedError(verdict)
+
+    # Idempotency
+
+    async def recall(self, key: str, digest: bytes) -> Kept | None:
+        """The first answer to this idempotency key, or None for a key that is new now.
+
+        UnprocessableError where the key was used for another request.
+        """
+        return await recall(self._unit, self._subject.user, key, digest)
+
+    async def remember(self, key: str, kept: Kept) -> None:
+        """Keep the answer to a recalled key; it commits with this unit."""
+        await remember(self._unit, self._subject.user, key, kept)
+
+    # Modules' own tables
+
+    async def execute(self, sql: str, *args: Any) -> str:
+        """Run a statement on a module's own table; its status."""
+        return str(await self._unit.execute(sql, *args))
+
+    async def fetch(self, sql: str, *args: Any) -> list[Any]:
+        """All rows of a statement."""
+        return list(await self._unit.fetch(sql, *args))
+
+    async def fetchrow(self, sql: str, *args: Any) -> Any:
+        """The first row, or None."""
+        return await self._unit.fetchrow(sql, *args)
+
+    async def fetchval(self, sql: str, *args: Any) -> Any:
+        """The first value of the first row, or None."""
+        return await self._unit.fetchval(sql, *args)
+
+
+def check_same_id(resource: Any, id_: str) -> None:
+    """Refuse an update whose body carries another id than the address, or none."""
+    prepare.check_id(id_)
+    if resource.id is msgspec.UNSET:
+        raise InvalidError(f"The body must carry the id {id_}", f"{resource.fhir_type}.id")
+    if resource.id != id_:
+        raise InvalidError(
+            f"The body carries the id {resource.id}, the address {id_}", f"{resource.fhir_type}.id"
+        )
+
+
+def demanded(settings: Settings, if_match: int | None) -> int | None:
+    """The version a plain update must meet: without If-Match, where it is required, none at all."""
+    return 0 if if_match is None and settings.if_match_required else if_match
+
+
+def unchanged(found: Sequence[Stored], type_: str) -> Written:
+    """The outcome of a conditional create that found something; PreconditionError for several."""
+    if len(found) > 1:
+        raise PreconditionError(f"If-None-Exist matches several {type_}: {told_ids(found)}")
+    one = found[0]
+    return Written(
+        one.type, one.id, one.vid, one.updated, created=False, body=one.body, unchanged=True
+    )
+
+
+def criteria_key(type_: str, pairs: Sequence[tuple[str, str]]) -> str:
+    """The text that stands for criteria in any order, short enough for a key."""
+    text = repr((type_, sorted(pairs)))
+    return f"{type_}:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+__all__ = ["Change", "GatewayUnit", "NotFoundError", "check_same_id", "criteria_key", "unchanged"]
