@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from urllib.parse import urlencode
 
-import msgspec
-
 from dmed.fhir import params
 from dmed.fhir.facts import facts
 from dmed.fhir.params import SearchParameter

@@ -73,7 +73,7 @@ def flat(criteria: Sequence[Criterion]) -> list[Match | Missing]:
         assert isinstance(each, Match | Missing), each
         if isinstance(each, Match) and each.kind == "composite" and len(each.values) == 1:
             split = parts_of(each.type, each.code, each.values[0])
-            found += split.parts if split.is_whole else (each,)
+            found += split.parts if split.is_whole else (each, *split.parts)
         else:
             found.append(each)
     return found
@@ -91,8 +91,8 @@ def is_driver(criterion: Match | Missing) -> bool:
     if criterion.kind == "composite":
         return len(criterion.values) == 1
     return not any(
-        isinstance(value, Moment | Number) and value.prefix == "ne"
-        or isinstance(value, Quantity) and value.number.prefix == "ne"
+        (isinstance(value, Moment | Number) and value.prefix == "ne")
+        or (isinstance(value, Quantity) and value.number.prefix == "ne")
         for value in criterion.values
     )
 

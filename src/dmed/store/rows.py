@@ -11,13 +11,13 @@ from dmed.store.keys import (
     SERVED_BY_RESOURCE,
     TRIGRAM_PARAMETERS,
     WIDE_MICROSECONDS,
-    composite_number,
     system_number,
     text_key,
     trigrams,
     type_number,
 )
 from dmed.store.model import Write
+from dmed.store.plan_composite import row_number
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "token": ("vid", "bucket", "param", "system", "code"),
@@ -66,7 +66,7 @@ def _add(rows: dict[str, list[tuple[Any, ...]]], write: Write) -> None:
     rows["uri"] += dict.fromkeys(
         (vid, bucket, param, text_key(address)) for param, address in index.uris)
     rows["composite"] += dict.fromkeys(
-        (vid, bucket, param, composite_number(key), None if low is None else float(low),
+        (vid, bucket, param, row_number(param, key), None if low is None else float(low),
          None if high is None else float(high))
         for param, key, low, high in index.composites)
 
