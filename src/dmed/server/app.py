@@ -70,7 +70,7 @@ class FhirApp:
             answer = await self._slow(scope, receive, send_, request_id)
         except DmedError as error:
             answer = refusal(error)
-        except Exception:
+        except Exception:  # noqa: BLE001  # The last line of defence: logged, nothing is told.
             _log.exception("unexpected fault, request %s", request_id)
             answer = Answer(status=500, body=unexpected(request_id))
         if answer is not None:

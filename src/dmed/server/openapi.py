@@ -61,7 +61,7 @@ def _paths(name: str, settings: Settings) -> dict[str, Any]:
     }
     if "delete" in served:
         instance["delete"] = {"responses": {"204": {"description": "Deleted"}}}
-    found = {
+    return {
         f"/fhir/{name}": {
             "get": {**_answer(f"Search {name}", "Bundle"), "parameters": _search(name)},
             "post": {**_answer(f"Create {name}", name, "201"), **_body(name)},
@@ -74,8 +74,7 @@ def _paths(name: str, settings: Settings) -> dict[str, Any]:
             "parameters": [_ID, _VID], "get": _answer("One version", name)
         },
         f"/fhir/{name}/_history": {"get": _answer(f"History of {name}", "Bundle")},
-    }  # fmt: skip
-    return found
+    }  # fmt: skip  # A table of addresses.
 
 
 def _search(name: str) -> list[dict[str, Any]]:

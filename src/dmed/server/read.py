@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dmed.fhir.subset import subset
+from dmed.kit.errors import InvalidError
 from dmed.server import negotiate
 from dmed.server.answer import Answer, moment_of
 from dmed.server.call import Call
 from dmed.server.door import Door, record_answer, version_id
-from dmed.server.subset import subset, wanted
 from dmed.trust.gateway import Stored
+
+_SUMMARIES = frozenset({"", "true", "text", "data", "false"})
 
 
 async def read(door: Door, call: Call, type_: str, id_: str) -> Answer:
@@ -27,10 +30,16 @@ def _shown(call: Call, stored: Stored) -> Answer:
     if is_known(call.headers.get("if-none-match", ""), call.headers.get("if-modified-since", ""),
                 stored):  # fmt: skip
         return Answer(status=304, headers=answer.headers)
-    wish = wanted(call.query)
-    if wish is not None:
-        answer.body = subset(stored.type, stored.body, wish)
+    answer.body = subset(stored.body, *_wanted(call))
     return answer
+
+
+def _wanted(call: Call) -> tuple[str, list[str]]:
+    """The `_summary` and `_elements` of a read. https://hl7.org/fhir/R5/search.html#summary"""
+    summary = call.parameter("_summary")
+    if summary not in _SUMMARIES:
+        raise InvalidError(f"_summary={summary[:40]!r} is not served on a read", "_summary")
+    return summary, [name for name in call.parameter("_elements").split(",") if name]
 
 
 def is_known(if_none_match: str, if_modified_since: str, stored: Stored) -> bool:

@@ -14,7 +14,6 @@ from dmed.server.call import Call
 from dmed.server.compartment import everything
 from dmed.server.door import Door
 from dmed.server.outcome import outcome
-from dmed.server.subset import subset, wish
 from dmed.trust.gateway import SearchPage
 
 Pairs = list[tuple[str, str]]
@@ -53,30 +52,25 @@ def check_compartment(name: str) -> None:
 
 def searchset(base: str, address: str, asked: Query, page: SearchPage) -> bytes:
     """The Bundle of a page, its bodies spliced as they lie in the store."""
-    entries = (
-        [] if asked.summary == "count" or asked.count == 0 else list(_entries(base, asked, page))
-    )
-    if asked.ignored:
-        entries.append(Entry(resource=ignored(asked), mode="outcome"))
-    total = page.total
-    return bundle("searchset", entries, total=total, links=_links(address, asked, page))
+    entries = [
+        Entry(
+            full_url=f"{base}/{hit.record.type}/{hit.record.id}",
+            resource=hit.record.body,
+            mode=hit.mode,
+        )
+        for hit in page.hits
+    ]
+    said = remarks(asked, page)
+    if said:
+        entries.append(Entry(resource=said, mode="outcome"))
+    return bundle("searchset", entries, total=page.total, links=_links(address, asked, page))
 
 
-def _entries(base: str, asked: Query, page: SearchPage) -> Iterator[Entry]:
-    part = wish(asked.summary, asked.elements)
-    for hit in page.hits:
-        record = hit.record
-        body = record.body
-        if part is not None and (hit.mode == "match" or not part.elements):
-            body = subset(record.type, body, part)
-        yield Entry(full_url=f"{base}/{record.type}/{record.id}", resource=body, mode=hit.mode)
-
-
-def ignored(asked: Query) -> bytes:
-    """What was left out of the search, for the entry of mode outcome."""
-    return outcome(
-        Issue("not-supported", entry.reason, severity="warning") for entry in asked.ignored
-    )
+def remarks(asked: Query, page: SearchPage) -> bytes:
+    """What was left out of the search or of its answer, or nothing: the entry of mode outcome."""
+    left_out = [Issue("not-supported", one.reason, severity="warning") for one in asked.ignored]
+    cut = [Issue("too-costly", note, severity="warning") for note in page.notes]
+    return outcome(left_out + cut) if left_out or cut else b""
 
 
 def _links(address: str, asked: Query, page: SearchPage) -> Iterator[tuple[str, str]]:

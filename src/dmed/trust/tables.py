@@ -48,7 +48,7 @@ DDL: tuple[str, ...] = (
         ends timestamptz not null
     )""",
     """create table if not exists revocation (
-        only boolean primary key default true check (only),
+        one boolean primary key default true check (one),
         epoch bigint not null
     )""",
     "insert into revocation (epoch) values (1) on conflict do nothing",
