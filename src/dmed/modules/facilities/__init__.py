@@ -4,4 +4,7 @@ from __future__ import annotations
 
 from dmed.trust.manifest import Manifest
 
-MODULE = Manifest(name="facilities", titles={"uz": "Muassasalar", "ru": "Учреждения", "en": "Institutions"})
+MODULE = Manifest(
+    name="facilities",
+    titles={"uz": "Muassasalar", "ru": "Учреждения", "en": "Institutions"},
+)

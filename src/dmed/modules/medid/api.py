@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from dmed.modules.medid import rules, service
+from dmed.modules.medid.demo import names
 from dmed.modules.medid.model import (
     AllergyFact,
     Banner,
@@ -29,6 +30,7 @@ from dmed.modules.medid.model import (
     TrendPoint,
     Visit,
 )
+from dmed.modules.medid.rules import compose_pinfl
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ __all__ = [
     "MedicineFact", "NearMatch", "NearMatchesError", "NewAllergy", "NumberHeldError",
     "PersonFacts", "PersonHit", "Pinfl", "Result", "Span", "TimelineEntry", "TrendPoint", "Visit",
     "add_allergy", "add_diagnosis", "add_pregnancy", "add_weight", "banner", "card", "check",
-    "facts", "find", "near_matches", "read_pinfl", "register", "slip_pdf",
+    "compose_pinfl", "facts", "find", "names", "near_matches", "read_pinfl", "register", "slip_pdf",
 ]  # fmt: skip  # A list of names reads better filled.
 
 

@@ -1,4 +1,4 @@
-"""What the person index speaks of: persons found, near matches, the card and the facts for checks."""
+"""What the person index speaks of: persons found, near matches, the card, facts for checks."""
 
 from __future__ import annotations
 

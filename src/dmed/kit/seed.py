@@ -1,0 +1,73 @@
+"""Records by seed: the same ids, version ids and bytes each time the same seed is used.
+
+The synthetic country is made of these; an id begins with its bucket as in `kit.ids`, the
+version id and `meta.lastUpdated` follow from the moment of the record itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, date, datetime, timedelta
+from random import Random
+from typing import Any, NamedTuple
+
+import msgspec
+
+from dmed.kit.clock import TASHKENT
+from dmed.kit.ids import bucket_of, vid_at
+
+_LATER_MS_MAX = 30_000
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class Made(NamedTuple):
+    """One record ready to be loaded; `body` is canonical."""
+
+    type: str
+    id: str
+    bucket: int
+    vid: int
+    updated: datetime
+    body: bytes
+
+
+def generator(*parts: object) -> Random:
+    """A repeatable generator of numbers for these parts: the same on every machine."""
+    return Random("/".join(map(str, parts)))  # noqa: S311  # Repeatable, not secret.
+
+
+def fixed_id(name: str) -> str:
+    """The id of a record that is the same in every country, by its name."""
+    return f"{bucket_of(name):03x}-{hashlib.sha256(name.encode()).hexdigest()[:20]}"
+
+
+def drawn_id(bucket: int, numbers: Random) -> str:
+    """The next id in a bucket."""
+    return f"{bucket:03x}-{numbers.getrandbits(80):020x}"
+
+
+def local(day: date, minute_of_day: int, second: int = 0) -> datetime:
+    """A moment of a Tashkent day."""
+    start = datetime(day.year, day.month, day.day, tzinfo=TASHKENT)
+    return start + timedelta(minutes=minute_of_day, seconds=second)
+
+
+def make(record_id: str, moment: datetime, profile: str, resource: dict[str, Any]) -> Made:
+    """A record of the dict: `resource` begins with resourceType and has no id and no meta.
+
+    Its keys stand in the order of the definition, so that the bytes are canonical.
+    """
+    # Some seconds later, by the id: records of one moment get version ids of their own.
+    later = timedelta(milliseconds=int(record_id[-9:-5], 16) % _LATER_MS_MAX)
+    updated = (moment + later).astimezone(UTC)
+    milliseconds = int(updated.timestamp() * 1000)
+    vid = vid_at(milliseconds) + int(record_id[-5:], 16)
+    kind = resource["resourceType"]
+    meta: dict[str, Any] = {
+        "versionId": str(vid),
+        "lastUpdated": f"{updated.isoformat(timespec='milliseconds')[:-6]}Z",
+    }
+    if profile:
+        meta["profile"] = [profile]
+    whole = {"resourceType": kind, "id": record_id, "meta": meta, **resource}
+    return Made(kind, record_id, int(record_id[:3], 16), vid, updated, _encoder.encode(whole))
