@@ -1,7 +1,8 @@
 """Search parameters of R5: what they are, and the index rows that a record gives them.
 
 Specification: https://hl7.org/fhir/R5/searchparameter-registry.html. Not indexed: `_id` (it is
-the key), `_lastUpdated` (it is in the version id), and parameters of type special.
+the key), `_lastUpdated` (it is in the version id), `_in` (membership, which stands in the group),
+and parameters of type special.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from dmed.fhir import path
 from dmed.fhir.facts import SearchComponent, SearchFacts, facts
 from dmed.fhir.index import Index, parameter_number
 from dmed.fhir.params_plan import Branch, Plan, branches, lay, places, plain_path
-from dmed.fhir.params_rows import Write, component_parts
+from dmed.fhir.params_rows import Write, component_parts, writer_of_any
 from dmed.fhir.path.parser import parse
 from dmed.fhir.path.tree import Node
 
 _SHARED = ("Resource", "DomainResource")
-_UNINDEXED = frozenset({"_id", "_lastUpdated"})
+_UNINDEXED = frozenset({"_id", "_lastUpdated", "_in"})
 _OWN = "{def}"
 """In a compartment's definition: the record itself is the compartment."""
 
@@ -181,17 +183,37 @@ def _lay_parameter(root: Branch, parameter: SearchParameter) -> None:
         if steps is None:
             _lay_expression(root, parameter, node)
             continue
-        if steps[0].name not in (parameter.resource, *_SHARED):
-            continue
+        head = steps[0].name
+        if head in (parameter.resource, *_SHARED):
+            steps = steps[1:]
+        elif head in facts().types:
+            continue  # An alternative for another type.
         if parameter.type != "composite":
-            lay(root, parameter.resource, steps[1:], parameter.type, parameter.number)
+            lay(root, parameter.resource, steps, parameter.type, parameter.number)
             continue
-        for place, type_, _ in places(root, parameter.resource, steps[1:]):
+        for place, type_, _ in places(root, parameter.resource, steps):
             place.actions.append(_composite(parameter, type_))
 
 
 def _lay_expression(root: Branch, parameter: SearchParameter, node: Node) -> None:
-    """What is no plain path."""
+    """What is no plain path runs as FHIRPath on the whole record.
+
+    One definition serves many types, so an alternative that does not compile for this type
+    belongs to another.
+    """
+    try:
+        expression = path.compile(node, parameter.resource, strict=True)
+    except path.PathSemanticError:
+        return
+    kind, numbers = parameter.type, (parameter.number,)
+
+    def write(resource: Any, rows: Index) -> None:
+        for type_name, value in expression.typed(resource):
+            made = writer_of_any(kind, type_name, numbers)
+            if made is not None and value is not None:
+                made(value, rows)
+
+    root.actions.append(write)
 
 
 def _composite(parameter: SearchParameter, type_name: str) -> Write:

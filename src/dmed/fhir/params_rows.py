@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from dmed.fhir.facts import facts
 from dmed.fhir.index import Index, parameter_number
 from dmed.fhir.values import (
     MAX_NUMBER,
@@ -55,6 +56,18 @@ def writer(kind: str, type_name: str, numbers: tuple[int, ...]) -> Write | None:
     """
     maker = _maker(kind, type_name)
     return None if maker is None else maker(numbers)
+
+
+@lru_cache(maxsize=4096)
+def writer_of_any(kind: str, type_name: str, numbers: tuple[int, ...]) -> Write | None:
+    """Like `writer`, for a type met at run time: System types and whole records too."""
+    if type_name.startswith("System."):
+        name = type_name.removeprefix("System.")
+        type_name = name[0].lower() + name[1:]
+    found = facts().types.get(type_name)
+    if found is not None and found.kind == "resource":
+        type_name = "Resource"
+    return writer(kind, type_name, numbers)
 
 
 def _maker(kind: str, type_name: str) -> Maker | None:

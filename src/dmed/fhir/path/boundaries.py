@@ -1,13 +1,13 @@
 """The least and the greatest value that one of limited precision can mean.
 
-https://hl7.org/fhirpath/#lowboundaryprecision-integer-decimal--date--datetime--time. Precision
-is counted in digits: of the fraction for numbers; 4, 6, 8 and so on to 17 for dates, to 9 for times.
+https://build.fhir.org/ig/HL7/FHIRPath/#boundaries. Precision is counted in digits: of the
+fraction for numbers; 4, 6, 8 and so on to 17 for dates, to 9 for times.
 """
 
 from __future__ import annotations
 
 import calendar
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal, localcontext
 
 from dmed.fhir.path.quantity import Quantity
 from dmed.fhir.path.temporal import Temporal
@@ -50,8 +50,11 @@ def _of_number(value: Decimal, digits: int, *, high: bool) -> Decimal | None:
         context.prec = 60
         half = Decimal(5).scaleb(-precision(value) - 1)
         edge = value + half if high else value - half
-        rounding = ROUND_CEILING if high else ROUND_FLOOR
-        return edge.quantize(Decimal(1).scaleb(-digits), rounding)
+        unit = Decimal(1).scaleb(-digits)
+        if abs(edge) < unit and abs(value) < unit and digits < precision(value):
+            # Less than one step of the wanted precision is nothing at that precision.
+            return edge.quantize(unit, ROUND_DOWN)
+        return edge.quantize(unit, ROUND_CEILING if high else ROUND_FLOOR)
 
 
 def _of_temporal(value: Temporal, digits: int | None, *, high: bool) -> Temporal | None:
@@ -65,6 +68,9 @@ def _of_temporal(value: Temporal, digits: int | None, *, high: bool) -> Temporal
             return None
         length = steps.index(wanted) + 1
     parts = list(value.parts)
+    if len(parts) == 4 and not is_time and length > 4:
+        # FHIR has no hour without minutes: an hour alone is the full hour.
+        parts.append(0)
     while len(parts) < length:
         parts.append(_edge(parts, is_time=is_time, high=high))
     if wanted in (9, 17) and high and value.digits == 0:

@@ -10,9 +10,20 @@ from decimal import Decimal
 import msgspec
 
 from dmed.fhir.facts import facts
-from dmed.fhir.path.code import Code, Env, Items, Run, Types, constant, empty, single, values
+from dmed.fhir.path.code import (
+    Code,
+    Env,
+    Items,
+    NoHooks,
+    Run,
+    Types,
+    constant,
+    empty,
+    single,
+    values,
+)
 from dmed.fhir.path.errors import PathExecutionError, PathSemanticError, PathSyntaxError
-from dmed.fhir.path.items import Typed, is_of, type_of
+from dmed.fhir.path.items import Stub, Typed, is_of, type_of
 from dmed.fhir.path.model import is_open, resolve_type, steps
 from dmed.fhir.path.navigate import narrowed, navigate
 from dmed.fhir.path.parser import type_name
@@ -208,14 +219,12 @@ class Compiler:
         return function.build(self, source, node.arguments, scope), scope
 
     def _define(self, node: Call, source: Code, scope: Scope) -> tuple[Code, Scope]:
-        first = node.arguments[0]
-        if not isinstance(first, Literal) or first.kind != "String":
-            raise PathSemanticError("defineVariable() takes its name as a text")
-        if first.text in scope.variables or first.text in RESERVED:
-            raise PathSemanticError(f"%{first.text} is defined already")
+        name = self._fixed_text(node.arguments[0], scope)
+        if name in scope.variables or name in RESERVED:
+            raise PathSemanticError(f"%{name} is defined already")
         over = scope.over(source)
         value = self.code(node.arguments[1], over) if len(node.arguments) > 1 else source
-        slot, after = scope.defining(first.text, value.types)
+        slot, after = scope.defining(name, value.types)
         run, give = source.run, value.run
         is_same = value is source
 
@@ -225,6 +234,16 @@ class Compiler:
             return items
 
         return Code(define, source.types, source.many), after
+
+    def _fixed_text(self, node: Node, scope: Scope) -> str:
+        """A text that must be known now: a literal, or an expression that needs no record."""
+        if isinstance(node, Literal):
+            return node.text
+        nothing = Stub("", "")
+        found = values(self.code(node, scope))(Env([], None, None, NoHooks()), [nothing])
+        if len(found) != 1 or not isinstance(found[0], str):
+            raise PathSemanticError("defineVariable() takes its name as a fixed text")
+        return found[0]
 
     def _indexed(self, node: Indexer, source: Code, scope: Scope) -> Code:
         run, index = source.run, values(self.code(node.index, scope))

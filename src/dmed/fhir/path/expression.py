@@ -11,6 +11,7 @@ from dmed.fhir.path.compiler import Compiler, Scope
 from dmed.fhir.path.items import Typed, plain, type_of
 from dmed.fhir.path.model import is_open
 from dmed.fhir.path.parser import parse
+from dmed.fhir.path.tree import Node
 
 _NO_HOOKS = NoHooks()
 
@@ -51,10 +52,15 @@ class Expression:
         return [plain(item) for item in self._code.run(env, [focus])]
 
     def typed(
-        self, focus: Any, *, resource: Any = None, root: Any = None, hooks: Hooks = _NO_HOOKS,
+        self,
+        focus: Any,
+        *,
+        resource: Any = None,
+        root: Any = None,
+        hooks: Hooks = _NO_HOOKS,
         variables: Mapping[str, Sequence[Any]] | None = None,
     ) -> list[tuple[str, Any]]:
-        """Like `evaluate`, each value with its type: `Patient.contact`, `date`, `System.Integer`."""
+        """Like `evaluate`, each value with its type: Patient.contact, date, System.Integer."""
         env = self._env(focus, resource, root, hooks, variables)
         return [(type_of(item), plain(item)) for item in self._boxed(env, [focus])]
 
@@ -87,17 +93,20 @@ class Expression:
 
 @lru_cache(maxsize=8192)
 def compile(  # noqa: A001  # The word of the field; callers write path.compile.
-    expression: str, type_name: str, *, strict: bool = False, variables: Iterable[str] = ()
+    expression: str | Node, type_name: str, *, strict: bool = False, variables: Iterable[str] = ()
 ) -> Expression:
-    """Compile an expression for a focus of a FHIR type (`Patient`, `Patient.contact`, `date`).
+    """Compile an expression (text or tree) for a focus of a FHIR type such as `Patient`,
+    `Patient.contact` or `date`; "" for any type.
 
     Strict refuses names that no static type has; otherwise they are empty. `variables` (a tuple)
     are names that `evaluate` fills. Raises PathSyntaxError or PathSemanticError.
     """
     slots = {name: object() for name in variables}
     compiler = Compiler(type_name, strict=strict)
-    code = compiler.code(parse(expression), _scope(type_name, slots))
-    return Expression(expression, type_name, code, slots)
+    node = parse(expression) if isinstance(expression, str) else expression
+    code = compiler.code(node, _scope(type_name, slots))
+    text = expression if isinstance(expression, str) else ""
+    return Expression(text, type_name, code, slots)
 
 
 def _scope(type_name: str, slots: Mapping[str, object]) -> Scope:

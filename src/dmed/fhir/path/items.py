@@ -18,7 +18,7 @@ from msgspec import UNSET
 from dmed.fhir.facts import facts
 from dmed.fhir.path import temporal
 from dmed.fhir.path.errors import PathExecutionError
-from dmed.fhir.path.quantity import CALENDAR_CODES, Quantity, common
+from dmed.fhir.path.quantity import Quantity, common
 from dmed.fhir.path.temporal import Temporal, parse_date, parse_datetime, parse_time
 from dmed.fhir.path.units import UCUM
 
@@ -122,7 +122,8 @@ def equal(left: Any, right: Any) -> bool | None:
         return False
     if isinstance(left, bool) or isinstance(right, bool):
         return type(left) is type(right) and left == right
-    if isinstance(left, (Quantity, msgspec.Struct)) or isinstance(right, (Quantity, msgspec.Struct)):
+    complex_types = (Quantity, msgspec.Struct)
+    if isinstance(left, complex_types) or isinstance(right, complex_types):
         return _equal_complex(left, right)
     return bool(left == right)
 
@@ -143,13 +144,9 @@ def _equal_complex(left: Any, right: Any) -> bool | None:
         values = common(one, other)
         if values is not None:
             return values[0] == values[1]
-        is_calendar = one.is_calendar != other.is_calendar
-        return None if is_calendar and _same_calendar(one, other) else None if is_calendar else False
+        # A month of the calendar and UCUM's `mo` are of no comparable length: not decided.
+        return None if one.is_calendar != other.is_calendar else False
     return type(left) is type(right) and bool(left == right)
-
-
-def _same_calendar(one: Quantity, other: Quantity) -> bool:
-    return one.code == other.code and one.code in CALENDAR_CODES.values()
 
 
 def equivalent(left: Any, right: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Static types by the facts of R5: what a member of a type can be, and the attribute that holds it."""
+"""Static types by the facts of R5: what a member of a type can be, and which attribute holds it."""
 
 from __future__ import annotations
 
@@ -60,15 +60,9 @@ def _steps(owner: str, element: Element) -> list[Step]:
     return made
 
 
-@cache
-def _struct_fields(owner: str) -> frozenset[str]:
-    from dmed.fhir.types import struct_of
-
-    return frozenset(struct_of(owner).__struct_fields__)
-
-
 def _has_extensions(owner: str, name: str) -> bool:
-    return attribute(f"_{name}") in _struct_fields(owner) or name not in {"id", "url", "div"}
+    """As `fhir.types` lays its fields: XML attributes and narrative have none."""
+    return name not in {"id", "div"} and (name != "url" or owner != "Extension")
 
 
 def is_primitive(type_name: str) -> bool:
@@ -83,7 +77,7 @@ def is_open(type_name: str) -> bool:
 
 
 def resolve_type(name: TypeName) -> tuple[str, ...]:
-    """The types that a specifier may mean (`Quantity` is both FHIR's and System's); empty if none."""
+    """The types that a specifier may mean (Quantity is both FHIR's and System's); empty if none."""
     found = []
     if name.namespace in ("", "FHIR") and name.name in facts().types:
         found.append(name.name)

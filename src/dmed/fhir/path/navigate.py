@@ -1,4 +1,4 @@
-"""Steps from items to their children: attribute access where types are known, by class otherwise."""
+"""Steps from items to children: attribute access where types are known, by class otherwise."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def read(item: Any, step: Step) -> Items:
 
 
 def _of_primitive(source: Code, name: str, *, strict: bool) -> Code:
-    """`id` and `extension` of a primitive; `value` is the primitive itself, as R5's rules have it."""
+    """`id` and `extension` of a primitive; `value` is itself, as some of R5's rules write it."""
     run = source.run
     if name == "value":
         return source

@@ -275,9 +275,7 @@ def as_text(value: Any) -> str:
 
 
 def _is_number(*every: Any) -> bool:
-    return all(
-        isinstance(each, (int, Decimal)) and not isinstance(each, bool) for each in every
-    )
+    return all(isinstance(each, (int, Decimal)) and not isinstance(each, bool) for each in every)
 
 
 def _wrong(sign: str, left: Any, right: Any) -> PathExecutionError:
@@ -315,9 +313,7 @@ def _moved(sign: str, left: Any, right: Any, direction: int) -> Any:
         if found is None or left.value == 0:
             return None
         # Back from the canonical unit by the ratio of the left side's own value.
-        return left._replace(
-            value=left.value * (found[0] + direction * found[1]) / found[0]
-        )
+        return left._replace(value=left.value * (found[0] + direction * found[1]) / found[0])
     raise _wrong(sign, left, right)
 
 
@@ -358,9 +354,11 @@ def _whole(left: Any, right: Any) -> Any:
         raise _wrong("div", left, right)
     if right == 0:
         return None
-    return int(Decimal(left) / Decimal(right)) if isinstance(left, Decimal) or isinstance(
-        right, Decimal
-    ) else int(abs(left) // abs(right)) * (1 if (left < 0) == (right < 0) else -1)
+    return (
+        int(Decimal(left) / Decimal(right))
+        if isinstance(left, Decimal) or isinstance(right, Decimal)
+        else int(abs(left) // abs(right)) * (1 if (left < 0) == (right < 0) else -1)
+    )
 
 
 def _rest(left: Any, right: Any) -> Any:

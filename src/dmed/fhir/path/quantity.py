@@ -33,7 +33,9 @@ class Quantity(NamedTuple):
         return CALENDAR_CODES[self.unit] if self.is_calendar else self.unit
 
 
-def common(left: Quantity, right: Quantity, *, loose: bool = False) -> tuple[Decimal, Decimal] | None:
+def common(
+    left: Quantity, right: Quantity, *, loose: bool = False
+) -> tuple[Decimal, Decimal] | None:
     """Both values in one unit, or None where they cannot be compared.
 
     A calendar year or month is compared with its own kind only, unless `loose`.

@@ -38,7 +38,7 @@ class Temporal(NamedTuple):
     def __str__(self) -> str:
         if self.kind == "Time":
             return _clock(self.parts, self.digits)
-        day = "-".join(f"{part:0{2 if at else 4}d}" for at, part in enumerate(self.parts[:_DAY]))  # type: ignore[str-bytes-safe]
+        day = "-".join(f"{part:0{2 if at else 4}d}" for at, part in enumerate(self.parts[:_DAY]))
         if self.kind == "Date":
             return day
         if len(self.parts) <= _DAY:
@@ -86,8 +86,9 @@ def parse_time(text: str) -> Temporal | None:
     if match is None:
         return None
     hour, minute, second, fraction = match.groups()
-    return Temporal("Time", tuple(_numbers((hour, minute), second, fraction)), None,
-                    len(fraction or ""))
+    return Temporal(
+        "Time", tuple(_numbers((hour, minute), second, fraction)), None, len(fraction or "")
+    )
 
 
 def _numbers(
@@ -179,8 +180,10 @@ def shift(value: Temporal, amount: Decimal, unit: str) -> Temporal:
     """
     unit, amount = _known_unit(unit, amount)
     try:
-        return _shift_time(value, amount, unit) if value.kind == "Time" else _shift_date(
-            value, amount, unit
+        return (
+            _shift_time(value, amount, unit)
+            if value.kind == "Time"
+            else _shift_date(value, amount, unit)
         )
     except (OverflowError, ValueError) as error:
         raise PathExecutionError(f"{value} moved by {amount} {unit} leaves the calendar") from error
@@ -212,7 +215,10 @@ def _shift_time(value: Temporal, amount: Decimal, unit: str) -> Temporal:
     sizes = (3600, 60, 1)
     total = sum((part * size for part, size in zip(value.parts, sizes, strict=False)), Decimal(0))
     step = amount * _SECONDS[unit]
-    total = (total + step // sizes[have - 1] * sizes[have - 1] if have < 3 else total + step) % 86400
+    if have < 3:
+        step = Decimal(int(step / sizes[have - 1]) * sizes[have - 1])
+    # Decimal's own remainder keeps the sign, a clock goes round.
+    total = ((total + step) % 86400 + 86400) % 86400
     parts = (int(total // 3600), int(total // 60 % 60), total % 60)
     return value._replace(parts=parts[:have])
 
@@ -223,7 +229,7 @@ def _shift_date(value: Temporal, amount: Decimal, unit: str) -> Temporal:
         return _shift_months(value, amount, unit)
     fields = [*value.parts, *(0, 0, Decimal(0))[have - _DAY :]]
     seconds = fields[5] if isinstance(fields[5], Decimal) else Decimal(fields[5])
-    start = datetime(*(int(part) for part in fields[:5]))  # type: ignore[arg-type, misc]  # noqa: DTZ001  # Plain fields; the offset stays as it is.
+    start = datetime(*(int(part) for part in fields[:5]))  # type: ignore[arg-type]  # noqa: DTZ001  # Plain fields; the offset stays as it is.
     size = {3: 86400, 4: 3600, 5: 60, 6: 1}[have]
     step = amount * _SECONDS[unit]
     if have < _SECOND:

@@ -33,7 +33,8 @@ def where(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) 
 
         def keep_counting(env: Env, this: Items) -> Items:
             outer, found = env.index, []
-            for env.index, item in enumerate(run(env, this)):
+            for at, item in enumerate(run(env, this)):
+                env.index = at
                 if test(env, [item]) is True:
                     found.append(item)
             env.index = outer
@@ -56,7 +57,8 @@ def _select(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope
 
         def project_counting(env: Env, this: Items) -> Items:
             outer, found = env.index, []
-            for env.index, item in enumerate(run(env, this)):
+            for at, item in enumerate(run(env, this)):
+                env.index = at
                 found += give(env, [item])
             env.index = outer
             return found
@@ -80,9 +82,7 @@ def _repeat_all(compiler: Compiler, source: Code, arguments: Arguments, scope: S
     return _repeated(compiler, source, arguments[0], scope, unique=False)
 
 
-def _repeated(
-    compiler: Compiler, source: Code, body: Node, scope: Scope, *, unique: bool
-) -> Code:
+def _repeated(compiler: Compiler, source: Code, body: Node, scope: Scope, *, unique: bool) -> Code:
     first = loop(compiler, source, body, scope)
     # The second round meets what the first one gave; when types stay the same, they are known.
     anything = Code(boxed(source), None)
@@ -145,7 +145,8 @@ def _sort(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) 
         for mine, theirs, (_, direction) in zip(left[1:], right[1:], keys, strict=True):
             one, other = single(mine, "sort()"), single(theirs, "sort()")
             if one is None or other is None:
-                found = int(one is not None) - int(other is not None)
+                # What has no key counts as the greatest.
+                found = int(one is None) - int(other is None)
             else:
                 found = order(one, other) or 0
             if found:

@@ -27,7 +27,7 @@ def _boolean(value: Any) -> bool | None:
     if isinstance(value, bool):
         return value
     if isinstance(value, (int, Decimal)):
-        return {0: False, 1: True}.get(value)  # type: ignore[call-overload, no-any-return]  # 1.0 hashes as 1.
+        return bool(value) if value in (0, 1) else None
     if isinstance(value, str):
         lower = value.lower()
         return True if lower in _TRUE else False if lower in _FALSE else None

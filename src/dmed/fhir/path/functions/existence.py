@@ -28,9 +28,7 @@ def _exists(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope
 @function("all", 1)
 def _all(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) -> Code:
     run, test = source.run, tester(loop(compiler, source, arguments[0], scope))
-    return condition(
-        lambda env, this: all(test(env, [item]) is True for item in run(env, this))
-    )
+    return condition(lambda env, this: all(test(env, [item]) is True for item in run(env, this)))
 
 
 @function("not")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import msgspec
 from msgspec import UNSET
@@ -177,16 +177,21 @@ def _conforms_to(compiler: Compiler, source: Code, arguments: Arguments, scope: 
 
 # Narrative -----------------------------------------------------------------------------------
 
-_TAGS = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_TAGS = _words(
     "a abbr acronym b big blockquote br caption cite code col colgroup dd dfn div dl dt em h1 h2 "
     "h3 h4 h5 h6 hr i img li ol p pre q s samp small span strong sub sup table tbody td tfoot th "
-    "thead tr tt u ul var".split()
+    "thead tr tt u ul var"
 )
-_ATTRIBUTES = frozenset(
+_ATTRIBUTES = _words(
     "abbr accesskey align alt axis bgcolor border cellhalign cellpadding cellspacing cellvalign "
     "char charoff charset cite class colspan compact coords dir frame headers height href hreflang "
     "hspace id lang longdesc name nowrap rel rev rowspan rules scope shape span src start style "
-    "summary tabindex title type valign value vspace width".split()
+    "summary tabindex title type valign value vspace width"
 )
 _XHTML = "{http://www.w3.org/1999/xhtml}"
 _XML = "{http://www.w3.org/XML/1998/namespace}"
@@ -201,8 +206,8 @@ def is_safe_narrative(text: str) -> bool:
         return False
     try:
         # No document type is let through above, so there is no entity to expand.
-        root = ElementTree.fromstring(_ENTITY.sub(" ", text))  # noqa: S314  # Same reason.
-    except ElementTree.ParseError:
+        root = ET.fromstring(_ENTITY.sub(" ", text))  # noqa: S314  # Same reason.
+    except ET.ParseError:
         return False
     if root.tag != f"{_XHTML}div":
         return False
@@ -211,7 +216,7 @@ def is_safe_narrative(text: str) -> bool:
     return bool("".join(root.itertext()).strip()) or root.find(f".//{_XHTML}img") is not None
 
 
-def _is_safe(element: ElementTree.Element) -> bool:
+def _is_safe(element: ET.Element) -> bool:
     if not isinstance(element.tag, str) or element.tag.removeprefix(_XHTML) not in _TAGS:
         return False
     for name, value in element.attrib.items():
@@ -230,6 +235,11 @@ def _html_checks(_compiler: Compiler, source: Code, _arguments: Arguments, _scop
     def test(env: Env, this: Items) -> bool | None:
         item = single(run(env, this), "htmlChecks()")
         value = _value_of(item)
-        return is_safe_narrative(value) if isinstance(value, str) else None
+        if not isinstance(value, str):
+            return None
+        is_narrative = type(item) is Typed and item.type == "xhtml"
+        return is_safe_narrative(
+            value if is_narrative else f"<div xmlns='{_XHTML[1:-1]}'>{value}</div>"
+        )
 
     return condition(test)

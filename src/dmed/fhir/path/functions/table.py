@@ -53,8 +53,9 @@ def scalar(
             _static_check(name, takes, source)
             # Arguments see the focus of the whole expression, not the input of this function.
             runs = [values(compiler.code(each, scope)) for each in arguments]
-            return Code(_scalar_run(name, takes, values(source), runs, work),
-                        (SYSTEM + gives,), many=False)
+            return Code(
+                _scalar_run(name, takes, values(source), runs, work), (SYSTEM + gives,), many=False
+            )
 
         FUNCTIONS[name] = Function(least, least if most is None else most, build)
         return work
