@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from dmed.kit.clock import TASHKENT
-from dmed.kit.ids import bucket_of, vid_at
+from dmed.kit.ids import bucket_in, bucket_of, vid_at
 
 _LATER_MS_MAX = 30_000
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -55,14 +55,19 @@ def local(day: date, minute_of_day: int, second: int = 0) -> datetime:
 def make(record_id: str, moment: datetime, profile: str, resource: dict[str, Any]) -> Made:
     """A record of the dict: `resource` begins with resourceType and has no id and no meta.
 
-    Its keys stand in the order of the definition, so that the bytes are canonical.
+    Its keys stand in the order of the definition, so that the bytes are canonical. An id that
+    names no bucket (a register's own number) gets the bucket of its address.
     """
-    # Some seconds later, by the id: records of one moment get version ids of their own.
-    later = timedelta(milliseconds=int(record_id[-9:-5], 16) % _LATER_MS_MAX)
-    updated = (moment + later).astimezone(UTC)
-    milliseconds = int(updated.timestamp() * 1000)
-    vid = vid_at(milliseconds) + int(record_id[-5:], 16)
     kind = resource["resourceType"]
+    bucket = bucket_in(record_id)
+    if bucket is None:
+        bucket, spread = bucket_of(f"{kind}/{record_id}"), fixed_id(f"{kind}/{record_id}")
+    else:
+        spread = record_id
+    # Some seconds later, by the id: records of one moment get version ids of their own.
+    later = timedelta(milliseconds=int(spread[-9:-5], 16) % _LATER_MS_MAX)
+    updated = (moment + later).astimezone(UTC)
+    vid = vid_at(int(updated.timestamp() * 1000)) + int(spread[-5:], 16)
     meta: dict[str, Any] = {
         "versionId": str(vid),
         "lastUpdated": f"{updated.isoformat(timespec='milliseconds')[:-6]}Z",
@@ -70,4 +75,4 @@ def make(record_id: str, moment: datetime, profile: str, resource: dict[str, Any
     if profile:
         meta["profile"] = [profile]
     whole = {"resourceType": kind, "id": record_id, "meta": meta, **resource}
-    return Made(kind, record_id, int(record_id[:3], 16), vid, updated, _encoder.encode(whole))
+    return Made(kind, record_id, bucket, vid, updated, _encoder.encode(whole))

@@ -17,9 +17,10 @@ import msgspec
 from dmed.apps.demo import tales
 from dmed.apps.demo.chart import Chart
 from dmed.apps.demo.life import Life, Staff
-from dmed.kit.seed import Made, generator
+from dmed.kit.seed import Made, generator, local, make
 from dmed.modules.facilities.demo import (
     DEMO_DISTRICT,
+    OPENED,
     District,
     Institutions,
     Region,
@@ -27,6 +28,7 @@ from dmed.modules.facilities.demo import (
     institutions,
     used_districts,
 )
+from dmed.modules.medicines import demo as medicines
 from dmed.modules.medid import demo as medid
 from dmed.modules.medid.demo import Home
 from dmed.modules.workforce.demo import Holder, hire
@@ -72,6 +74,13 @@ def _serve(region: Region, district: District) -> tuple[Served, list[Made]]:
     return Served(home, places, staff, others), made
 
 
+def _medicines() -> Iterator[Made]:
+    for resource in medicines.resources():
+        record = dict(resource)
+        profile = record.pop("meta", {}).get("profile", [""])[0]
+        yield make(record.pop("id"), local(OPENED, 480), profile, record)
+
+
 class Country:
     """Everything that all parts of one country share."""
 
@@ -79,7 +88,7 @@ class Country:
         self.persons = persons
         self.seed = seed
         self.until = until
-        self.common: list[Made] = authorities()
+        self.common: list[Made] = [*authorities(), *_medicines()]
         self.served: list[Served] = []
         for region, district in used_districts(persons):
             served, made = _serve(region, district)

@@ -1,0 +1,138 @@
+"""Puts the synthetic country into a database: made, validated, indexed and copied side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+
+import msgspec
+
+from dmed.apps.demo.country import UNTIL, Country
+from dmed.fhir import codec, params
+from dmed.kit.errors import ConflictError, InvalidError
+from dmed.kit.ids import bucket_in
+from dmed.kit.seed import Made
+from dmed.modules.workforce.demo import DEMO_POSTS
+from dmed.store import load as store_load
+from dmed.store.model import AuditRow, Scope, Write
+from dmed.trust.gateway import prepare
+from dmed.trust.identity import DEMO_ACCOUNTS, Account
+
+CHUNK_HOUSEHOLDS = 10
+"""Households of one transaction: some 3,500 records."""
+_COMMON = (-1, 0, 0)
+"""The item that stands for institutions, staff and the register of medicines."""
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """What was loaded; `digest` is the same for the same persons, seed and last day."""
+
+    records: int
+    seconds: float
+    digest: str
+
+
+Report = Callable[[int, int], None]
+"""Called with persons done so far and records stored so far."""
+
+
+@lru_cache(maxsize=2)
+def _country(persons: int, seed: int, until: date) -> Country:
+    return Country(persons, seed, until)
+
+
+def write_of(record: Made) -> Write:
+    """The Write of a made record; InvalidError if it breaks FHIR R5 (a fault of our own)."""
+    resource = codec.decode(record.body, record.type)
+    faults = prepare.faults(resource)
+    if faults:
+        raise InvalidError(issues=faults)
+    return Write(
+        kind="create", type=record.type, id=record.id, bucket=record.bucket, vid=record.vid,
+        updated=record.updated, body=record.body, index=params.extract(resource),
+        patients=params.patients(resource), identities=prepare.identities(resource),
+        client_id=bucket_in(record.id) is None)
+
+
+class Produce:
+    """Makes the Writes of one household; each process notes the digests of what it made."""
+
+    def __init__(self, persons: int, seed: int, until: date, notes: Path) -> None:
+        self.persons = persons
+        self.seed = seed
+        self.until = until
+        self.notes = notes
+
+    def __call__(self, item: tuple[int, int, int]) -> list[Write]:
+        """All records of (household, first person, size), validated and indexed."""
+        country = _country(self.persons, self.seed, self.until)
+        made = country.common if item == _COMMON else list(country.household(*item))
+        total = sum(int.from_bytes(hashlib.sha256(one.body).digest()) for one in made)
+        with (self.notes / f"{os.getpid()}").open("a") as notes:
+            notes.write(f"{item[0]} {total:x}\n")
+        return [write_of(record) for record in made]
+
+
+def _digest(notes: Path) -> str:
+    by_household: dict[str, int] = {}
+    for file in notes.iterdir():
+        for line in file.read_text().splitlines():
+            household, _, total = line.partition(" ")
+            by_household[household] = int(total, 16)
+    return f"{sum(by_household.values()) % 2**256:064x}"
+
+
+async def load(
+    url: str, *, persons: int, seed: int = 1, until: date = UNTIL, processes: int = 2,
+    report: Report | None = None,
+) -> Loaded:
+    """Fills an empty database (`url`: the owner's address, tables made) with a country.
+
+    Raises ConflictError if records of it are there already.
+    """
+    country = _country(persons, seed, until)
+
+    def items() -> Iterator[tuple[int, int, int]]:
+        yield _COMMON
+        yield from country.households()
+
+    def landed(progress: store_load.Progress, faults: object) -> None:
+        if faults:
+            raise ConflictError(f"the country cannot be loaded here: {faults}")
+        if report is not None:
+            report(min(persons, progress.items * persons // max(1, households)), progress.loaded)
+
+    households = sum(1 for _ in country.households())
+    audit = AuditRow(request=f"demo-{persons}-{seed}", action="C", subject="demo",
+                     role="administrator", purpose="HSYSADMIN", detail="synthetic country")
+    with tempfile.TemporaryDirectory(prefix="dmed-demo-") as notes:
+        done = await store_load.load(
+            url, Scope("demo"), audit, items(), Produce(persons, seed, until, Path(notes)),
+            processes=processes, chunk_items=CHUNK_HOUSEHOLDS, report=landed)
+        return Loaded(records=done.loaded, seconds=done.seconds, digest=_digest(Path(notes)))
+
+
+def accounts(persons: int = 20) -> tuple[Account, ...]:
+    """The demo accounts with the posts they hold in every synthetic country."""
+    holders = {}
+    for served in _country(persons, 1, UNTIL).served:
+        for holder in (*served.staff.doctors, *served.staff.pharmacists, *served.others):
+            holders[served.home.district, holder.post.key, holder.organisation] = holder
+    found = []
+    for account in DEMO_ACCOUNTS:
+        key = DEMO_POSTS.get(account.user)
+        if key is None:
+            found.append(account)
+            continue
+        holder = next(one for (district, post, _), one in holders.items()
+                      if (district, post) == key[:2])
+        found.append(msgspec.structs.replace(
+            account, name=holder.name, practitioner=holder.practitioner,
+            practitioner_role=holder.role, organisation=holder.organisation,
+            organisation_name=holder.organisation_name, post=holder.post.title, language="uz"))
+    return tuple(found)
