@@ -106,7 +106,7 @@ def export(folder: Path) -> None:
     """Writes all current records as NDJSON, one file a type, which `dmed import` reads."""
     from dmed.apps.importing import export_records
 
-    asyncio.run(export_records(_chosen(), folder))
+    export_records(_chosen(), folder)
 
 
 @main.group()

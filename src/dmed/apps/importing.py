@@ -1,0 +1,206 @@
+"""`dmed import`, `dmed export` and `dmed guide install`: records between files and the store."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from dmed.apps.accounts import opened
+from dmed.apps.database import Addresses, database, prepare
+from dmed.apps.sources import Item, digest_of, files_of, items_of, package_items
+from dmed.fhir import codec, walk
+from dmed.fhir.facts import facts
+from dmed.kit.errors import InvalidError
+from dmed.kit.ids import new_id
+from dmed.kit.settings import Settings
+from dmed.store import load as store_load
+from dmed.store.load_chunk import Fault
+from dmed.store.model import AuditRow, Scope, SearchPage, Write
+from dmed.trust.gateway import Gateway
+from dmed.trust.gateway import prepare as preparing
+from dmed.trust.model import Role, Subject
+
+IMPORTER = Subject(user="import", role=Role.SERVICE, name="dmed import")
+_FAULTS_SHOWN = 1000
+
+
+class _Head(msgspec.Struct):
+    """What tells a Bundle from another resource, and an index file from both."""
+
+    resource_type: str = msgspec.field(name="resourceType", default="")
+    type: Any = ""
+
+
+def produce(item: Item) -> list[Write]:
+    """The Writes of an item: of a resource one, of a Bundle (not a document or message) each entry.
+
+    Raises InvalidError with every fault; then nothing of the item is stored.
+    """
+    if item.fault:
+        raise InvalidError(item.fault)
+    resource = codec.decode(item.body)
+    if resource.fhir_type == "Bundle" and resource.type in {
+            "transaction", "batch", "collection", "searchset", "history"}:
+        return _entries(resource)
+    preparing.check(resource)
+    return [_write(resource)]
+
+
+def _write(resource: Any) -> Write:
+    if resource.id is msgspec.UNSET:
+        return preparing.write_of(resource, preparing.make_id(resource), is_new=True)
+    preparing.check_id(resource.id)
+    return preparing.write_of(resource, resource.id, is_new=True)
+
+
+def _entries(bundle: Any) -> list[Write]:
+    """The entries of a Bundle, with the references among them resolved to their new ids."""
+    entries = [] if bundle.entry is msgspec.UNSET else bundle.entry
+    known: dict[str, str] = {}
+    resources = []
+    for number, entry in enumerate(entries):
+        if entry.resource is msgspec.UNSET:
+            continue
+        preparing.check(entry.resource, f"Bundle.entry[{number}].resource")
+        resource = entry.resource
+        if resource.id is msgspec.UNSET:
+            resource.id = new_id(preparing.home_bucket(resource, known))
+        if entry.fullUrl is not msgspec.UNSET and entry.fullUrl.startswith("urn:uuid:"):
+            known[entry.fullUrl] = f"{resource.fhir_type}/{resource.id}"
+        resources.append(resource)
+    for resource in resources:
+        walk.rewrite_urls(resource, known)
+    return [_write(resource) for resource in resources]
+
+
+def _audit(detail: str) -> AuditRow:
+    return AuditRow(request="import", action="C", subject=IMPORTER.user, role=IMPORTER.role.value,
+                    purpose="HSYSADMIN", detail=detail[:200])
+
+
+def import_files(settings: Settings, paths: Sequence[Path], *, replace: bool) -> int:
+    """Loads files and folders; prints each refused line with its reason; returns how many."""
+    files = [file for path in paths for file in files_of(path)]
+    if not files:
+        raise InvalidError("there is no .ndjson or .json file there", str(paths[0]))
+    faults = 0
+    with database(settings) as addresses:
+        asyncio.run(prepare(addresses))
+        for file in files:
+            faults += _import_file(addresses, file, replace=replace)
+    return faults
+
+
+def _import_file(addresses: Addresses, file: Path, *, replace: bool) -> int:
+    where: list[str] = []
+
+    def items() -> Iterator[Item]:
+        for item in items_of(file):
+            where.append(item.where)
+            yield item
+
+    done = run_load(addresses, items(), produce, title=file.name, digest=digest_of(file),
+                    replace=replace, where=where)
+    skipped = f", {done.skipped:,} items were in already" if done.skipped else ""
+    sys.stdout.write(f"{file.name}: {done.loaded:,} records stored, {done.faults:,} items refused"
+                     f"{skipped} ({done.loaded / max(done.seconds, 0.001):,.0f} records/s)\n")
+    return done.faults
+
+
+def run_load(addresses: Addresses, items: Iterator[Any], produce_one: Callable[[Any], Any], *,
+             title: str, digest: str = "", replace: bool = False, total: int | None = None,
+             where: Sequence[str] = (), processes: int = 2) -> store_load.Progress:
+    """A load with a progress bar; faults go to standard error as "file:line: place: reason"."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"),
+               TimeElapsedColumn())
+    shown = 0
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=total, said="")
+
+        def report(progress: store_load.Progress, faults: Sequence[Fault]) -> None:
+            nonlocal shown
+            bar.update(task, completed=progress.items,
+                       said=f"{progress.loaded:,} records, {progress.faults:,} refused")
+            for fault in faults:
+                shown += 1
+                if shown <= _FAULTS_SHOWN:
+                    place = where[fault.line - 1] if where else f"{title}:{fault.line}"
+                    sys.stderr.write(f"{place}: {'; '.join(fault.reasons)}\n")
+
+        return asyncio.run(store_load.load(
+            addresses.owner, Scope(IMPORTER.user), _audit(title), items, produce_one,
+            digest=digest, overwrite=replace, processes=processes, report=report))
+
+
+def install_guide(settings: Settings, path: Path) -> None:
+    """Stores the definitions of a package or folder, newest wins, and lists them by type."""
+    counts: Counter[str] = Counter()
+
+    def items() -> Iterator[Item]:
+        for item in package_items(path):
+            try:
+                head = msgspec.json.decode(item.body, type=_Head)
+            except msgspec.MsgspecError:
+                head = _Head()
+            known = facts().types.get(head.resource_type)
+            if known is not None and known.kind == "resource":
+                counts[head.resource_type] += 1
+                where.append(item.where)
+                yield item
+
+    where: list[str] = []
+    with database(settings) as addresses:
+        asyncio.run(prepare(addresses))
+        done = run_load(addresses, items(), produce, title=path.name, replace=True, where=where)
+    for name, count in sorted(counts.items()):
+        sys.stdout.write(f"{count:6,} {name}\n")
+    sys.stdout.write(f"{done.loaded:6,} stored, {done.faults:,} refused\n")
+
+
+def export_records(settings: Settings, folder: Path) -> None:
+    """All current records as <Type>.ndjson, oldest first; the folder must be new or empty."""
+    if folder.exists() and any(folder.iterdir()):
+        raise InvalidError(f"{folder} is not empty: nothing was written")
+    folder.mkdir(parents=True, exist_ok=True)
+    with database(settings) as addresses:
+        asyncio.run(prepare(addresses))
+        asyncio.run(_export(settings, addresses, folder))
+
+
+async def _export(settings: Settings, addresses: Addresses, folder: Path) -> None:
+    async with opened(settings, addresses) as store:
+        gateway = Gateway(store, settings).plain()
+        for name, found in sorted(facts().types.items()):
+            if found.kind == "resource" and not found.is_abstract:
+                count = await _export_type(gateway, name, folder, settings)
+                if count:
+                    sys.stdout.write(f"{folder / name}.ndjson: {count:,} records\n")
+
+
+async def _export_type(gateway: Gateway, name: str, folder: Path, settings: Settings) -> int:
+    size, cursor, count = str(settings.count_max), "", 0
+    target = folder / f"{name}.ndjson"
+    while True:
+        pairs = [("_count", size), ("_sort", "_lastUpdated"), ("_total", "none")]
+        _, page = await gateway.search(
+            IMPORTER, name, [*pairs, ("_cursor", cursor)] if cursor else pairs, strict=True)
+        if page.hits:
+            _append(target, page)
+            count += len(page.hits)
+        if page.next_cursor is None:
+            return count
+        cursor = page.next_cursor
+
+
+def _append(target: Path, page: SearchPage) -> None:
+    with target.open("ab") as file:
+        file.writelines(hit.record.body + b"\n" for hit in page.hits)

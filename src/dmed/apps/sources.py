@@ -1,0 +1,76 @@
+"""Files to import, read as items: lines of NDJSON, resources, Bundles; plain or .gz, or folders."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+import msgspec
+
+LINE_BYTES_MAX = 64 * 1024 * 1024
+_SUFFIXES = (".ndjson", ".json", ".jsonl")
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One thing to load: where it stands ("file:line"), its bytes, or why it cannot be read."""
+
+    where: str
+    body: bytes = b""
+    fault: str = ""
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file itself, or the loadable files of a folder in the order of their names."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*")
+                      if file.is_file() and file.name.removesuffix(".gz").endswith(_SUFFIXES))
+    return [path]
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's bytes: what the ledger knows an import by."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def items_of(path: Path) -> Iterator[Item]:
+    """The items of a file; a cut or broken compressed file ends with an item that says so."""
+    number = 0
+    try:
+        with _opened(path) as file:
+            if path.name.removesuffix(".gz").endswith(".json"):
+                yield Item(path.name, file.read())
+                return
+            for number, line in enumerate(file, 1):
+                if len(line) > LINE_BYTES_MAX:
+                    yield Item(f"{path.name}:{number}",
+                               fault=f"the line is longer than {LINE_BYTES_MAX:,} bytes")
+                elif line.strip():
+                    yield Item(f"{path.name}:{number}", line)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        yield Item(f"{path.name}:{number + 1}", fault=f"the file is cut short or broken: {error}")
+
+
+def _opened(path: Path) -> IO[bytes]:
+    if path.suffix == ".gz":
+        return cast("IO[bytes]", gzip.open(path, "rb"))
+    return path.open("rb")
+
+
+def package_items(path: Path) -> Iterator[Item]:
+    """The resources of a FHIR package (.tgz) or of a folder of JSON; indexes and text are left."""
+    if path.is_dir():
+        for file in sorted(path.rglob("*.json")):
+            yield Item(str(file.relative_to(path)), file.read_bytes())
+        return
+    with tarfile.open(path) as archive:
+        for member in archive:
+            if member.isfile() and member.name.endswith(".json"):
+                opened = archive.extractfile(member)
+                assert opened is not None
+                yield Item(member.name, opened.read())
