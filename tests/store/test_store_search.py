@@ -41,7 +41,9 @@ def written(content: dict[str, Any]) -> Write:
     )  # fmt: skip  # Fields in few lines.
 
 
-def person(id_: str, family: str, given: str, born: str, gender: str, **more: Any) -> dict[str, Any]:
+def person(
+    id_: str, family: str, given: str, born: str, gender: str, **more: Any
+) -> dict[str, Any]:
     return {"resourceType": "Patient", "id": id_, "name": [{"family": family, "given": [given]}],
             "birthDate": born, "gender": gender, **more}
 
@@ -218,7 +220,7 @@ CASES = {
     "ValueSet?url:above=http://a.uz/vs/one/two/three": "v1 v2",
     "ValueSet?url:contains=onl": "v3",
     # Composites: of the record, and inside a component.
-    "Observation?code-value-quantity=http://loinc.org|29463-7$gt75|http://unitsofmeasure.org|kg": "o3",
+    "Observation?code-value-quantity=http://loinc.org|29463-7$gt75||kg": "o3",
     "Observation?code-value-quantity=29463-7$lt75": "o2",
     "Observation?code-value-quantity=8867-4$72,29463-7$70.5": "o1 o2",
     "Observation?component-code-value-quantity=8480-6$gt140": "o4",

@@ -98,7 +98,7 @@ def parse(
 
 
 def self_link(query: Query) -> str:
-    """The canonical query string (no '?') of what was really processed, ignored parameters left out.
+    """The canonical query string (no '?') of what was really processed, without what was ignored.
 
     Parsing it again gives an equal Query with nothing ignored.
     """

@@ -26,7 +26,7 @@ class Text(msgspec.Struct, frozen=True):
 
 
 class Moment(msgspec.Struct, frozen=True):
-    """A date with its prefix; low and high are the inclusive microseconds since 1970 UTC it covers."""
+    """A date with its prefix; low and high are its first and last microsecond since 1970 UTC."""
 
     prefix: str
     text: str
@@ -53,7 +53,7 @@ class Quantity(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A reference: type None means any type; type "" means an absolute address that stands in id."""
+    """A reference: type None means any; type "" means that id is an absolute address."""
 
     type: str | None
     id: str

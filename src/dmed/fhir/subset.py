@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import msgspec
@@ -53,7 +53,7 @@ def _tagged(resource: dict[str, Any]) -> dict[str, Any]:
     tags = meta.get("tag", [])
     if not any(_is_mark(tag) for tag in tags):
         meta["tag"] = [*tags, SUBSETTED]
-    head = {key: resource[key] for key in ("resourceType", "id") if key in resource}
+    head: dict[str, Any] = {key: resource[key] for key in ("resourceType", "id") if key in resource}
     return {**head, "meta": meta,
             **{key: value for key, value in resource.items() if key not in _ALWAYS}}
 
@@ -74,7 +74,7 @@ def _elements(type_name: str) -> Mapping[str, Element]:
 
 
 def _inside(element: Element, key: str) -> str:
-    """The type whose elements stand inside a value: a backbone, or the data type that `key` names."""
+    """The type whose elements stand inside a value: a backbone, or the type that `key` names."""
     if element.content:
         return element.content
     for each in element.types:
@@ -95,8 +95,9 @@ def _filtered(
             kept[key] = child
         elif element is not None and keeps(element):
             inner = _inside(element, plain)
-            kept[key] = _each(child, lambda one, inner=inner: _filtered(one, inner, keeps)) \
-                if "." in inner else child
+            is_backbone = "." in inner and plain == key
+            kept[key] = _each(child, partial(_filtered, type_name=inner, keeps=keeps)) \
+                if is_backbone else child
     return kept
 
 
@@ -129,15 +130,17 @@ def _picked(value: dict[str, Any], type_name: str, wanted: _Wanted) -> dict[str,
         branch = wanted.get(plain)
         if branch is None and element is not None:
             branch = wanted.get(element.name)
-        if plain in _ALWAYS or (element is not None and (element.min > 0 or element.is_modifier)
-                                and not branch):
+        if branch and element is not None and plain == key and _holds_objects(child):
+            kept[key] = _each(child, partial(_picked, type_name=_inside(element, plain),
+                                             wanted=branch))
+        elif branch is not None or plain in _ALWAYS or _is_needed(element):
             kept[key] = child
-        elif branch is not None:
-            is_deep = branch and element is not None and not key.startswith("_")
-            kept[key] = _each(child, lambda one, branch=branch, inner=_inside(element, plain):
-                              _picked(one, inner, branch)) if is_deep and _holds_objects(child) \
-                else child
     return kept
+
+
+def _is_needed(element: Element | None) -> bool:
+    """Whether a record without the element would be invalid or would mean something else."""
+    return element is not None and (element.min > 0 or element.is_modifier)
 
 
 def _holds_objects(child: Any) -> bool:

@@ -264,8 +264,9 @@ def in_scope(scope: Scope, row: str, type_name: str, args: Arguments) -> list[st
         return []
     people = args.bind(list(scope.patients), "text[]")
     number = args.bind(type_number(type_name), "smallint")
-    return [f"EXISTS (SELECT FROM compartment c WHERE c.patient = ANY({people}) "
-            f"AND c.type = {number} AND c.vid = {row}.vid AND c.home = {row}.bucket OFFSET 0)"]
+    belongs = f"c.patient = ANY({people}) AND c.type = {number}"
+    here = f"c.vid = {row}.vid AND c.home = {row}.bucket"
+    return [f"EXISTS (SELECT FROM compartment c WHERE {belongs} AND {here} OFFSET 0)"]
 
 
 # Sort keys -----------------------------------------------------------------------------------

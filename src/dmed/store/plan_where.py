@@ -208,7 +208,7 @@ def _starts(column: str, prefix: str, args: Arguments) -> str:
 
 
 def after_prefix(prefix: str) -> str | None:
-    """The smallest text above all that start with the prefix, in byte order; None if there is none."""
+    """The smallest text above all that start with the prefix, in byte order; None without one."""
     while prefix:
         code = ord(prefix[-1]) + 1
         if code <= 0x10FFFF:
@@ -270,8 +270,8 @@ def _moment(value: Moment, alias: str, args: Arguments) -> str:
         return f"({_filled(narrow, value, alias, args, 'bigint')})"
     parts = [f"{alias}.wide", _WIDE_REACH.get(value.prefix, ""), meaning]
     wide = " AND ".join(part for part in parts if part)
-    return f"(({_filled(narrow, value, alias, args, 'bigint')}) OR "\
-           f"({_filled(wide, value, alias, args, 'bigint')}))"
+    halves = (_filled(half, value, alias, args, "bigint") for half in (narrow, wide))
+    return "(" + " OR ".join(f"({half})" for half in halves) + ")"
 
 
 def _filled(template: str, value: Moment, alias: str, args: Arguments, kind: str) -> str:
@@ -379,8 +379,9 @@ def _compare(
             return f"({at_low} < {at(float(value))} AND {end} < {at(float(value) - slack)})"
         case "ap":
             near = approximate_bounds(value)
-            return f"({at_low} <= {at(float(near[1]))} AND {start} <= {at(float(near[1]))} AND "\
-                   f"{end} >= {at(float(near[0]) - slack)})"
+            most, least = float(near[1]), float(near[0]) - slack
+            return (f"({at_low} <= {at(most)} AND {start} <= {at(most)} "
+                    f"AND {end} >= {at(least)})")
     inside = (f"{at_low} <= {at(float(high))} AND {start} >= {at(float(low) - slack)} "
               f"AND {end} <= {at(float(high) - slack)}")
     if prefix == "ne":

@@ -16,6 +16,7 @@ from dmed.store.keys import type_name, type_names, type_number
 from dmed.store.model import Scope
 from dmed.store.plan_where import Arguments
 
+_SERVER_ID = "^[0-9a-fA-F]{3}-[0-9a-fA-F]{20}$"
 ROUNDS_MAX = 4
 """Most steps of `:iterate`."""
 Row = Any
@@ -102,7 +103,7 @@ def _referred(
         f"WITH w AS MATERIALIZED (SELECT DISTINCT x.type, x.id FROM unnest({vids}, {buckets}) "
         f"AS f(vid, bucket) JOIN reference x ON x.vid = f.vid AND x.bucket = f.bucket "
         f"WHERE {condition} AND x.type > 0), "
-        f"b AS MATERIALIZED (SELECT w.type, w.id, CASE WHEN w.id ~ '^[0-9a-fA-F]{{3}}-[0-9a-fA-F]{{20}}$' "
+        f"b AS MATERIALIZED (SELECT w.type, w.id, CASE WHEN w.id ~ '{_SERVER_ID}' "
         f"THEN (('x' || left(w.id, 3))::bit(12)::int)::smallint "
         f"ELSE (SELECT c.bucket FROM id_claim c WHERE c.type = w.type AND c.id = w.id) END "
         f"AS bucket FROM w) "
@@ -113,7 +114,7 @@ def _referred(
 
 
 def _referring(
-    item: Include, scope: Scope, query: Query, fresh: Sequence[tuple[int, str, int, int]],
+    item: Include, scope: Scope, _query: Query, fresh: Sequence[tuple[int, str, int, int]],
     most: int, args: Arguments,
 ) -> str:
     """The records that refer to the fresh ones; "" when none of these is what is asked for."""
