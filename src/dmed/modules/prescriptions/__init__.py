@@ -1,1 +1,19 @@
-"""See the manifest."""
+"""Prescriptions: drafted, checked, signed with one key, printed with a QR code, corrected,
+cancelled, repeated. The state machine of the items is `rules.states`.
+"""
+
+from __future__ import annotations
+
+from dmed.modules.prescriptions import operations, pages, tables
+from dmed.trust.manifest import Interceptor, Manifest
+
+MODULE = Manifest(
+    name="prescriptions",
+    titles={"uz": "Retseptlar", "ru": "Рецепты", "en": "Prescriptions"},
+    routes=pages.ROUTES,
+    interceptors=(
+        Interceptor(type="MedicationRequest", on_create=operations.create_request),
+    ),
+    ddl=tables.DDL,
+    jobs=(("expire", operations.expire), ("forget-drafts", operations.forget_drafts)),
+)

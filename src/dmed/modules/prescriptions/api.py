@@ -1,5 +1,8 @@
 """What other modules and the screens may ask of prescriptions.
 
+The pharmacy works on a `Case`: `open_case` locks a prescription inside a unit of the gateway and
+`move` makes one transition of the state table.
+
 Every refusal is a DmedError with an English sentence; `ConflictError` names the state of the
 item (and, for professionals, who holds it), `UnprocessableError` carries one issue a finding.
 """
@@ -8,6 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from dmed.kit import qr
 from dmed.modules.prescriptions.model import (
     CANCEL_REASONS,
     OVERRIDE_REASONS,
@@ -22,6 +28,13 @@ from dmed.modules.prescriptions.model import (
     Reason,
     Tier,
 )
+from dmed.modules.prescriptions.rules import numbers
+from dmed.modules.prescriptions.rules.numbers import is_prescription_text
+from dmed.modules.prescriptions.rules.states import Actor, Event, Who
+from dmed.modules.prescriptions.service import diagnoses as diagnosis_list
+from dmed.modules.prescriptions.service import drafts as drafts_service
+from dmed.modules.prescriptions.service import printing, signing, views
+from dmed.modules.prescriptions.service.case import Case, CaseItem, is_held, move, open_case
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
@@ -31,15 +44,20 @@ __all__ = [
     "CANCEL_REASONS",
     "OVERRIDE_REASONS",
     "TIMINGS",
+    "Actor",
     "Alert",
+    "Case",
+    "CaseItem",
     "Diagnosis",
     "Draft",
     "DraftItem",
+    "Event",
     "Item",
     "ItemState",
     "Prescription",
     "Reason",
     "Tier",
+    "Who",
     "cancel",
     "check",
     "correct",
@@ -50,6 +68,10 @@ __all__ = [
     "drafts",
     "drop_draft",
     "for_person",
+    "is_held",
+    "is_prescription_text",
+    "move",
+    "open_case",
     "prescription",
     "qr_svg",
     "qr_text",
@@ -63,51 +85,51 @@ __all__ = [
 
 def diagnoses(text: str, language: str = "uz", limit: int = 12) -> list[Diagnosis]:
     """Diagnoses as you type, best first: by ICD-10 code or name in any language or script."""
-    raise NotImplementedError
+    return diagnosis_list.search(text, language, limit)
 
 
 def diagnosis(code: str) -> Diagnosis | None:
     """The diagnosis of an ICD-10 code, or None where our short list does not have it."""
-    raise NotImplementedError
+    return diagnosis_list.entries().get(code)
 
 
 def show_number(number: str) -> str:
     """A prescription number as people read it: "1726-0048-2215-9"."""
-    raise NotImplementedError
+    return numbers.show_number(number) if len(number) == 13 and number.isdigit() else number
 
 
 def derive(draft: Draft) -> Draft:
     """The draft with everything filled in that can be derived: a chosen medicine's usual dose,
     the quantity in units of presentation (rounded up), the line's diagnosis. Pure.
     """
-    raise NotImplementedError
+    return drafts_service.derive(draft)
 
 
 async def save_draft(gateway: Gateway, subject: Subject, draft: Draft) -> Draft:
     """Keep a draft (autosave); gives it an id at first. Only its own doctor can read it again."""
-    raise NotImplementedError
+    return await drafts_service.save(gateway, subject, draft)
 
 
 async def drafts(gateway: Gateway, subject: Subject, patient: str = "") -> list[Draft]:
     """The doctor's drafts, newest first; of one patient where given."""
-    raise NotImplementedError
+    return await drafts_service.listed(gateway, subject, patient)
 
 
 async def draft(gateway: Gateway, subject: Subject, draft_id: str) -> Draft:
     """One of the doctor's drafts, or NotFoundError."""
-    raise NotImplementedError
+    return await drafts_service.one(gateway, subject, draft_id)
 
 
 async def drop_draft(gateway: Gateway, subject: Subject, draft_id: str) -> None:
     """Forget a draft; forgetting twice is no error."""
-    raise NotImplementedError
+    await drafts_service.drop(gateway, subject, draft_id)
 
 
 async def check(gateway: Gateway, subject: Subject, draft: Draft) -> list[Alert]:
     """Everything to say about a draft now, worst first; an unfinished line is a STOP whose reason
     names what is missing. Reads the patient's facts (audited).
     """
-    raise NotImplementedError
+    return await drafts_service.check(gateway, subject, draft)
 
 
 async def sign(gateway: Gateway, subject: Subject, draft: Draft, *, key: str = "") -> Prescription:
@@ -117,7 +139,7 @@ async def sign(gateway: Gateway, subject: Subject, draft: Draft, *, key: str = "
     Raises ForbiddenError (no doctor, no licence, no organisation), UnprocessableError with one
     issue for each STOP and each INTERRUPT without a coded reason.
     """
-    raise NotImplementedError
+    return await signing.sign(gateway, subject, draft, key=key)
 
 
 async def correct(
@@ -126,7 +148,8 @@ async def correct(
     """Replace a prescription that nobody claimed yet by a new one, in one transaction: the old
     becomes cancelled with the reason "corrected". ConflictError once a pharmacy has it.
     """
-    raise NotImplementedError
+    replacing = msgspec.structs.replace(draft, replaces=numbers.read_number(number))
+    return await signing.sign(gateway, subject, replacing, key=key)
 
 
 async def cancel(
@@ -135,38 +158,38 @@ async def cancel(
     """Cancel one item (1..5) or all (0) with a code of CANCEL_REASONS. An item at a pharmacy gets
     the flag "cancel-requested" instead, and the pharmacy must answer.
     """
-    raise NotImplementedError
+    return await signing.cancel(gateway, subject, number, reason=reason, item=item)
 
 
 async def repeat_last(gateway: Gateway, subject: Subject, patient: str) -> Draft:
     """A saved draft with the items of the patient's newest prescription, or NotFoundError."""
-    raise NotImplementedError
+    return await signing.repeat_last(gateway, subject, patient)
 
 
 async def prescription(gateway: Gateway, subject: Subject, number: str) -> Prescription:
     """By number (with or without hyphens) or by the id of one of its MedicationRequests."""
-    raise NotImplementedError
+    return await views.prescription(gateway, subject, number)
 
 
 async def for_person(
     gateway: Gateway, subject: Subject, patient: str, *, limit: int = 20
 ) -> list[Prescription]:
     """A person's prescriptions, newest first."""
-    raise NotImplementedError
+    return await views.for_person(gateway, subject, patient, limit)
 
 
 async def slip_pdf(
     gateway: Gateway, subject: Subject, number: str, language: str = "uz", *, paper: str = "a5"
 ) -> bytes:
     """The slip for the patient as PDF, paper "a5" or "a4"; the print is noted in the audit."""
-    raise NotImplementedError
+    return await printing.slip_pdf(gateway, subject, number, language, paper)
 
 
 async def qr_svg(gateway: Gateway, subject: Subject, number: str) -> str:
     """The QR code of the slip as an inline SVG element."""
-    raise NotImplementedError
+    return qr.svg(await printing.qr_text(gateway, subject, number))
 
 
 async def qr_text(gateway: Gateway, subject: Subject, number: str) -> str:
     """The text in the QR code: number, access code, signed token."""
-    raise NotImplementedError
+    return await printing.qr_text(gateway, subject, number)

@@ -203,6 +203,15 @@ async def begin_act(
     )  # fmt: skip  # Same reason.
 
 
+async def kept_act(connection: Connection, actor: str, key: str) -> Any | None:
+    """The row of the act that used this key before, or None."""
+    return await connection.fetchrow(
+        "select act, number, answer from prescription_act where actor = $1 and key = $2",
+        actor,
+        key,
+    )
+
+
 async def end_act(
     connection: Connection, actor: str, key: str, number: str, answer: bytes = b""
 ) -> None:

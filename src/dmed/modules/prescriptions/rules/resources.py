@@ -23,6 +23,8 @@ from dmed.modules.prescriptions.rules.states import Row
 
 PROFILE = "https://dhp.uz/fhir/core/StructureDefinition/uz-core-medication-request"
 TRUSTEE = "https://dhp.uz/fhir/core/StructureDefinition/trustee"
+ORGANISATION = "https://dhp.uz/fhir/core/StructureDefinition/prescribing-organization"
+"""Additive extension: the institution in whose name the doctor prescribed."""
 ICD = "http://hl7.org/fhir/sid/icd-10"
 STATE_SYSTEM = "https://dhp.uz/fhir/core/CodeSystem/prescription-item-state"
 TASK_CODE_SYSTEM = "https://dhp.uz/fhir/core/CodeSystem/prescription-task"
@@ -138,8 +140,20 @@ def request_of(
         resource["dosageInstruction"] = [dosage(item, preparation)]
         if item.note:
             resource["note"] = [{"text": item.note}]
+    resource["extension"] = [
+        *(each for each in resource.get("extension", ()) if each.get("url") != ORGANISATION),
+        {"url": ORGANISATION, "valueReference": {
+            "reference": f"Organization/{context.organisation}",
+            "display": context.organisation_name}},
+    ]  # fmt: skip  # One nested extension.
     if context.trustee:
-        resource["extension"] = [{"url": TRUSTEE, "valueReference": {"display": context.trustee}}]
+        resource["extension"].append(
+            {"url": TRUSTEE, "valueReference": {"display": context.trustee}}
+        )
+    if context.replaces:
+        resource["priorPrescription"] = {
+            "identifier": {"system": NUMBER_SYSTEM, "value": context.replaces}
+        }
     return resource
 
 

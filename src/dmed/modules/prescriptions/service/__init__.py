@@ -1,0 +1,1 @@
+"""Use cases of prescriptions: load, decide, store. `api` is the door for everybody else."""

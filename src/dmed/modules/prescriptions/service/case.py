@@ -1,0 +1,148 @@
+"""A prescription inside a transaction: its records loaded under lock, and moved.
+
+Every move is compare-and-set on the versions that were read, after the row of the prescription
+was locked: of parallel acts one goes on, the others see what it made.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dmed.kit.errors import NotFoundError
+from dmed.modules.prescriptions import tables
+from dmed.modules.prescriptions.model import ItemState
+from dmed.modules.prescriptions.rules import numbers, resources, states
+from dmed.modules.prescriptions.rules.states import Actor, Event, Move, Standing
+
+if TYPE_CHECKING:
+    from dmed.trust.gateway import GatewayUnit
+
+
+class CaseItem(msgspec.Struct, kw_only=True):
+    """One item with its two records as they stand in this transaction."""
+
+    number: int
+    request: dict[str, Any]
+    task: dict[str, Any]
+    valid_until: date
+
+    @property
+    def standing(self) -> Standing:
+        """How the item stands now, as the rules read it."""
+        owner = self.task.get("owner") or {}
+        amount = (self.request.get("dispenseRequest") or {}).get("quantity") or {}
+        lease = ((self.task.get("restriction") or {}).get("period") or {}).get("end")
+        return Standing(
+            number=self.number,
+            state=resources.state_of(self.task, self.request),
+            quantity=Decimal(str(amount.get("value", 0))),
+            dispensed=resources.dispensed_of(self.task),
+            valid_until=self.valid_until,
+            holder=str(owner.get("reference", "")).removeprefix("Organization/"),
+            holder_name=str(owner.get("display", "")),
+            lease_until=resources.moment_of(lease) if lease else None,
+        )
+
+
+class Case(msgspec.Struct, kw_only=True):
+    """A prescription under lock: its row and its items by number."""
+
+    number: str
+    row: Any
+    items: dict[int, CaseItem]
+
+    @property
+    def patient(self) -> str:
+        """Id of the Patient."""
+        return str(self.row["patient"])
+
+    def item(self, number: int) -> CaseItem:
+        """The item of a number, or NotFoundError."""
+        found = self.items.get(number)
+        if found is None:
+            raise NotFoundError(
+                f"Prescription {numbers.show_number(self.number)} has no item {number}"
+            )
+        return found
+
+
+async def open_case(unit: GatewayUnit, number: str) -> Case:
+    """The prescription of a number, locked until the unit ends; NotFoundError if there is none."""
+    row = await tables.row(unit, number, lock=True)
+    if row is None:
+        raise NotFoundError(f"There is no prescription {numbers.show_number(number)}")
+    items: dict[int, CaseItem] = {}
+    for entry in await tables.items(unit, number):
+        request = await unit.get("MedicationRequest", entry["request"], lock=True)
+        task = await unit.get("Task", entry["task"], lock=True)
+        if request is None or task is None:
+            raise NotFoundError(
+                f"The records of prescription {numbers.show_number(number)} are not complete"
+            )
+        items[entry["item"]] = CaseItem(
+            number=entry["item"], request=request, task=task, valid_until=row["valid_until"]
+        )
+    return Case(number=number, row=row, items=items)
+
+
+async def move(
+    unit: GatewayUnit,
+    case: Case,
+    item_number: int,
+    event: Event,
+    actor: Actor,
+    now: datetime,
+    *,
+    actor_name: str = "",
+    dispensed: Decimal | None = None,
+    lease_until: datetime | None = None,
+    reason: str = "",
+) -> Move:
+    """Decide a move and write what it changes; the case holds the new versions afterwards.
+
+    `dispensed`: the new sum of what was handed over; None leaves it. Raises what
+    `rules.states.move` raises, PreconditionError when another act was quicker.
+    """
+    item = case.item(item_number)
+    standing = item.standing
+    made = states.move(standing, event, actor, now)
+    if made.is_unchanged:
+        return made
+    is_new_holder = made.holder != standing.holder
+    task = resources.moved_task(
+        item.task,
+        made.row,
+        now,
+        holder=made.holder,
+        holder_name=actor_name if is_new_holder else standing.holder_name,
+        lease_until=lease_until or standing.lease_until,
+        dispensed=standing.dispensed if dispensed is None else dispensed,
+        reason=reason or made.row.reason,
+    )
+    item.task = await _update(unit, "Task", task)
+    request = resources.moved_request(item.request, made.row, now, reason)
+    if request is not None:
+        item.request = await _update(unit, "MedicationRequest", request)
+    is_open = any(each.request.get("status") == "active" for each in case.items.values())
+    await tables.set_open(unit, case.number, is_open)
+    return made
+
+
+async def _update(unit: GatewayUnit, type_: str, resource: dict[str, Any]) -> dict[str, Any]:
+    from dmed.trust.gateway import decoded
+
+    version = int(resource["meta"]["versionId"])
+    written = await unit.update(type_, resource["id"], resource, if_match=version)
+    return decoded(written.body)
+
+
+def is_held(item: CaseItem, organisation: str) -> bool:
+    """Whether this organisation holds the item now and it is not closed."""
+    standing = item.standing
+    open_states = {ItemState.WITH_PHARMACY, ItemState.PART_DISPENSED, ItemState.UNDONE,
+                   ItemState.CANCEL_REQUESTED}  # fmt: skip  # The four held states.
+    return bool(organisation) and standing.holder == organisation and standing.state in open_states

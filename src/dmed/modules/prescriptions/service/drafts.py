@@ -1,0 +1,135 @@
+"""Drafts and their checks: autosaved, private to their doctor, never a clinical fact."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dmed.kit import ids
+from dmed.kit.clock import today
+from dmed.kit.errors import ForbiddenError, NotFoundError
+from dmed.modules.medicines import api as medicines
+from dmed.modules.medid import api as medid
+from dmed.modules.prescriptions import tables
+from dmed.modules.prescriptions.model import Alert, Draft
+from dmed.modules.prescriptions.rules import checks, courses, resources
+from dmed.modules.prescriptions.service import diagnoses
+from dmed.trust.model import Role, Subject
+
+if TYPE_CHECKING:
+    from dmed.trust.gateway import Gateway
+
+DRAFTS_MAX = 50
+KEEP_HOURS = 24
+"""A draft that nobody touched for a day is forgotten (B2: 24 h without signature)."""
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Draft)
+
+
+def preparations_of(draft: Draft) -> dict[str, medicines.Preparation]:
+    """The registered preparations that the draft's lines name, by key."""
+    found = {}
+    for item in draft.items:
+        try:
+            found[item.preparation] = medicines.preparation(item.preparation)
+        except NotFoundError:
+            continue
+    return found
+
+
+def derive(draft: Draft) -> Draft:
+    """The draft with everything filled in that can be derived."""
+    known = preparations_of(draft)
+    items = tuple(
+        courses.filled(known[item.preparation], item) if item.preparation in known else item
+        for item in draft.items
+    )
+    return msgspec.structs.replace(draft, items=items)
+
+
+def require_doctor(subject: Subject) -> None:
+    """Only doctors write prescriptions."""
+    if subject.role is not Role.DOCTOR:
+        raise ForbiddenError("Only a doctor may write a prescription")
+
+
+async def save(gateway: Gateway, subject: Subject, draft: Draft) -> Draft:
+    """Keep a draft of its doctor."""
+    require_doctor(subject)
+    kept = msgspec.structs.replace(draft, id=draft.id or ids.secret(128), updated=None)
+    async with gateway.unit(subject) as unit:
+        moment = await tables.save_draft(
+            unit, kept.id, subject.user, kept.patient, _encoder.encode(kept)
+        )
+    if moment is None:
+        raise NotFoundError(f"There is no draft {kept.id}")
+    return msgspec.structs.replace(kept, updated=moment)
+
+
+async def listed(gateway: Gateway, subject: Subject, patient: str) -> list[Draft]:
+    """The doctor's drafts, newest first."""
+    async with gateway.unit(subject) as unit:
+        rows = await tables.drafts(unit, subject.user, patient, DRAFTS_MAX)
+    return [
+        msgspec.structs.replace(_decoder.decode(row["body"]), updated=row["updated"])
+        for row in rows
+    ]
+
+
+async def one(gateway: Gateway, subject: Subject, draft_id: str) -> Draft:
+    """One of the doctor's drafts, or NotFoundError."""
+    async with gateway.unit(subject) as unit:
+        row = await tables.draft(unit, subject.user, draft_id)
+    if row is None:
+        raise NotFoundError(f"There is no draft {draft_id}")
+    return msgspec.structs.replace(_decoder.decode(row["body"]), updated=row["updated"])
+
+
+async def drop(gateway: Gateway, subject: Subject, draft_id: str) -> None:
+    """Forget a draft."""
+    async with gateway.unit(subject) as unit:
+        await tables.drop_draft(unit, subject.user, draft_id)
+
+
+async def check(
+    gateway: Gateway, subject: Subject, draft: Draft, *, without: frozenset[str] = frozenset()
+) -> list[Alert]:
+    """Everything to say about a draft, worst first. `without`: ids of MedicationRequests that do
+    not count as running, because this draft replaces them.
+    """
+    require_doctor(subject)
+    person = checks.Person()
+    if draft.patient:
+        facts = await medid.facts(gateway, subject, draft.patient)
+        person = person_of(facts, without)
+    return checks.check(draft, preparations_of(draft), diagnoses.viral(), person, today())
+
+
+def person_of(facts: medid.PersonFacts, without: frozenset[str]) -> checks.Person:
+    """What the checks read, out of the facts of the card."""
+    return checks.Person(
+        age_years=facts.age_years,
+        sex=facts.sex,
+        pregnancy_weeks=facts.pregnancy_weeks,
+        weight_kg=facts.weight_kg,
+        allergies=tuple(
+            checks.Allergy(text=each.text, inn=each.inn, atc=each.atc) for each in facts.allergies
+        ),
+        running=tuple(
+            checks.Running(
+                inn=each.inn,
+                atc=each.atc,
+                text=each.text,
+                since=_day(each.since),
+                until=_day(each.until),
+            )
+            for each in facts.medicines
+            if each.id not in without
+        ),
+    )
+
+
+def _day(text: str) -> date | None:
+    return resources.day_of(text) if text else None

@@ -1,0 +1,290 @@
+"""Sign, correct, cancel, repeat: the acts of the doctor."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dmed.kit import clock
+from dmed.kit.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    Issue,
+    NotFoundError,
+    UnprocessableError,
+)
+from dmed.modules.facilities import api as facilities
+from dmed.modules.prescriptions import tables
+from dmed.modules.prescriptions.model import (
+    CANCEL_REASONS,
+    Alert,
+    Draft,
+    DraftItem,
+    ItemState,
+    Prescription,
+)
+from dmed.modules.prescriptions.rules import checks, courses, numbers, resources, states
+from dmed.modules.prescriptions.rules.states import Actor, Event, Who
+from dmed.modules.prescriptions.service import diagnoses, drafts, views
+from dmed.modules.prescriptions.service.case import Case, move, open_case
+from dmed.modules.prescriptions.service.keys import Keys, keys
+from dmed.modules.workforce import api as workforce
+from dmed.trust.model import Role, Subject
+
+if TYPE_CHECKING:
+    from dmed.trust.gateway import Gateway, GatewayUnit
+
+_PRESCRIBER = Actor(who=Who.PRESCRIBER)
+
+
+class Signer(msgspec.Struct, frozen=True):
+    """Who signs, as the registers know him at this moment."""
+
+    name: str
+    organisation: facilities.OrganisationFacts
+
+
+async def signer(gateway: Gateway, subject: Subject, now: datetime) -> Signer:
+    """The doctor with a valid licence in a working organisation, or ForbiddenError that says what
+    is missing. Asked anew at each signature.
+    """
+    drafts.require_doctor(subject)
+    if not subject.organisation or not subject.practitioner_role:
+        raise ForbiddenError("A prescription is signed in a post of a medical organisation")
+    day = now.astimezone(clock.TASHKENT).date()
+    verdict = await workforce.licence_valid(gateway, subject, day)
+    if not verdict.allowed:
+        raise _refused("The doctor may not sign today", verdict.reasons)
+    place = await facilities.organisation(gateway, subject, subject.organisation)
+    allowed = facilities.licence_valid(place, day)
+    if not allowed.allowed:
+        raise _refused(f"{place.name} may not prescribe today", allowed.reasons)
+    found = verdict.practitioner
+    return Signer(found.short_name if found else subject.name, place)
+
+
+def _refused(
+    sentence: str, reasons: tuple[workforce.Reason, ...] | tuple[facilities.Reason, ...]
+) -> ForbiddenError:
+    said = ", ".join(
+        reason.key + (f" {reason.values}" if reason.values else "") for reason in reasons
+    )
+    return ForbiddenError(f"{sentence}: {said}")
+
+
+def refusal(alerts: list[Alert]) -> UnprocessableError:
+    """One issue for each alert that keeps the draft from being signed."""
+    return UnprocessableError(issues=tuple(
+        Issue("business-rule",
+              alert.sentence + ("" if alert.tier is alert.tier.STOP
+                                else " (a coded reason leads on)"),
+              f"MedicationRequest[{alert.item}]" if alert.item >= 0 else "MedicationRequest")
+        for alert in alerts
+    ))  # fmt: skip  # One expression.
+
+
+async def sign(
+    gateway: Gateway,
+    subject: Subject,
+    draft: Draft,
+    *,
+    key: str = "",
+    authored: datetime | None = None,
+    bases: tuple[dict[str, Any], ...] = (),
+) -> Prescription:
+    """Check, sign and activate in one transaction; see `api.sign`. `bases`: posted resources
+    whose further content is kept.
+    """
+    now = clock.now()
+    states.check_signing_time(authored or now, now)
+    who = await signer(gateway, subject, now)
+    draft = drafts.derive(draft)
+    key = key or (f"draft:{draft.id}" if draft.id else "")
+    async with gateway.unit(subject) as unit:
+        before = await _before(unit, subject, key, "sign")
+    if before:
+        return await with_code(gateway, subject, before)
+    without = await _replaced(gateway, subject, draft)
+    alerts = await drafts.check(gateway, subject, draft, without=without)
+    blocking = checks.unanswered(alerts)
+    if blocking:
+        raise refusal(blocking)
+    patient = await gateway.get(subject, "Patient", draft.patient)
+    async with gateway.unit(subject) as unit:
+        if key:
+            kept = await tables.begin_act(unit, subject.user, key, "sign", "")
+            if kept is not None:
+                return await with_code(gateway, subject, _same_act(kept, "sign"))
+        if draft.replaces:
+            await _cancel_replaced(unit, subject, draft.replaces, now)
+        number = await _write(
+            unit, gateway, subject, draft, who, patient, alerts, authored or now, bases
+        )
+        if draft.id:
+            await tables.drop_draft(unit, subject.user, draft.id)
+        if key:
+            await tables.end_act(unit, subject.user, key, number)
+    return await with_code(gateway, subject, number)
+
+
+async def _before(unit: GatewayUnit, subject: Subject, key: str, act: str) -> str:
+    """The number that an act under this key made before, or ""."""
+    if not key:
+        return ""
+    kept = await tables.kept_act(unit, subject.user, key)
+    return _same_act(kept, act) if kept is not None else ""
+
+
+def _same_act(kept: Any, act: str) -> str:
+    if kept["act"] != act:
+        raise UnprocessableError("This idempotency key was used for another act")
+    if not kept["number"]:
+        raise ConflictError("The first request under this key has not ended")
+    return str(kept["number"])
+
+
+async def _replaced(gateway: Gateway, subject: Subject, draft: Draft) -> frozenset[str]:
+    """Ids of the requests that a correction replaces: they do not count as running."""
+    if not draft.replaces:
+        return frozenset()
+    old = await views.prescription(gateway, subject, draft.replaces)
+    return frozenset(item.request for item in old.items)
+
+
+async def _write(
+    unit: GatewayUnit,
+    gateway: Gateway,
+    subject: Subject,
+    draft: Draft,
+    who: Signer,
+    patient: dict[str, Any],
+    alerts: list[Alert],
+    authored: datetime,
+    bases: tuple[dict[str, Any], ...],
+) -> str:
+    """All records of a new prescription; its number."""
+    secrets = keys(gateway.settings)
+    known = drafts.preparations_of(draft)
+    day = authored.astimezone(clock.TASHKENT).date()
+    named = courses.validity_class(draft, tuple(known.values()))
+    until = courses.valid_until(named, day)
+    region = who.organisation.region
+    region = region if region in tables.REGIONS else tables.REGIONS[9]
+    number = numbers.make_number(region, await tables.next_running(unit, region))
+    context = resources.Context(
+        number=number, patient=draft.patient, patient_name=views.name_of(patient),
+        prescriber=subject.practitioner_role, prescriber_name=who.name,
+        organisation=subject.organisation, organisation_name=who.organisation.name,
+        authored=authored, valid_until=until, trustee=draft.trustee, replaces=draft.replaces,
+    )  # fmt: skip  # Facts of one prescription.
+    code = numbers.make_code(secrets.codes, number)
+    await tables.insert(
+        unit, number=number, patient=draft.patient, prescriber=subject.practitioner_role,
+        organisation=subject.organisation, author=subject.user, signed=authored,
+        valid_until=until, code_digest=numbers.code_digest(code),
+        short_digest=numbers.code_digest(code[: numbers.SHORT_CODE_LENGTH]),
+        replaces=draft.replaces,
+    )  # fmt: skip  # Same.
+    targets, digests = [], {}
+    for index, item in enumerate(draft.items):
+        icd = item.diagnosis or draft.diagnosis
+        request = resources.request_of(
+            item, known[item.preparation], (icd, diagnoses.entries().get(icd)), index, context,
+            bases[index] if index < len(bases) else None,
+        )  # fmt: skip  # One line of the prescription.
+        written = await unit.create("MedicationRequest", request)
+        task = await unit.create("Task", resources.task_of(written.id, index, context))
+        await tables.insert_item(unit, number, index + 1, written.id, task.id)
+        for alert in alerts:
+            if alert.item == index and alert.override:
+                await unit.create("DetectedIssue", resources.issue_of(alert, written.id, context))
+        targets += [f"MedicationRequest/{written.id}", f"Task/{task.id}"]
+        digests[targets[-2]] = hashlib.sha256(written.body).hexdigest()
+    jws = _confirmation(secrets, subject, context, digests)
+    await unit.create("Provenance", resources.provenance_of(targets, context, jws))
+    return number
+
+
+def _confirmation(
+    secrets: Keys, subject: Subject, context: resources.Context, digests: dict[str, str]
+) -> str:
+    """The platform's signature over who confirmed what: number, signer, moment and the SHA-256 of
+    each MedicationRequest as it was stored.
+    """
+    payload = {
+        "number": context.number,
+        "signer": subject.user,
+        "role": context.prescriber,
+        "at": resources.moment(context.authored),
+        "sha256": digests,
+    }
+    return secrets.confirm(msgspec.json.encode(payload, order="sorted"))
+
+
+async def with_code(gateway: Gateway, subject: Subject, number: str) -> Prescription:
+    """The prescription with its access code, for its own doctor."""
+    found = await views.prescription(gateway, subject, number)
+    code = numbers.make_code(keys(gateway.settings).codes, found.number)
+    return msgspec.structs.replace(found, code=code)
+
+
+async def _cancel_replaced(unit: GatewayUnit, subject: Subject, text: str, now: datetime) -> None:
+    case = await open_case(unit, numbers.read_number(text))
+    _require_author(case, subject)
+    for number in case.items:
+        await move(unit, case, number, Event.CANCEL, _PRESCRIBER, now, reason="corrected")
+
+
+def _require_author(case: Case, subject: Subject) -> None:
+    """A prescription is changed by its doctor, or another doctor of the same organisation."""
+    if subject.role is not Role.DOCTOR or subject.organisation != case.row["organisation"]:
+        raise ForbiddenError("Only a doctor of the prescribing organisation may change it")
+
+
+async def cancel(
+    gateway: Gateway, subject: Subject, text: str, *, reason: str, item: int
+) -> Prescription:
+    """Cancel items nobody claimed; ask the pharmacy that holds one; see `api.cancel`."""
+    if reason not in CANCEL_REASONS:
+        raise InvalidError(f"{reason!r} is no reason of a cancellation")
+    number = numbers.read_number(text)
+    now = clock.now()
+    async with gateway.unit(subject) as unit:
+        case = await open_case(unit, number)
+        _require_author(case, subject)
+        chosen = [item] if item else [
+            each.number for each in case.items.values()
+            if each.standing.state in {ItemState.TO_BE_DISPENSED, ItemState.WITH_PHARMACY}
+        ]  # fmt: skip  # Two branches.
+        if not chosen:
+            first = next(iter(case.items.values()))
+            raise ConflictError(f"{states.said(first.standing)}; nothing is left to cancel")
+        for each in chosen:
+            held = case.item(each).standing.state is ItemState.WITH_PHARMACY
+            event = Event.CANCEL_REQUEST if held else Event.CANCEL
+            await move(unit, case, each, event, _PRESCRIBER, now, reason=reason)
+    return await views.prescription(gateway, subject, number)
+
+
+async def repeat_last(gateway: Gateway, subject: Subject, patient: str) -> Draft:
+    """A saved draft with the items of the patient's newest prescription; see `api.repeat_last`."""
+    drafts.require_doctor(subject)
+    for old in await views.for_person(gateway, subject, patient, 10):
+        items = tuple(
+            DraftItem(
+                preparation=item.preparation, dose=item.dose, times_per_day=item.times_per_day,
+                duration_days=item.duration_days, quantity=item.quantity,
+                diagnosis="" if item.diagnosis == old.diagnosis else item.diagnosis,
+                note=item.note,
+            )
+            for item in old.items
+            if item.preparation and item.state is not ItemState.ENTERED_IN_ERROR
+        )  # fmt: skip  # One line of the old prescription.
+        if items:
+            fresh = Draft(patient=patient, diagnosis=old.diagnosis, items=items[: checks.ITEMS_MAX])
+            return await drafts.save(gateway, subject, drafts.derive(fresh))
+    raise NotFoundError("There is no earlier prescription to repeat")
