@@ -25,9 +25,11 @@ from dmed.store import audit as audits
 from dmed.store.load_chunk import Chunk, Done, Fault, Job, Produce, load_chunk, work
 from dmed.store.model import AuditRow, Scope
 from dmed.store.pool import Database, told
-from dmed.store.schema import INDEX_TABLES
+from dmed.store.schema import INDEX_TABLES, SEARCH_INDEXES
 
 CHUNK_ITEMS = 400
+_FEW_RECORDS = 10_000
+"""A store with at most so many records counts as empty: its indexes are soon built again."""
 PROCESSES_MAX = 8
 _AHEAD = 2
 """Chunks given to each process in advance, so that none waits for the next."""
@@ -63,7 +65,9 @@ async def load(
     picklable. Faults carry the item's number from 1; an id that exists is a fault unless
     `overwrite` (then it becomes the next version); an identifier held by another is one always.
     `digest` names the source: items of chunks already in the ledger are skipped ("" never skips).
-    `url` should be the owner's address: the application's role may not ANALYZE.
+    `url` should be the owner's address: the application's role may not ANALYZE, and only the owner
+    lets a load into an empty store build the search indexes after its rows (until then searches
+    are slow; an interrupted load leaves that to the next `load` or `schema.migrate`).
     UnavailableError when the database goes away: call again to go on.
     """
     if not 0 <= processes <= PROCESSES_MAX:
@@ -72,6 +76,7 @@ async def load(
     progress = Progress()
     job = await _prepare(url, scope, audit, produce, digest, overwrite)
     done = await _ledger(url, digest)
+    is_first = await _is_first(url) and not overwrite
     chunks = _chunks(items, chunk_items, done, progress)
 
     def landed(part: Done) -> None:
@@ -82,10 +87,13 @@ async def load(
         if report is not None:
             report(progress, part.faults)
 
+    if is_first:
+        await _each(url, [f"DROP INDEX IF EXISTS {name}" for name in SEARCH_INDEXES])
     if processes == 0:
         await _run_here(job, chunks, landed)
     else:
         await _run_apart(job, chunks, landed, processes)
+    await _build(url)
     await _finish(url, analyze=analyze and progress.loaded > 0)
     progress.seconds = time.monotonic() - began
     return progress
@@ -182,6 +190,46 @@ async def _run_apart(
 
 def _give(pool: Executor, job: Job, chunk: Chunk) -> asyncio.Future[Done]:
     return asyncio.get_running_loop().run_in_executor(pool, work, job, chunk)
+
+
+async def _is_first(url: str) -> bool:
+    """Whether the store is as good as empty and its tables are ours to change."""
+    with told():
+        connection = await asyncpg.connect(url)
+        try:
+            return bool(await connection.fetchval(
+                "SELECT NOT EXISTS (SELECT FROM resource OFFSET $1) AND pg_has_role("
+                "(SELECT relowner FROM pg_class WHERE oid = 'token'::regclass), 'USAGE')",
+                _FEW_RECORDS))
+        finally:
+            await connection.close()
+
+
+async def _build(url: str) -> None:
+    """Makes the search indexes that are not there, on two connections at once."""
+    with told():
+        connection = await asyncpg.connect(url)
+        try:
+            there = {row["indexname"] for row in await connection.fetch(
+                "SELECT indexname FROM pg_indexes WHERE schemaname = 'public'")}
+        finally:
+            await connection.close()
+    left = [ddl for name, ddl in SEARCH_INDEXES.items() if name not in there]
+    # Every second one: the heavy tables stand first in the list.
+    await asyncio.gather(_each(url, left[0::2]), _each(url, left[1::2]))
+
+
+async def _each(url: str, statements: Sequence[str]) -> None:
+    if not statements:
+        return
+    with told():
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute("SET maintenance_work_mem = '512MB'")
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            await connection.close()
 
 
 async def _finish(url: str, *, analyze: bool) -> None:

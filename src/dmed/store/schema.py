@@ -104,7 +104,6 @@ CREATE TABLE compartment (
     vid     bigint NOT NULL,
     patient text COLLATE "C" NOT NULL
 );
-CREATE INDEX compartment_walk ON compartment (patient, type, vid) INCLUDE (home);
 CREATE TABLE care (
     bucket       smallint NOT NULL,
     patient      text COLLATE "C" NOT NULL,
@@ -120,55 +119,59 @@ CREATE TABLE token (
     vid bigint NOT NULL, system bigint NOT NULL, param integer NOT NULL, bucket smallint NOT NULL,
     code text COLLATE "C" NOT NULL
 );
-CREATE INDEX token_value ON token (param, code, vid) INCLUDE (system, bucket);
 CREATE TABLE string (
     vid bigint NOT NULL, param integer NOT NULL, bucket smallint NOT NULL,
     folded text COLLATE "C" NOT NULL, exact text COLLATE "C", grams integer[]
 );
-CREATE INDEX string_value ON string (param, folded, vid) INCLUDE (bucket);
-CREATE INDEX string_grams ON string USING gin (grams) WITH (fastupdate = off)
-    WHERE grams IS NOT NULL;
 CREATE TABLE date (
     vid bigint NOT NULL, low bigint NOT NULL, high bigint NOT NULL, param integer NOT NULL,
     bucket smallint NOT NULL, wide boolean NOT NULL
 );
-CREATE INDEX date_value ON date (param, low, vid) INCLUDE (high, bucket) WHERE NOT wide;
-CREATE INDEX date_wide ON date (param, low, high, vid) INCLUDE (bucket) WHERE wide;
 CREATE TABLE number (
     vid bigint NOT NULL, low double precision NOT NULL, high double precision NOT NULL,
     param integer NOT NULL, bucket smallint NOT NULL
 );
-CREATE INDEX number_value ON number (param, low, vid) INCLUDE (high, bucket);
 CREATE TABLE quantity (
     vid bigint NOT NULL, low double precision NOT NULL, high double precision NOT NULL,
     system bigint NOT NULL, param integer NOT NULL, bucket smallint NOT NULL,
     code text COLLATE "C" NOT NULL
 );
-CREATE INDEX quantity_value ON quantity (param, low, vid) INCLUDE (high, system, bucket, code);
 CREATE TABLE reference (
     vid bigint NOT NULL, param integer NOT NULL, type smallint NOT NULL, bucket smallint NOT NULL,
     id text COLLATE "C" NOT NULL, version text COLLATE "C"
 );
-CREATE INDEX reference_value ON reference (param, id, vid) INCLUDE (type, bucket);
 CREATE TABLE uri (
     vid bigint NOT NULL, param integer NOT NULL, bucket smallint NOT NULL,
     value text COLLATE "C" NOT NULL
 );
-CREATE INDEX uri_value ON uri (param, value, vid) INCLUDE (bucket);
 CREATE TABLE composite (
     vid bigint NOT NULL, key bigint NOT NULL, low double precision, high double precision,
     param integer NOT NULL, bucket smallint NOT NULL
 );
-CREATE INDEX composite_value ON composite (param, key, low, vid) INCLUDE (high, bucket);
-CREATE INDEX token_record ON token (vid);
-CREATE INDEX string_record ON string (vid);
-CREATE INDEX date_record ON date (vid);
-CREATE INDEX number_record ON number (vid);
-CREATE INDEX quantity_record ON quantity (vid);
-CREATE INDEX reference_record ON reference (vid);
-CREATE INDEX uri_record ON uri (vid);
-CREATE INDEX composite_record ON composite (vid);
 """
+
+INDEX_TABLES = (
+    "token", "string", "date", "number", "quantity", "reference", "uri", "composite",
+)  # fmt: skip  # One line reads as the list it is.
+
+# Kept apart, since a first load builds them after its rows: sorted, so full pages and less time.
+_ON = {
+    "compartment_walk": "compartment (patient, type, vid) INCLUDE (home)",
+    "token_value": "token (param, code, vid) INCLUDE (system, bucket)",
+    "string_value": "string (param, folded, vid) INCLUDE (bucket)",
+    "string_grams": "string USING gin (grams) WITH (fastupdate = off) "
+    "WHERE grams IS NOT NULL",
+    "date_value": "date (param, low, vid) INCLUDE (high, bucket) WHERE NOT wide",
+    "date_wide": "date (param, low, high, vid) INCLUDE (bucket) WHERE wide",
+    "number_value": "number (param, low, vid) INCLUDE (high, bucket)",
+    "quantity_value": "quantity (param, low, vid) INCLUDE (high, system, bucket, code)",
+    "reference_value": "reference (param, id, vid) INCLUDE (type, bucket)",
+    "uri_value": "uri (param, value, vid) INCLUDE (bucket)",
+    "composite_value": "composite (param, key, low, vid) INCLUDE (high, bucket)",
+    **{f"{table}_record": f"{table} (vid)" for table in INDEX_TABLES},
+}
+SEARCH_INDEXES = {name: f"CREATE INDEX IF NOT EXISTS {name} ON {on}" for name, on in _ON.items()}
+"""The indexes that only searches and updates need, by name; each statement is repeatable."""
 
 # The planner must see how values spread within a parameter: a peer gained 506 times by this alone.
 _STATISTICS = """
@@ -300,9 +303,6 @@ ALTER TABLE {table} SET (
     autovacuum_analyze_threshold = 1000, autovacuum_vacuum_cost_delay = 1
 );
 """
-INDEX_TABLES = (
-    "token", "string", "date", "number", "quantity", "reference", "uri", "composite",
-)  # fmt: skip  # One line reads as the list it is.
 
 _QUEUES = """
 ALTER TABLE job SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
@@ -357,6 +357,9 @@ async def migrate(url: str, extra_ddl: Sequence[str] = ()) -> list[int]:
             applied = await _apply(connection)
             for statement in extra_ddl:
                 await connection.execute(statement)
+            for ddl in SEARCH_INDEXES.values():
+                # A first load that was interrupted may have left some out.
+                await connection.execute(ddl)
             await connection.execute(_GRANTS)
             await connection.execute(f"SELECT make_months({_MONTHS_AHEAD})")
     finally:
