@@ -14,8 +14,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Department", "Kind", "OrganisationFacts", "Reason", "Verdict",
-    "departments", "find", "licence_valid", "organisation",
+    "departments", "districts", "find", "licence_valid", "organisation", "regions",
 ]  # fmt: skip  # A list of names reads better filled.
+
+
+def regions(language: str) -> list[tuple[str, str]]:
+    """(code, name) of every region, the capital first; Uzbek names for languages without own."""
+    return [(one.code, rules.name_in(one, language)) for one in service.regions()]
+
+
+def districts(region: str, language: str) -> list[tuple[str, str]]:
+    """(code, name) of the districts of a region; none for an unknown region."""
+    return [(one.code, rules.name_in(one, language))
+            for place in service.regions() if place.code == region for one in place.districts]
 
 
 async def organisation(gateway: Gateway, subject: Subject, organisation_id: str) -> (

@@ -7,18 +7,18 @@ numbers and terms, and one in some thirty has run out.
 from __future__ import annotations
 
 from datetime import date, timedelta
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import msgspec
 
 from dmed.kit.seed import Made, fixed_id, generator, local, make
 from dmed.kit.text import to_cyrillic
+from dmed.modules.facilities.model import District, Region
+from dmed.modules.facilities.rules import PHARMACY_TEXT, TAX_SYSTEM
+from dmed.modules.facilities.service import regions
 
 _PROFILE = "https://dhp.uz/fhir/core/StructureDefinition/uz-core-"
 _CS = "https://terminology.dhp.uz/fhir/core/CodeSystem/"
-TAX_SYSTEM = "https://dhp.uz/fhir/core/sid/org/uz/soliq"
 _V2_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 OPENED = date(2024, 1, 8)
 DEMO_DISTRICT = "1726266"
@@ -30,26 +30,6 @@ _PHARMACIES = (
     "Yashil Barg", "Malham", "Dori-Darmon Uyi", "Sog‘lom Oila", "Shifobaxsh", "Zam-Zam Farm",
     "Giyoh", "Oydin Farm", "Nilufar Dorixona", "Chinor Farm", "Safo Farm", "Ko‘k Choy Farm",
 )  # fmt: skip  # Same reason.
-
-
-class District(msgspec.Struct, frozen=True):
-    """A district or city with its code of regions-cs."""
-
-    code: str
-    uz: str
-    ru: str
-    city: bool
-
-
-class Region(msgspec.Struct, frozen=True):
-    """A region with its code of states-cs; `districts` is not the whole list of the country."""
-
-    code: str
-    uz: str
-    ru: str
-    en: str
-    centre: str
-    districts: tuple[District, ...]
 
 
 class Institutions(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,13 +45,6 @@ class Institutions(msgspec.Struct, frozen=True, kw_only=True):
     clinic_name: str
     pharmacies: tuple[tuple[str, str], ...]
     """(id, name)."""
-
-
-@cache
-def regions() -> tuple[Region, ...]:
-    """The regions of Uzbekistan, the capital first, with the districts used here."""
-    raw = files("dmed.modules.facilities").joinpath("data/places.json").read_bytes()
-    return msgspec.json.decode(raw, type=tuple[Region, ...])
 
 
 def used_districts(persons: int) -> list[tuple[Region, District]]:
@@ -113,10 +86,8 @@ _PHARMACY = [
     {"coding": [
         {"system": _CS + "organizational-subordination-group-cs", "code": "I_5"},
         {"system": _CS + "nomenclature-group-cs", "code": "II_900"},
-    ], "text": "Dorixona"},
+    ], "text": PHARMACY_TEXT},
 ]
-PHARMACY_TEXT = "Dorixona"
-"""What marks a pharmacy among the institutions: the national lists have no code for one."""
 
 
 def _licence(what: str, number: str, start: date, end: date) -> list[Any]:

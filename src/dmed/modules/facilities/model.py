@@ -52,6 +52,26 @@ class Department(msgspec.Struct, frozen=True):
     """Branch, Ward or Bed."""
 
 
+class District(msgspec.Struct, frozen=True):
+    """A district or city with its code of regions-cs."""
+
+    code: str
+    uz: str
+    ru: str
+    city: bool
+
+
+class Region(msgspec.Struct, frozen=True):
+    """A region with its code of states-cs; `districts` is not the whole list of the country."""
+
+    code: str
+    uz: str
+    ru: str
+    en: str
+    centre: str
+    districts: tuple[District, ...]
+
+
 class Reason(msgspec.Struct, frozen=True):
     """Why a verdict is as it is: translated by key."""
 

@@ -13,15 +13,13 @@ import msgspec
 
 from dmed.kit.seed import Made, fixed_id, generator, local, make
 from dmed.modules.medid.api import compose_pinfl, names
+from dmed.modules.workforce.rules import ARGOS_SYSTEM, CERTIFICATE
 
 _PROFILE = "https://dhp.uz/fhir/core/StructureDefinition/uz-core-"
 _CS = "https://terminology.dhp.uz/fhir/core/CodeSystem/"
 _V2_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
-ARGOS_SYSTEM = "https://dhp.uz/fhir/core/sid/pro/uz/argos"
 PINFL_SYSTEM = "https://dhp.uz/fhir/core/sid/pid/uz/ni"
 HIRED = date(2024, 1, 9)
-CERTIFICATE = "CER"
-"""v2-0360: the certificate without which a profession may not be practised."""
 
 
 class Post(msgspec.Struct, frozen=True):
