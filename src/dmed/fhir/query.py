@@ -302,7 +302,9 @@ def _plain(type_name: str, code: str) -> tuple[str, int] | None:
     if code == "_lastUpdated":
         return "date", 0
     found = params.parameters(type_name).get(code)
-    return (found.type, found.number) if found is not None and found.type in KINDS else None
+    if found is None or not KINDS.issuperset((found.type, *(c.type for c in found.components))):
+        return None
+    return found.type, found.number
 
 
 def _read_include(head: str, base: str, text: str, *, iterate: bool) -> Include:

@@ -67,7 +67,10 @@ def read(field: Field, text: str) -> Value:
         if not piece:
             raise field.wrong(text, "has an empty part")
         part = msgspec.structs.replace(field, kind=kind, components=(), targets=(), only="")
-        parts.append(_READERS[kind](part, piece))
+        read_part = _READERS[kind](part, piece)
+        if isinstance(read_part, Token) and read_part.code is None:
+            raise field.wrong(text, "needs a code in each part")
+        parts.append(read_part)
     return Composite(tuple(parts))
 
 
