@@ -76,7 +76,7 @@ def npm() -> str:
 
 
 def archive(part: Part, folder: Path) -> Path:
-    """The package's archive in `folder`; ends with a sentence if its digest is not the pinned one."""
+    """The package's archive in `folder`; ends with a sentence if it is not what was pinned."""
     command = [npm(), "pack", "--silent", "--ignore-scripts", f"{part.name}@{part.version}"]
     for attempt in range(1, ATTEMPTS + 1):
         answer = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)

@@ -1,1 +1,1 @@
-"""What every screen shares: shell, components, design tokens."""
+"""What every screen shares: shell, components, design tokens, texts, charts and their scripts."""

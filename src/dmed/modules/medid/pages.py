@@ -1,0 +1,249 @@
+"""Screens of persons: search, registration with near matches, the card and its entry forms."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dmed.kit import clock
+from dmed.kit.errors import InvalidError, NotFoundError
+from dmed.kit.i18n import Speech
+from dmed.modules.medid import api
+from dmed.pages import view
+from dmed.trust.manifest import MenuItem, Route
+from dmed.trust.model import Role
+
+SEARCH_CHARACTERS_MAX = 100
+TABS = ("summary", "timeline", "problems", "medicines", "results", "visits", "documents")
+ENTRIES = ("allergy", "diagnosis", "weight", "pregnancy")
+CRITICALITY = ("high", "low", "unable-to-assess")
+SEVERITY = ("severe", "moderate", "mild")
+REACTIONS = ("anaphylaxis", "urticaria", "angioedema", "bronchospasm", "rash", "nausea", "other")
+SEES = frozenset({Role.DOCTOR, Role.REGISTRAR})
+WRITES_CARD = frozenset({Role.DOCTOR})
+_DRAFT_FIELDS = tuple(
+    field.name for field in msgspec.structs.fields(api.Draft) if field.name != "is_pinfl_unverified"
+)
+
+
+async def persons(request: Request) -> Response:
+    """The list of persons found for one box; as rows for htmx while typing."""
+    text = request.query_params.get("q", "").strip()[:SEARCH_CHARACTERS_MAX]
+    hits = await api.find(view.gateway(request), view.signed_in(request), text) if text else []
+    template = "medid/persons_rows.html" if view.is_fragment(request) else "medid/persons.html"
+    return view.render(request, template, {"hits": hits, "q": text})
+
+
+async def new_person(request: Request) -> Response:
+    """The empty form; `family` may come filled from the search."""
+    typed = {name: request.query_params.get(name, "") for name in _DRAFT_FIELDS}
+    return _form(request, typed)
+
+
+async def pinfl(request: Request) -> Response:
+    """What a PINFL tells while it is typed: birth date and sex, or what is wrong with it."""
+    text = request.query_params.get("pinfl", "")
+    return view.render(
+        request, "medid/pinfl.html", {"read": api.read_pinfl(text), "typed": text.replace(" ", "")}
+    )
+
+
+async def register(request: Request) -> Response:
+    """Makes a card, after showing what is wrong and who may be the same person."""
+    form = await view.form(request)
+    typed = {name: view.field(form, name) for name in _DRAFT_FIELDS}
+    draft = api.Draft(**typed, is_pinfl_unverified=bool(form.get("is_pinfl_unverified")))
+    findings = api.check(draft, clock.today())
+    if any(finding.severity == "error" for finding in findings):
+        return _form(request, typed, findings, status=422)
+    despite = tuple(str(one) for one in form.getlist("despite"))
+    try:
+        made = await api.register(
+            view.gateway(request), view.signed_in(request), draft, despite=despite
+        )
+    except api.NearMatchesError as near:
+        return view.render(
+            request, "medid/near.html", {"typed": typed, "matches": near.matches, "holder": None}
+        )
+    except api.NumberHeldError as held:
+        return view.render(
+            request, "medid/near.html", {"typed": typed, "matches": [], "holder": held.holder}
+        )
+    return view.redirect(request, f"/card/{made}?registered=1")
+
+
+def _form(
+    request: Request,
+    typed: dict[str, str],
+    findings: list[api.Finding] | None = None,
+    status: int = 200,
+) -> Response:
+    t = view.speech(request)
+    errors = {
+        finding.field: t(finding.key, **finding.values)
+        for finding in findings or []
+        if finding.severity == "error"
+    }
+    return view.render(
+        request,
+        "medid/new.html",
+        {
+            "typed": typed,
+            "errors": errors,
+            "regions": [(place["code"], _place(place, t)) for place in _places()],
+            "districts": _districts(typed.get("region", ""), t),
+        },
+        status=status,
+    )
+
+
+async def districts(request: Request) -> Response:
+    """The districts of the chosen region, as options of the form's field."""
+    found = _districts(request.query_params.get("region", ""), view.speech(request))
+    return view.render(request, "medid/districts.html", {"districts": found})
+
+
+@lru_cache(maxsize=1)
+def _places() -> list[dict[str, Any]]:
+    """Regions with their districts, as the register of institutions publishes them."""
+    raw = files("dmed.modules.facilities").joinpath("data/places.json").read_bytes()
+    found: list[dict[str, Any]] = msgspec.json.decode(raw)
+    return found
+
+
+def _place(place: dict[str, Any], t: Speech) -> str:
+    """The name of a region or district in the reader's language and letters."""
+    return t.script(place.get(t.language) or place["uz"])
+
+
+def _districts(region: str, t: Speech) -> list[tuple[str, str]]:
+    """(code, name) of the districts of a region, by name; none for an unknown one."""
+    found: list[dict[str, Any]] = next(
+        (place["districts"] for place in _places() if place["code"] == region), []
+    )
+    return sorted(((place["code"], _place(place, t)) for place in found), key=lambda row: row[1])
+
+
+async def card(request: Request) -> Response:
+    """The card: banner and one tab; htmx takes the tab alone."""
+    tab = request.query_params.get("tab", TABS[0])
+    if tab not in TABS:
+        raise NotFoundError(f"The card has no tab {tab!r}")
+    language = view.speech(request).language
+    found = await api.card(
+        view.gateway(request), view.signed_in(request), request.path_params["id"], language
+    )
+    facts = {"card": found, "tab": tab, "registered": "registered" in request.query_params}
+    return view.render(request, "medid/card.html", facts)
+
+
+async def entry(request: Request) -> Response:
+    """The form of one fact (allergy, diagnosis, weight, pregnancy) beside the card."""
+    return await _entry(request, {}, "")
+
+
+async def save_entry(request: Request) -> Response:
+    """Writes one fact to the card and shows the card with it."""
+    what, person = request.path_params["what"], request.path_params["id"]
+    form = await view.form(request)
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    if what == "allergy":
+        await api.add_allergy(gateway, subject, person, _allergy(form))
+    elif what == "diagnosis":
+        code, text = view.field(form, "code"), view.field(form, "text")
+        if not code:
+            return await _entry(request, dict(form), "entry.choose")
+        await api.add_diagnosis(gateway, subject, person, code, text)
+    elif what == "weight":
+        await api.add_weight(gateway, subject, person, _number(view.field(form, "weight")))
+    elif what == "pregnancy":
+        weeks = view.field(form, "weeks")
+        if not weeks.isdecimal():
+            return await _entry(request, dict(form), "entry.weeks")
+        await api.add_pregnancy(gateway, subject, person, int(weeks), _day(form))
+    else:
+        raise NotFoundError(f"Nothing called {what!r} is entered on a card")
+    return view.redirect(request, f"/card/{person}")
+
+
+async def _entry(request: Request, typed: dict[str, Any], fault: str) -> Response:
+    what = request.path_params["what"]
+    if what not in ENTRIES:
+        raise NotFoundError(f"Nothing called {what!r} is entered on a card")
+    facts: dict[str, Any] = {
+        "what": what, "typed": typed, "fault": fault, "person": request.path_params["id"],
+        "criticality": CRITICALITY, "severity": SEVERITY, "reactions": REACTIONS,
+    }  # fmt: skip  # Three rows of what the form chooses from.
+    if not view.is_fragment(request):
+        facts["card"] = await api.card(
+            view.gateway(request), view.signed_in(request), request.path_params["id"],
+            view.speech(request).language,
+        )  # fmt: skip  # Who, of whom, and in which language.
+        facts["tab"], facts["registered"] = TABS[0], False
+    template = "medid/entry_form.html" if view.is_fragment(request) else "medid/entry.html"
+    return view.render(request, template, facts, status=422 if fault else 200)
+
+
+def _allergy(form: FormData) -> api.NewAllergy:
+    return api.NewAllergy(
+        text=view.field(form, "text"),
+        inn=view.field(form, "inn"),
+        atc=view.field(form, "atc"),
+        criticality=_one_of(form, "criticality", CRITICALITY),
+        reaction=view.field(form, "reaction"),
+        severity=view.field(form, "severity"),
+        onset=view.field(form, "onset"),
+    )
+
+
+def _one_of(form: FormData, name: str, allowed: tuple[str, ...]) -> str:
+    value = view.field(form, name, allowed[0])
+    return value if value in allowed else allowed[0]
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text.replace(",", "."))
+    except InvalidOperation as fault:
+        raise InvalidError(f"{text!r} is no number") from fault
+
+
+def _day(form: FormData) -> date | None:
+    text = view.field(form, "on")
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as fault:
+        raise InvalidError(f"{text!r} is no date") from fault
+
+
+async def slip(request: Request) -> Response:
+    """The registration slip as PDF."""
+    made = await api.slip_pdf(
+        view.gateway(request), view.signed_in(request), request.path_params["id"],
+        view.speech(request).language,
+    )  # fmt: skip  # Who, of whom, and in which language.
+    return Response(made, media_type="application/pdf", headers={"Cache-Control": "no-store"})
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(path="/persons", endpoint=persons, roles=SEES),
+    Route(path="/persons/new", endpoint=new_person, roles=SEES),
+    Route(path="/persons/new", endpoint=register, roles=SEES, methods=("POST",)),
+    Route(path="/persons/pinfl", endpoint=pinfl, roles=SEES),
+    Route(path="/persons/districts", endpoint=districts, roles=SEES),
+    Route(path="/card/{id}", endpoint=card, roles=SEES),
+    Route(path="/card/{id}/add/{what}", endpoint=entry, roles=WRITES_CARD),
+    Route(path="/card/{id}/add/{what}", endpoint=save_entry, roles=WRITES_CARD, methods=("POST",)),
+    Route(path="/card/{id}/slip.pdf", endpoint=slip, roles=SEES),
+)
+MENU: tuple[MenuItem, ...] = (
+    MenuItem(key="menu.persons", path="/persons", icon="persons", roles=SEES, order=20),
+)

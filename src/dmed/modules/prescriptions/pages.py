@@ -1,0 +1,442 @@
+"""Screens of prescriptions: the workspace beside the card, the signed prescription, pickers.
+
+The draft lives in the database; each act posts the whole form, which is read into a Draft, saved,
+checked and shown again. While a dose is typed only the findings come back, never the fields.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import Response
+
+from dmed.kit import clock, ids
+from dmed.kit.errors import InvalidError, NotFoundError, UnprocessableError
+from dmed.kit.i18n import Speech
+from dmed.modules.medicines import api as medicines
+from dmed.modules.medid import api as medid
+from dmed.modules.prescriptions import api
+from dmed.modules.prescriptions.model import Alert, Draft, DraftItem, Prescription, Reason, Tier
+from dmed.modules.prescriptions.rules import courses
+from dmed.pages import view
+from dmed.trust.manifest import SIGNED_IN, Route
+from dmed.trust.model import Role
+
+ITEMS_MAX = 5
+TEXT_CHARACTERS_MAX = 100
+VALIDITY_CLASSES = ("", "ordinary", "chronic", "anabolic", "reimbursed")
+UNFINISHED = frozenset({
+    "no-patient", "no-items", "no-diagnosis", "no-dose", "no-frequency", "no-duration",
+    "no-quantity",
+})  # fmt: skip  # Findings that only say "not written yet": shown once signing was tried.
+DOCTORS = frozenset({Role.DOCTOR})
+READERS = frozenset({Role.DOCTOR, Role.PHARMACIST})
+
+
+def say(t: Speech, reason: Reason) -> str:
+    """A reason in the reader's language; values named "...inn" are INN keys and become names."""
+    values = {name: _value(t, name, value) for name, value in reason.values.items()}
+    return t(reason.key, **values)
+
+
+def _value(t: Speech, name: str, value: str) -> str:
+    if not name.endswith("inn"):
+        return t.script(value)
+    try:
+        return t.script(medicines.inn(value).name(t.language))
+    except NotFoundError:
+        return value
+
+
+# The workspace
+
+
+async def workspace(request: Request) -> Response:
+    """The workspace beside the card: a given draft, the newest of this person, or an empty one."""
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    asked, person = request.query_params, request.path_params["id"]
+    if asked.get("draft"):
+        draft = await api.draft(gateway, subject, asked["draft"])
+    elif asked.get("correct"):
+        draft = _again(await api.prescription(gateway, subject, asked["correct"]))
+    else:
+        drafts = await api.drafts(gateway, subject, person)
+        draft = drafts[0] if drafts else Draft(patient=person)
+    focus = ""
+    if asked.get("medicine"):
+        draft = _with_medicine(draft, asked["medicine"])
+        focus = f"dose-{len(draft.items) - 1}"
+    return await _show(request, api.derive(draft), focus=focus)
+
+
+async def act(request: Request) -> Response:
+    """One act on the draft: choose a diagnosis, add or remove a medicine, repeat, sign."""
+    form = await view.form(request)
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    person = request.path_params["id"]
+    what, _, which = view.field(form, "act").partition(":")
+    draft = api.derive(read_draft(form, person))
+    focus = "medicine"
+    if what == "repeat":
+        draft = await api.repeat_last(gateway, subject, person)
+    elif what == "drop":
+        if draft.id:
+            await api.drop_draft(gateway, subject, draft.id)
+        return view.redirect(request, f"/card/{person}")
+    elif what == "remove" and which.isdecimal():
+        kept = [item for place, item in enumerate(draft.items) if place != int(which)]
+        draft = msgspec.structs.replace(draft, items=tuple(kept))
+    elif what == "diagnosis":
+        draft = msgspec.structs.replace(draft, diagnosis=which)
+        focus = "medicine" if which else "diagnosis"
+    elif view.field(form, "add"):
+        draft = api.derive(_with_medicine(draft, view.field(form, "add")))
+        focus = f"dose-{len(draft.items) - 1}"
+    draft = await api.save_draft(gateway, subject, draft)
+    if what == "sign":
+        return await _sign(request, draft, view.field(form, "key"))
+    return await _show(request, draft, focus=focus)
+
+
+async def live_check(request: Request) -> Response:
+    """Saves what was typed and answers with the findings alone."""
+    form = await view.form(request)
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    typed = read_draft(form, request.path_params["id"])
+    draft = await api.save_draft(gateway, subject, api.derive(typed))
+    facts = await _facts(request, draft, is_tried=view.field(form, "tried") == "1")
+    return view.render(request, "prescriptions/live.html", facts)
+
+
+async def _sign(request: Request, draft: Draft, key: str) -> Response:
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    try:
+        if draft.replaces:
+            made = await api.correct(gateway, subject, draft.replaces, draft, key=key)
+        else:
+            made = await api.sign(gateway, subject, draft, key=key)
+    except UnprocessableError:
+        return await _show(request, draft, is_tried=True)
+    return view.redirect(request, f"/prescriptions/{made.number}?signed=1")
+
+
+async def _show(
+    request: Request, draft: Draft, *, focus: str = "", is_tried: bool = False
+) -> Response:
+    facts = await _facts(request, draft, is_tried=is_tried)
+    if not focus:
+        focus = "medicine" if draft.diagnosis else "diagnosis"
+    facts["focus"] = _first_unanswered(facts["alerts"]) or focus if is_tried else focus
+    facts["key"] = ids.secret(128)
+    if view.is_fragment(request):
+        return view.render(request, "prescriptions/workspace.html", facts)
+    facts.update(tab="summary", registered=False)
+    facts["card"] = await medid.card(
+        view.gateway(request), view.signed_in(request), draft.patient, facts["language"]
+    )
+    if not draft.diagnosis:
+        facts["offered"] = facts["card"].problems[:4]
+    return view.render(request, "prescriptions/prescribe.html", facts)
+
+
+async def _facts(request: Request, draft: Draft, *, is_tried: bool) -> dict[str, Any]:
+    t = view.speech(request)
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    alerts = await api.check(gateway, subject, draft)
+    shown = [alert for alert in alerts if is_tried or alert.rule not in UNFINISHED]
+    preparations = [_preparation(item) for item in draft.items]
+    known = tuple(found for found in preparations if found is not None)
+    until = courses.valid_until(courses.validity_class(draft, known), clock.today())
+    return {
+        "draft": draft,
+        "person": draft.patient,
+        "language": t.language,
+        "is_tried": is_tried,
+        "alerts": shown,
+        "whole_alerts": [alert for alert in shown if alert.item < 0],
+        "lines": [
+            _line(t, place, item, found, shown)
+            for place, (item, found) in enumerate(zip(draft.items, preparations, strict=True))
+        ],
+        "diagnosis": _diagnosis(t, draft.diagnosis),
+        "offered": (),
+        "overrides": [(code, t(f"prescriptions.override.{code}")) for code in api.OVERRIDE_REASONS],
+        "timings": [
+            (code, t(f"prescriptions.timing.{code}") if code else "—") for code in api.TIMINGS
+        ],
+        "validities": [
+            (code, t(f"prescribe.validity.{code or 'usual'}")) for code in VALIDITY_CLASSES
+        ],
+        "until": until,
+        "until_days": (until - clock.today()).days,
+        "saved_at": draft.updated,
+        "items_max": ITEMS_MAX,
+        "say": lambda reason: say(t, reason),
+        "plain": plain,
+    }
+
+
+def _line(
+    t: Speech,
+    place: int,
+    item: DraftItem,
+    preparation: medicines.Preparation | None,
+    alerts: list[Alert],
+) -> dict[str, Any]:
+    """What the template shows of one medicine of the draft."""
+    mine = [alert for alert in alerts if alert.item == place]
+    row: dict[str, Any] = {
+        "place": place, "item": item, "alerts": mine, "label": item.preparation, "atc": "",
+        "dose_unit": "", "unit": "", "quantity_typed": "",
+        "tier": next((tier.value for tier in Tier if any(one.tier is tier for one in mine)), ""),
+    }  # fmt: skip  # A row of a table.
+    if preparation is not None:
+        is_derived = item.quantity == courses.quantity_of(preparation, item)
+        row.update(
+            label=t.script(preparation.label(t.language)),
+            atc=preparation.atc,
+            dose_unit=t.script(medicines.unit_name(preparation.form.dose_unit, t.language)),
+            unit=t.script(medicines.unit_name(preparation.form.unit, t.language)),
+            quantity_typed="" if is_derived else plain(item.quantity),
+        )
+    return row
+
+
+def _preparation(item: DraftItem) -> medicines.Preparation | None:
+    try:
+        return medicines.preparation(item.preparation)
+    except NotFoundError:
+        return None
+
+
+def _diagnosis(t: Speech, code: str) -> dict[str, str]:
+    found = api.diagnosis(code) if code else None
+    return {"code": code, "name": t.script(found.name(t.language)) if found else ""}
+
+
+def _first_unanswered(alerts: list[Alert]) -> str:
+    """Where the cursor goes when signing was refused: the first reason that is still missing."""
+    for alert in alerts:
+        if alert.tier is Tier.INTERRUPT and not alert.override and alert.item >= 0:
+            return f"override-{alert.item}-{alert.rule}"
+    return ""
+
+
+def _with_medicine(draft: Draft, key: str) -> Draft:
+    """The draft with one line more; the sixth is refused."""
+    medicines.preparation(key)
+    if len(draft.items) >= ITEMS_MAX:
+        raise InvalidError(f"A prescription has at most {ITEMS_MAX} medicines")
+    return msgspec.structs.replace(draft, items=(*draft.items, DraftItem(preparation=key)))
+
+
+def _again(old: Prescription) -> Draft:
+    """A draft that corrects a signed prescription: the same lines, ready to be changed."""
+    lines = tuple(
+        DraftItem(preparation=item.preparation, dose=item.dose, times_per_day=item.times_per_day,
+                  duration_days=item.duration_days, diagnosis=item.diagnosis, note=item.note)
+        for item in old.items
+    )  # fmt: skip  # One line of a prescription.
+    return Draft(patient=old.patient, diagnosis=old.diagnosis, items=lines,
+                 trustee=old.trustee, replaces=old.number)  # fmt: skip  # Same.
+
+
+# Reading the form
+
+
+def read_draft(form: FormData, person: str) -> Draft:
+    """The draft that a posted form means; raises InvalidError for a number that is none."""
+    items = []
+    for place in range(ITEMS_MAX):
+        key = view.field(form, f"item-{place}-preparation")
+        if key:
+            items.append(_read_item(form, f"item-{place}-", key, place))
+    validity = view.field(form, "validity")
+    return Draft(
+        id=view.field(form, "draft"),
+        patient=person,
+        diagnosis=view.field(form, "diagnosis"),
+        items=tuple(items),
+        validity_class=validity if validity in VALIDITY_CLASSES else "",
+        trustee=view.field(form, "trustee")[:TEXT_CHARACTERS_MAX],
+        replaces=view.field(form, "replaces"),
+    )
+
+
+def _read_item(form: FormData, prefix: str, key: str, place: int) -> DraftItem:
+    timing = view.field(form, prefix + "timing")
+    start = f"override-{place}-"
+    overrides = {
+        name.removeprefix(start): value
+        for name, value in form.items()
+        if name.startswith(start) and isinstance(value, str) and value in api.OVERRIDE_REASONS
+    }
+    return DraftItem(
+        preparation=key,
+        dose=_decimal(view.field(form, prefix + "dose")),
+        times_per_day=int(_decimal(view.field(form, prefix + "times"))),
+        duration_days=int(_decimal(view.field(form, prefix + "days"))),
+        quantity=_decimal(view.field(form, prefix + "quantity")),
+        timing=timing if timing in api.TIMINGS else "",
+        as_needed=view.field(form, prefix + "as_needed") == "1",
+        note=view.field(form, prefix + "note")[:TEXT_CHARACTERS_MAX],
+        overrides=overrides,
+    )
+
+
+def _decimal(text: str) -> Decimal:
+    """A number as typed, with comma or point; empty is zero. At most six digits before the sign."""
+    try:
+        value = Decimal(text.replace(",", ".").replace(" ", "") or "0")
+    except InvalidOperation as fault:
+        raise InvalidError(f"{text!r} is no number") from fault
+    if not value.is_finite() or not 0 <= value < 1_000_000:
+        raise InvalidError(f"{text!r} is out of range")
+    return value
+
+
+def plain(value: Decimal) -> str:
+    """A number for a field: 2 for 2.00, nothing for zero."""
+    return f"{courses.whole(value):f}" if value else ""
+
+
+# The signed prescription
+
+
+async def signed(request: Request) -> Response:
+    """A signed prescription: number, code, QR, items with their states, and what may follow."""
+    return await _prescription(request, request.path_params["number"])
+
+
+async def _prescription(request: Request, number: str, *, status: int = 200) -> Response:
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    t = view.speech(request)
+    found = await api.prescription(gateway, subject, number)
+    is_mine = bool(found.prescriber) and found.prescriber == subject.practitioner_role
+    facts = {
+        "rx": found, "number": api.show_number(found.number), "is_mine": is_mine,
+        "is_new": "signed" in request.query_params,
+        "qr": await api.qr_svg(gateway, subject, found.number) if is_mine else "",
+        "diagnosis": _diagnosis(t, found.diagnosis),
+        "reasons": [(code, t(f"prescriptions.cancel.{code}")) for code in api.CANCEL_REASONS],
+        "may_change": all(item.state.value == "to-be-dispensed" for item in found.items),
+        "say": lambda reason: say(t, reason),
+        "pick": lambda texts: t.script(texts.get(t.language) or texts.get("uz", "")),
+        "unit": lambda unit: t.script(medicines.unit_name(unit, t.language)),
+    }  # fmt: skip  # Facts of one page.
+    return view.render(request, "prescriptions/prescription.html", facts, status=status)
+
+
+async def cancel(request: Request) -> Response:
+    """Cancels the prescription with a coded reason and shows it as it stands now."""
+    form = await view.form(request)
+    number, reason = request.path_params["number"], view.field(form, "reason")
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    await api.cancel(gateway, subject, number, reason=reason)
+    return view.redirect(request, f"/prescriptions/{number}")
+
+
+async def slip(request: Request) -> Response:
+    """The slip for the patient as PDF, A5 or A4."""
+    paper = request.query_params.get("paper", "a5")
+    made = await api.slip_pdf(
+        view.gateway(request), view.signed_in(request), request.path_params["number"],
+        view.speech(request).language, paper=paper if paper in ("a5", "a4") else "a5",
+    )  # fmt: skip  # Who, which, how.
+    return Response(made, media_type="application/pdf", headers={"Cache-Control": "no-store"})
+
+
+async def of_person(request: Request) -> Response:
+    """A person's prescriptions, for the card's tab of documents."""
+    t = view.speech(request)
+    found = await api.for_person(
+        view.gateway(request), view.signed_in(request), request.path_params["id"]
+    )
+    rows = [
+        {
+            "number": one.number,
+            "shown": api.show_number(one.number),
+            "signed": one.signed,
+            "until": one.valid_until,
+            "prescriber": one.prescriber_name,
+            "items": [
+                (t.script(item.label.get(t.language) or item.label.get("uz", "")), item.state.value)
+                for item in one.items
+            ],
+        }
+        for one in found
+    ]
+    return view.render(request, "prescriptions/of_person.html", {"rows": rows})
+
+
+# Pickers and the page of a medicine
+
+
+def _typed(request: Request) -> str:
+    for name in ("q", "text", "diagnosis-q", "medicine-q", "sample4"):
+        if request.query_params.get(name):
+            return request.query_params[name].strip()[:TEXT_CHARACTERS_MAX]
+    return ""
+
+
+async def diagnoses(request: Request) -> Response:
+    """Diagnoses as you type, as options of a picker."""
+    t, text = view.speech(request), _typed(request)
+    rows = [
+        {"value": one.code, "text": t.script(one.name(t.language)), "lead": one.code, "note": ""}
+        for one in api.diagnoses(text, t.language, 10)
+    ]
+    return view.render(request, "prescriptions/options.html", {"rows": rows, "q": text})
+
+
+async def inns(request: Request) -> Response:
+    """INNs as you type, for the form of an allergy."""
+    t, text = view.speech(request), _typed(request)
+    rows = [
+        {"value": one.key, "text": t.script(one.name(t.language)), "lead": "", "note": one.en,
+         "inn": one.key}
+        for one in medicines.inns(text, t.language, 10)
+    ]  # fmt: skip  # A row of options.
+    return view.render(request, "prescriptions/options.html", {"rows": rows, "q": text})
+
+
+async def medicine_options(request: Request) -> Response:
+    """Preparations as you type: INN, strength and form in one line."""
+    t, text = view.speech(request), _typed(request)
+    rows = [
+        {"value": hit.preparation.key, "text": t.script(hit.label), "lead": "",
+         "note": hit.preparation.atc}
+        for hit in medicines.search(text, t.language, 10)
+    ]  # fmt: skip  # Same.
+    return view.render(request, "prescriptions/options.html", {"rows": rows, "q": text})
+
+
+async def medicine(request: Request) -> Response:
+    """One preparation with the packs on the market."""
+    found = medicines.preparation(request.path_params["key"])
+    t = view.speech(request)
+    facts = {
+        "found": found, "products": medicines.products_of(found.key),
+        "label": t.script(found.label(t.language)),
+        "unit": t.script(medicines.unit_name(found.form.unit, t.language)),
+    }  # fmt: skip  # Facts of one page.
+    return view.render(request, "prescriptions/medicine.html", facts)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(path="/card/{id}/prescribe", endpoint=workspace, roles=DOCTORS),
+    Route(path="/card/{id}/prescribe", endpoint=act, roles=DOCTORS, methods=("POST",)),
+    Route(path="/card/{id}/prescribe/check", endpoint=live_check, roles=DOCTORS, methods=("POST",)),
+    Route(path="/card/{id}/prescriptions", endpoint=of_person, roles=DOCTORS | {Role.REGISTRAR}),
+    Route(path="/prescriptions/{number}", endpoint=signed, roles=READERS),
+    Route(path="/prescriptions/{number}/slip.pdf", endpoint=slip, roles=DOCTORS),
+    Route(path="/prescriptions/{number}/cancel", endpoint=cancel, roles=DOCTORS, methods=("POST",)),
+    Route(path="/diagnoses", endpoint=diagnoses, roles=SIGNED_IN),
+    Route(path="/inns", endpoint=inns, roles=SIGNED_IN),
+    Route(path="/medicines/options", endpoint=medicine_options, roles=SIGNED_IN),
+    Route(path="/medicines/{key}", endpoint=medicine, roles=SIGNED_IN),
+)
