@@ -247,3 +247,10 @@ def _letters(role: Role, name: str) -> str:
     plain = "".join(a.value[0].upper() for a in Action if a in rule.plain)
     more = "".join(a.value[0].upper() for a in Action if a in rule.acts - rule.plain)
     return (plain + (f" ({more})" if more else "")).strip() or "-"
+
+
+if __name__ == "__main__":
+    # The page of roles is made by: python -m dmed.trust.decide > docs/reference/roles.md
+    import sys
+
+    sys.stdout.write("\n".join(matrix()) + "\n")

@@ -68,5 +68,5 @@ async def missing(
                 stored = await unit.read(audit, found.group(1), found.group(2))
                 asked[name] = stored is not None and not stored.deleted
             if not asked[name]:
-                issues.append(Issue("not-found", f"There is no {name}", path))
+                issues.append(Issue("not-found", f"There is no {name}", f"{path}.reference"))
     return tuple(issues)
