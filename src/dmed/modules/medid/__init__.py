@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from dmed.modules.medid import pages
 from dmed.trust.manifest import Manifest
 
-MODULE = Manifest(name="medid", titles={"uz": "Shaxslar", "ru": "Лица", "en": "Persons"})
+MODULE = Manifest(
+    name="medid",
+    titles={"uz": "Shaxslar", "ru": "Лица", "en": "Persons"},
+    routes=pages.ROUTES,
+    menu=pages.MENU,
+)
