@@ -17,14 +17,21 @@ from msgspec.structs import astuple
 from dmed.fhir.facts import Element, ElementType, facts
 from dmed.fhir.types import attribute, is_primitive, struct_of
 from dmed.fhir.validate_codes import code_check
-from dmed.fhir.validate_formats import format_of, format_said
+from dmed.fhir.validate_formats import TEXT_MAX, format_of, format_said
+from dmed.fhir.validate_narrative import narrative_fault
+from dmed.fhir.validate_presence import Known
 from dmed.fhir.validate_rules import Guarded, rules_of
 from dmed.fhir.validate_run import Place, Run, any_of
 
 Check: TypeAlias = Callable[[Any, Place, Run], None]
+Part: TypeAlias = tuple[int, int, tuple[object, ...], tuple[Check | None, ...], tuple[int, ...]]
+"""(first field, end, what the part is when all are absent, checks, presence bits)"""
+_PENDING_MAX = 4096
+"""Most combinations of fields that one type remembers."""
+_PART = 12
+"""Fields compared at once: most fields are absent, and one comparison skips so many of them."""
 _RELATIVE = re.compile(
-    r"([A-Za-z]+)(?:/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?)?"
-    r"(?:#.*)?|([A-Za-z]+)\?.+"
+    r"([A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?(?:#.*)?|([A-Za-z]+)\?.+"
 )
 
 
@@ -32,11 +39,11 @@ class Plan:
     """The checks of one type."""
 
     __slots__ = (
-        "checks",
         "choices",
         "is_resource",
-        "marks",
         "needs_content",
+        "parts",
+        "pending",
         "required",
         "required_mask",
         "rules",
@@ -73,10 +80,40 @@ class Plan:
             if len(kinds) > 1:
                 self.choices.append((_shown(element), sum(kinds), kinds))
         fields = struct_of(type_name).__struct_fields__
-        self.checks = tuple(checks[field] for field in fields)
-        self.marks = tuple(marks[field] if field != "id" else 0 for field in fields)
+        self.parts = tuple(
+            self._part(fields[start : start + _PART], start, checks, marks)
+            for start in range(0, len(fields), _PART)
+        )
         self.required_mask = sum(own for _, own in self.required)
         self.rules: tuple[Guarded, ...] = tuple(rules_of(type_name, bits))
+
+        self.pending: dict[int, tuple[Check, ...]] = {}
+
+    def learn(self, present: int) -> tuple[Check, ...]:
+        """The rules that presence of these fields does not settle, remembered for next time."""
+        found: list[Check] = []
+        for rule in self.rules:
+            known = rule.known(present)
+            if known is not Known.TRUE:
+                found.append(rule.refuse if known is Known.FALSE else rule.check)
+        if len(self.pending) < _PENDING_MAX:
+            self.pending[present] = tuple(found)
+        return tuple(found)
+
+    @staticmethod
+    def _part(
+        fields: tuple[str, ...],
+        start: int,
+        checks: dict[str, Check | None],
+        marks: dict[str, int],
+    ) -> Part:
+        return (
+            start,
+            start + len(fields),
+            (UNSET,) * len(fields),
+            tuple(checks[field] for field in fields),
+            tuple(marks[field] if field != "id" else 0 for field in fields),
+        )
 
 
 @cache
@@ -88,11 +125,16 @@ def plan_of(type_name: str) -> Plan:
 def check_object(plan: Plan, value: Any, place: Place, run: Run) -> None:
     """All checks of one struct and of everything inside it."""
     present = 0
-    for item, check, mark in zip(astuple(value), plan.checks, plan.marks, strict=True):
-        if item is not UNSET:
-            present |= mark
-            if check is not None:
-                check(item, place, run)
+    items = astuple(value)
+    for start, end, absent, checks, marks in plan.parts:
+        part = items[start:end]
+        if part == absent:
+            continue
+        for item, check, mark in zip(part, checks, marks, strict=True):
+            if item is not UNSET:
+                present |= mark
+                if check is not None:
+                    check(item, place, run)
     if present & plan.required_mask != plan.required_mask:
         for name, own in plan.required:
             if not present & own:
@@ -104,8 +146,11 @@ def check_object(plan: Plan, value: Any, place: Place, run: Run) -> None:
             run.fault("structure", f"{name} may have one type only, found {found}", place)
     if not present and plan.needs_content:
         run.fault("structure", "an element needs a value or children (ele-1)", place)
-    for rule in plan.rules:
-        rule.check(value, present, place, run)
+    pending = plan.pending.get(present)
+    if pending is None:
+        pending = plan.learn(present)
+    for rule in pending:
+        rule(value, place, run)
 
 
 def check_resource(value: Any, place: Place, run: Run) -> None:
@@ -128,8 +173,20 @@ def _field(element: Element, each: ElementType, name: str, is_resource: bool) ->
     parts = _parts(element, each, is_resource)
     if not parts:
         return None
+    if not element.is_list and each.code in {"string", "markdown"} and len(parts) == 1:
+        return _text(name, each.code)
     one = parts[0] if len(parts) == 1 else _all(parts)
     return _each(name, one) if element.is_list else _single(name, one)
+
+
+def _text(name: str, code: str) -> Check:
+    """The commonest check of all, without a call in between."""
+
+    def check(value: Any, place: Place, run: Run) -> None:
+        if value.isspace() or len(value) > TEXT_MAX:
+            run.fault("value", f"'{value!s:.60}' is not {format_said(code)}", (place, name, -1))
+
+    return check
 
 
 def _parts(element: Element, each: ElementType, is_resource: bool) -> list[Check]:
@@ -141,7 +198,7 @@ def _parts(element: Element, each: ElementType, is_resource: bool) -> list[Check
     elif each.code == "Resource":
         parts.append(_contained if element.name == "contained" else _nested)
     elif each.code == "xhtml":
-        pass
+        parts.append(_narrative)
     elif is_primitive(each.code):
         test = format_of(each.code)
         if test is not None:
@@ -194,6 +251,12 @@ def _format(test: Callable[[Any], object], code: str) -> Check:
     return check
 
 
+def _narrative(value: Any, place: Place, run: Run) -> None:
+    reason = narrative_fault(value)
+    if reason:
+        run.fault("invariant", f"{reason} (txt-1, txt-2)", place)
+
+
 def _complex(code: str) -> Check:
     def check(value: Any, place: Place, run: Run) -> None:
         check_object(plan_of(code), value, place, run)
@@ -218,29 +281,32 @@ def _nested(value: Any, place: Place, run: Run) -> None:
 
 def _targets(each: ElementType) -> Check:
     """Refuse a literal relative reference to a type that the element does not allow."""
-    allowed = frozenset(each.targets)
+    resources = facts().resources
+    allowed = frozenset(
+        name for name in resources if any(facts().is_a(name, target) for target in each.targets)
+    )
+    known = frozenset(resources)
 
     def check(value: Any, place: Place, run: Run) -> None:
-        if each.code == "CodeableReference":
-            value, place = value.reference, (place, "reference", -1)
-            if value is UNSET:
-                return
         reference = value.reference
         if reference is UNSET or reference[0] == "#" or ":" in reference:
             return
         match = _RELATIVE.fullmatch(reference)
-        name = (match[1] or match[3]) if match else ""
-        if name not in facts().types or (match and match[1] and not match[2]):
-            run.fault(
-                "value",
-                f"'{reference:.80}' is no reference of the form Type/id",
-                (place, "reference", -1),
-            )
-        elif not any(facts().is_a(name, target) for target in allowed):
-            run.fault(
-                "value",
-                f"'{reference:.80}' refers to a {name}, allowed are {any_of(sorted(allowed))}",
-                (place, "reference", -1),
-            )
+        name = (match[1] or match[2]) if match else ""
+        if name in allowed:
+            return
+        where = (place, "reference", -1)
+        if name not in known:
+            run.fault("value", f"'{reference:.80}' is no reference of the form Type/id", where)
+        else:
+            said = f"'{reference:.80}' refers to a {name}, allowed are {any_of(each.targets)}"
+            run.fault("value", said, where)
 
-    return check
+    if each.code == "Reference":
+        return check
+
+    def check_inner(value: Any, place: Place, run: Run) -> None:
+        if value.reference is not UNSET:
+            check(value.reference, (place, "reference", -1), run)
+
+    return check_inner

@@ -83,6 +83,19 @@ def references(resource: Any) -> Iterator[tuple[str, Any]]:
             yield path, node
 
 
+def local_addresses(resource: Any) -> set[str]:
+    """Every `#...` that a resource holds: in references and in uri, url and canonical values."""
+    found: set[str] = set()
+    for _, node in _structs(resource, ""):
+        if node.fhir_type == "Reference":
+            found.add(node.reference if node.reference is not UNSET else "")
+        for attr, _, is_list in _addresses(node.fhir_type):
+            value = getattr(node, attr)
+            if value is not UNSET:
+                found.update(value if is_list else (value,))
+    return {each for each in found if each is not None and each.startswith("#")}
+
+
 def rewrite_urls(resource: Any, mapping: Mapping[str, str]) -> int:
     """Replace every address that equals a key of the mapping, in place; returns how many.
 
