@@ -111,7 +111,7 @@ class Cyrillic:
     """Uzbek Latin to Cyrillic for texts: the rule, then stems that the rule spells wrong.
 
     Stems are matched where a word begins, so that "retseptni" follows "retsept"; places such as
-    `{name}` and anything written in capitals and digits (F2, QR, PINFL codes) stay as they are.
+    `{name}` and codes that begin with a capital and hold a digit (F2, J01CA04) stay as they are.
     """
 
     def __init__(self, rule: Callable[[str], str], exceptions: Mapping[str, str]) -> None:
@@ -120,11 +120,7 @@ class Cyrillic:
         longest_first = sorted(self._stems, key=len, reverse=True)
         stems = "|".join(re.escape(stem) for stem in longest_first) or r"(?!)"
         self._pattern = re.compile(
-            r"(?P<place>\{[^{}]*\})"
-            r"|(?P<code>\b(?:[A-Z]+\d[\w-]*|Ctrl|Alt|Esc|Enter|Tab|MED-ID|QR|PDF|FHIR|DMED|GTIN|"
-            r"GS1|DataMatrix|API)\b)"
-            rf"|(?P<stem>\b(?:{stems}))",
-            re.IGNORECASE,
+            r"(?P<place>\{[^{}]*\})" r"|(?P<code>\b[A-Z]+\d[\w-]*)" rf"|(?P<stem>\b(?i:{stems}))"
         )
 
     def __call__(self, text: str) -> str:
@@ -140,7 +136,7 @@ class Cyrillic:
     def _kept(self, match: re.Match[str]) -> str:
         found = match.group(0)
         if match.lastgroup != "stem":
-            return found if match.lastgroup == "place" or found[:1].isupper() else self._rule(found)
+            return found
         spelt = self._stems[found.lower()]
         return spelt if spelt.isupper() or found[0].islower() else spelt.capitalize()
 
