@@ -214,7 +214,7 @@ async def reserve_attempt(connection: Connection, digest: bytes) -> bool:
     """Count a sign-in attempt before the password is looked at; False: too early, wait.
 
     The row's lock makes parallel guesses queue up, so each of them counts. Four attempts are
-    free, then the pause doubles from one second to five minutes; an hour of peace forgets all.
+    free, then the pause doubles from two seconds to five minutes; an hour of peace forgets all.
     """
     row = await connection.fetchrow(
         "insert into sign_in_attempt as t (digest, tries, seen, free)"
@@ -223,7 +223,7 @@ async def reserve_attempt(connection: Connection, digest: bytes) -> bool:
         " tries = case when t.seen < now() - interval '1 hour' then 1 else least(t.tries + 1, 30)"
         " end, seen = now(),"
         " free = case when t.seen < now() - interval '1 hour' or t.tries < 4 then now()"
-        " else now() + make_interval(secs => least(300, power(2, t.tries - 4))) end"
+        " else now() + make_interval(secs => least(300, power(2, t.tries - 3))) end"
         " where t.free <= now() or t.seen < now() - interval '1 hour'"
         " returning tries",
         digest,

@@ -1,0 +1,123 @@
+"""Types that a module answers for: plain POST goes through its rules, Bundles cannot slip past."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest_asyncio
+
+from dmed.kit.errors import UnprocessableError
+from dmed.trust.manifest import Interceptor, Manifest
+
+REQUEST = {
+    "resourceType": "MedicationRequest",
+    "status": "active",
+    "intent": "order",
+    "medication": {"concept": {"text": "amoxicillin"}},
+    "subject": {"reference": "Patient/i1"},
+}
+URN = "urn:uuid:0b1f2d3c-0000-4000-8000-00000000000a"
+
+
+async def _on_create(gateway: Any, subject: Any, resource: dict[str, Any]) -> str:
+    if resource.get("priority") == "stat":
+        raise UnprocessableError("not like this", "MedicationRequest.priority")
+    async with gateway.unit(subject) as unit:
+        made = await unit.create("MedicationRequest", {**resource, "note": [{"text": "checked"}]})
+        await unit.create("Task", {
+            "resourceType": "Task", "status": "requested", "intent": "order",
+            "focus": {"reference": f"MedicationRequest/{made.id}"}})  # fmt: skip
+    return str(made.id)
+
+
+MANIFEST = Manifest(
+    name="x",
+    titles={},
+    interceptors=(Interceptor(type="MedicationRequest", on_create=_on_create),),
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def other(room: Any) -> Any:
+    """The room with a module that answers for MedicationRequest."""
+    return room.variant((MANIFEST,))
+
+
+async def test_a_plain_post_is_the_modules_act(other: Any, counted: Any) -> None:
+    """The answer is the record that the module made; its own records came with it."""
+    tasks = await counted("resource")
+    answer = await other.client("doctor").post("/MedicationRequest", json=REQUEST)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["note"][0]["text"] == "checked"
+    assert answer.headers["location"].endswith(answer.json()["meta"]["versionId"])
+    assert await counted("resource") == tasks + 2
+
+
+async def test_a_refusal_of_the_module_is_the_answer(other: Any, counted: Any) -> None:
+    """The rule's 422 comes through with its place; bad R5 never reaches the module."""
+    before = await counted("resource")
+    doctor: httpx.AsyncClient = other.client("doctor")
+    refused = await doctor.post("/MedicationRequest", json={**REQUEST, "priority": "stat"})
+    assert refused.status_code == 422
+    assert refused.json()["issue"][0]["expression"] == ["MedicationRequest.priority"]
+    assert (await doctor.post("/MedicationRequest", json={**REQUEST, "x": 1})).status_code == 400
+    assert (await other.client("pharmacist").post("/MedicationRequest", json=REQUEST)
+            ).status_code == 403  # fmt: skip
+    assert await counted("resource") == before
+
+
+async def test_a_retry_of_an_act_answers_again(other: Any, counted: Any) -> None:
+    """The key holds for acts of modules too; after a refusal it is free again."""
+    doctor: httpx.AsyncClient = other.client("doctor")
+    key = {"Idempotency-Key": "act-1"}
+    bad = {**REQUEST, "priority": "stat"}
+    assert (await doctor.post("/MedicationRequest", json=bad, headers=key)).status_code == 422
+    first = await doctor.post("/MedicationRequest", json=REQUEST, headers=key)
+    before = await counted("resource")
+    again = await doctor.post("/MedicationRequest", json=REQUEST, headers=key)
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    assert await counted("resource") == before
+
+
+async def test_a_batch_entry_is_an_act_too(other: Any) -> None:
+    """A batch takes the same way as a plain POST."""
+    entry = {"resource": REQUEST, "request": {"method": "POST", "url": "MedicationRequest"}}
+    bundle = {"resourceType": "Bundle", "type": "batch", "entry": [entry]}
+    answer = await other.client("doctor").post(
+        "/", json=bundle, headers={"Prefer": "return=representation"}
+    )
+    made = answer.json()["entry"][0]
+    assert made["response"]["status"] == "201 Created", answer.text
+    assert made["resource"]["note"][0]["text"] == "checked"
+
+
+async def test_a_transaction_needs_the_signature(other: Any, counted: Any) -> None:
+    """A person is refused; a system needs a signed Provenance over it in the same Bundle."""
+    entry = {
+        "fullUrl": URN,
+        "resource": REQUEST,
+        "request": {"method": "POST", "url": "MedicationRequest"},
+    }
+    provenance = {
+        "resource": {
+            "resourceType": "Provenance",
+            "target": [{"reference": URN}],
+            "agent": [{"who": {"display": "x"}}],
+            "signature": [{"when": "2026-01-01T00:00:00Z", "data": "YQ==",
+                           "who": {"display": "x"}}],
+        },
+        "request": {"method": "POST", "url": "Provenance"},
+    }  # fmt: skip
+    bare = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    signed = {**bare, "entry": [entry, provenance]}
+    before = await counted("resource")
+    for user, body in (("doctor", bare), ("doctor", signed), ("service", bare)):
+        answer = await other.client(user).post("/", json=body)
+        assert answer.status_code == 422, (user, answer.text)
+        assert answer.json()["issue"][0]["expression"] == ["Bundle.entry[0].resource"]
+    assert await counted("resource") == before
+    done = await other.client("service").post("/", json=signed)
+    assert done.status_code == 200, done.text
+    assert await counted("resource") == before + 2
