@@ -10,6 +10,7 @@ the country's clock (`kit.clock.TASHKENT`), whatever the zone of the machine.
 
 from __future__ import annotations
 
+import calendar
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -85,15 +86,10 @@ def date_bounds(text: str) -> tuple[int, int]:
 
 def _day_bounds(year: int, month: str | None, day: str | None) -> tuple[int, int]:
     first = datetime(year, int(month or 1), int(day or 1), tzinfo=TASHKENT)
-    if day is not None:
-        after = (first.replace(tzinfo=None) + timedelta(days=1)).replace(tzinfo=TASHKENT)
-    elif month is not None:
-        after = datetime(year + int(month) // 12, int(month) % 12 + 1, 1, tzinfo=TASHKENT)
-    elif year < 9999:
-        after = datetime(year + 1, 1, 1, tzinfo=TASHKENT)
-    else:
-        return _micros(first), MAX_INSTANT
-    return _micros(first), _micros(after) - 1
+    last_month = int(month or 12)
+    last_day = int(day or calendar.monthrange(year, last_month)[1])
+    last = datetime(year, last_month, last_day, 23, 59, 59, 999_999, tzinfo=TASHKENT)
+    return _micros(first), MAX_INSTANT if year == 9999 and month is None else _micros(last)
 
 
 def _time_bounds(minute: str, second: str | None, fraction: str, zone: str) -> tuple[int, int]:

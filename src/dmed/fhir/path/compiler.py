@@ -274,14 +274,13 @@ def of_type(code: Code, wanted: tuple[str, ...]) -> Code:
         if len(kept) == len(types):
             return code
     else:
-        kept = ()
+        kept = ()  # What was met at run time may be a Stub, so the steps after look at the class.
     run = _typed_run(code)
 
     def keep(env: Env, this: Items) -> Items:
         return [item for item in run(env, this) if _has_type(item, wanted)]
 
-    # A FHIR primitive stays Typed, which a single static type allows too.
-    return Code(keep, kept or (wanted if len(wanted) == 1 else None), code.many)
+    return Code(keep, kept or None, code.many)
 
 
 def is_type(code: Code, wanted: tuple[str, ...]) -> Code:
