@@ -138,6 +138,7 @@ async def test_a_record_that_no_longer_matches_is_not_shown(db: Database) -> Non
 async def test_totals_stop_at_a_thousand(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Up to the limit a total is exact, above it absent; accurate is exact in any case."""
     monkeypatch.setattr(search, "TOTAL_MAX", 5)
+    monkeypatch.setattr(search_stage, "TOTAL_MAX", 5)
     for number in range(5):
         await put(db, person(number, "A"))
 

@@ -204,10 +204,14 @@ def driver_rows(criterion: Match, args: Arguments) -> str:
     return f"SELECT d.vid, d.bucket FROM {criterion.kind} d WHERE {where(criterion, 'd', args)}"
 
 
-def count_rows(criterion: Match, limit: int, args: Arguments) -> str:
-    """How many rows match a driver, counted up to a limit: the probe of density."""
+def count_rows(criterion: Match, limit: int, args: Arguments, *, records: bool = False) -> str:
+    """How many rows match a driver, counted up to a limit: the probe of density.
+
+    `records` counts the records among these rows instead.
+    """
     most = args.bind(limit, "int")
-    return f"SELECT count(*) FROM ({driver_rows(criterion, args)} LIMIT {most}) AS n"
+    what = "DISTINCT n.vid" if records else "*"
+    return f"SELECT count({what}) FROM ({driver_rows(criterion, args)} LIMIT {most}) AS n"
 
 
 # Matches -------------------------------------------------------------------------------------

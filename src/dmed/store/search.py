@@ -27,10 +27,8 @@ from dmed.store.read import check_type, people, stored
 from dmed.store.search_cursor import Cursor
 from dmed.store.search_include import included
 from dmed.store.search_pages import Order, first_page, next_page, order_of, total_of
-from dmed.store.search_stage import chosen, staged
+from dmed.store.search_stage import TOTAL_MAX, chosen, staged
 
-TOTAL_MAX = 1_000
-"""Up to here a total is exact without being asked for; above it is left out (decisions 4)."""
 _UNDER_WAY_MS = 60_000
 """A write that the first page did not see has a version id from at most so long before it."""
 

@@ -29,6 +29,8 @@ from dmed.store.plan_where import Arguments
 
 STAGE_MAX = 5_000
 """Most records that the inner search of a chain or `_has` may find."""
+TOTAL_MAX = 1_000
+"""Up to here a total is exact without being asked for; above it is left out (decisions 4)."""
 DENSE_ROWS = 20_000
 """From so many index rows on, a criterion is dense: records are walked newest first."""
 
@@ -108,7 +110,7 @@ async def _inner(
 async def chosen(
     connection: Any, scope: Scope, type_name: str, criteria: Sequence[Match | Missing]
 ) -> tuple[Plan, bool]:
-    """The plan for these criteria, and whether it is known that very many records match.
+    """The plan for these criteria, and whether over TOTAL_MAX records are known to match.
 
     Known facts come first (a scope, ids, one patient, one equality); else the rows of each
     possible driver are counted up to DENSE_ROWS and the fewest lead.
@@ -129,18 +131,21 @@ async def chosen(
         return made("type"), False
     if len(drivers) == 1 and is_walk(drivers[0]):
         return made("walk", drivers[0]), False
-    counts = await _counts(connection, drivers[:PROBES_MAX])
+    counts, records = await _counts(connection, drivers[:PROBES_MAX])
     fewest, driver = min(zip(counts, drivers, strict=False), key=lambda pair: pair[0])
     if fewest < DENSE_ROWS:
         return made("values", driver), False
     walks = [each for each in drivers if is_walk(each)]
     if walks:
         return made("walk", walks[0]), False
-    return made("type"), len(criteria) == 1
+    return made("type"), len(criteria) == 1 and records > TOTAL_MAX
 
 
-async def _counts(connection: Any, drivers: Sequence[Match]) -> list[int]:
+async def _counts(connection: Any, drivers: Sequence[Match]) -> tuple[list[int], int]:
+    """Rows of each driver, and records among those of the only one: rows may be of few records."""
     args = Arguments()
-    columns = ", ".join(f"({count_rows(each, DENSE_ROWS, args)})" for each in drivers)
-    row = await connection.fetchrow(f"SELECT {columns}", *args.values)
-    return [int(count) for count in row]
+    columns = [f"({count_rows(each, DENSE_ROWS, args)})" for each in drivers]
+    if len(drivers) == 1:
+        columns.append(f"({count_rows(drivers[0], DENSE_ROWS, args, records=True)})")
+    row = await connection.fetchrow(f"SELECT {', '.join(columns)}", *args.values)
+    return list(row)[: len(drivers)], row[-1]
