@@ -25,6 +25,7 @@ __all__ = [
     "preparation",
     "preparation_of",
     "product",
+    "product_or_none",
     "product_resource",
     "products_of",
     "search",
@@ -84,6 +85,12 @@ def preparation(key: str) -> Preparation:
 def product(key: str) -> Product:
     """The product of a registration key or a GTIN-14, or NotFoundError."""
     return service.find_product(key)
+
+
+def product_or_none(key: str) -> Product | None:
+    """The product of a registration key or a GTIN-14, or None."""
+    entries = service.catalogue()
+    return entries.products.get(key) or entries.by_gtin.get(key)
 
 
 def products_of(preparation_key: str) -> tuple[Product, ...]:

@@ -23,6 +23,9 @@ from dmed.modules.pharmacy.model import (
     ScannedPack,
     Today,
 )
+from dmed.modules.pharmacy.service import counter, handing, views
+from dmed.modules.prescriptions import api as prescriptions
+from dmed.modules.prescriptions.api import Event
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ def is_prescription_code(raw: str) -> bool:
     """Whether a scanned or typed text is a prescription (QR text or number) rather than a pack:
     one scan box serves both. Pure.
     """
-    raise NotImplementedError
+    return prescriptions.is_prescription_text(raw)
 
 
 async def claim(
@@ -70,7 +73,7 @@ async def claim(
     code: str = "",
     *,
     items: tuple[int, ...] = (),
-    key: str = "",
+    key: str = "",  # noqa: ARG001  # Claiming again is the same claim; the name keeps acts alike.
 ) -> Claim:
     """Take a prescription's open items (or the chosen ones) to this counter for 24 hours.
 
@@ -81,12 +84,13 @@ async def claim(
     Raises NotFoundError, ForbiddenError (wrong code; no pharmacist; no licence; locked),
     ConflictError (with another pharmacy, cancelled, expired, dispensed).
     """
-    raise NotImplementedError
+    return await counter.claim(gateway, subject, number_or_qr, code, items)
 
 
 async def claimed(gateway: Gateway, subject: Subject, number: str) -> Claim:
     """A claim of this pharmacy as it stands: for showing the counter again after a reload."""
-    raise NotImplementedError
+    counter.pharmacy_of(subject)
+    return await views.claim(gateway, subject, number)
 
 
 async def scan_pack(
@@ -103,14 +107,14 @@ async def scan_pack(
     ten minutes. `quantity` hands over a part of the pack (blisters); left out: as much as the item
     still needs, at most the pack's balance. Never raises for a bad pack: the verdict says why.
     """
-    raise NotImplementedError
+    return await handing.scan(gateway, subject, number, raw, quantity, lot, expiry)
 
 
 async def unscan_pack(
     gateway: Gateway, subject: Subject, number: str, gtin: str, serial: str
 ) -> Claim:
     """Take a scanned pack out again; its reservation ends."""
-    raise NotImplementedError
+    return await handing.unscan(gateway, subject, number, gtin, serial)
 
 
 async def dispense(
@@ -128,7 +132,7 @@ async def dispense(
     stays with this pharmacy, or with `release_rest` its remainder may be taken anywhere.
     `receiver`: who collected, if not the patient.
     """
-    raise NotImplementedError
+    return await handing.dispense(gateway, subject, number, items, receiver, release_rest, key)
 
 
 async def return_(
@@ -143,14 +147,14 @@ async def return_(
     """Give held items back (a code of RETURN_REASONS): ready again for any pharmacy, the secret
     destroyed, reserved packs free. The remainder of a part-dispensed item is released likewise.
     """
-    raise NotImplementedError
+    return await counter.give_back(gateway, subject, number, items, reason, key)
 
 
 async def close(
     gateway: Gateway, subject: Subject, number: str, item: int, *, reason: str, key: str = ""
 ) -> Claim:
     """End a part-dispensed item without its rest, with a code of NOT_DISPENSED_REASONS."""
-    raise NotImplementedError
+    return await counter.end_item(gateway, subject, number, item, Event.CLOSE, reason, key)
 
 
 async def not_dispensed(
@@ -164,35 +168,37 @@ async def not_dispensed(
     key: str = "",
 ) -> Claim:
     """Say that an item is not handed over: back to ready, or, when final, rejected and stopped."""
-    raise NotImplementedError
+    event = Event.REJECT if final else Event.NOT_DISPENSED
+    return await counter.end_item(gateway, subject, number, item, event, reason, key)
 
 
 async def answer_cancel(
     gateway: Gateway, subject: Subject, number: str, item: int, *, accept: bool
 ) -> Claim:
     """Answer the prescriber's wish to cancel an item held here: accepted, or too late."""
-    raise NotImplementedError
+    event = Event.CANCEL_ACCEPT if accept else Event.CANCEL_TOO_LATE
+    return await counter.end_item(gateway, subject, number, item, event, "", "")
 
 
 async def undo(gateway: Gateway, subject: Subject, dispense_id: str, *, key: str = "") -> Claim:
     """Take a hand-over back at the same pharmacy within 10 days: the MedicationDispense becomes
     entered-in-error, the packs get their content back, the item is in progress here again.
     """
-    raise NotImplementedError
+    return await handing.undo(gateway, subject, dispense_id, key)
 
 
 async def queue(gateway: Gateway, subject: Subject) -> list[QueueRow]:
     """Prescriptions that this pharmacy holds open, oldest lease first."""
-    raise NotImplementedError
+    return await views.queue(gateway, subject, counter.pharmacy_of(subject))
 
 
 async def today(gateway: Gateway, subject: Subject) -> Today:
     """What this pharmacy did today (Tashkent)."""
-    raise NotImplementedError
+    return await views.today(gateway, subject, counter.pharmacy_of(subject))
 
 
 async def for_person(
     gateway: Gateway, subject: Subject, patient: str, *, limit: int = 20
 ) -> list[Handover]:
     """What was handed over to a person, newest first, for the card."""
-    raise NotImplementedError
+    return await views.for_person(gateway, subject, patient, limit)

@@ -9,11 +9,12 @@ item (and, for professionals, who holds it), `UnprocessableError` carries one is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from dmed.kit import qr
+from dmed.modules.prescriptions import tables
 from dmed.modules.prescriptions.model import (
     CANCEL_REASONS,
     OVERRIDE_REASONS,
@@ -29,19 +30,37 @@ from dmed.modules.prescriptions.model import (
     Tier,
 )
 from dmed.modules.prescriptions.rules import numbers
-from dmed.modules.prescriptions.rules.numbers import is_prescription_text
-from dmed.modules.prescriptions.rules.states import Actor, Event, Who
+from dmed.modules.prescriptions.rules.numbers import (
+    NUMBER_SYSTEM,
+    QrText,
+    is_prescription_text,
+    read_number,
+    read_qr,
+)
+from dmed.modules.prescriptions.rules.resources import quantity as quantity_of_units
+from dmed.modules.prescriptions.rules.states import (
+    LEASE,
+    Actor,
+    Event,
+    Who,
+    check_undo,
+    dispense_event,
+    said,
+)
 from dmed.modules.prescriptions.service import diagnoses as diagnosis_list
 from dmed.modules.prescriptions.service import drafts as drafts_service
 from dmed.modules.prescriptions.service import printing, signing, views
+from dmed.modules.prescriptions.service.access import check_code, token_holds
 from dmed.modules.prescriptions.service.case import Case, CaseItem, is_held, move, open_case
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
-    from dmed.trust.gateway import Gateway
+    from dmed.trust.gateway import Gateway, GatewayUnit
 
 __all__ = [
     "CANCEL_REASONS",
+    "LEASE",
+    "NUMBER_SYSTEM",
     "OVERRIDE_REASONS",
     "TIMINGS",
     "Actor",
@@ -55,15 +74,19 @@ __all__ = [
     "Item",
     "ItemState",
     "Prescription",
+    "QrText",
     "Reason",
     "Tier",
     "Who",
     "cancel",
     "check",
+    "check_code",
+    "check_undo",
     "correct",
     "derive",
     "diagnoses",
     "diagnosis",
+    "dispense_event",
     "draft",
     "drafts",
     "drop_draft",
@@ -71,15 +94,22 @@ __all__ = [
     "is_held",
     "is_prescription_text",
     "move",
+    "number_of_request",
     "open_case",
     "prescription",
     "qr_svg",
     "qr_text",
+    "quantity_of_units",
+    "read_number",
+    "read_qr",
     "repeat_last",
+    "said",
     "save_draft",
     "show_number",
     "sign",
     "slip_pdf",
+    "token_holds",
+    "view_of_case",
 ]
 
 
@@ -193,3 +223,13 @@ async def qr_svg(gateway: Gateway, subject: Subject, number: str) -> str:
 async def qr_text(gateway: Gateway, subject: Subject, number: str) -> str:
     """The text in the QR code: number, access code, signed token."""
     return await printing.qr_text(gateway, subject, number)
+
+
+async def number_of_request(unit: GatewayUnit, request_id: str) -> str:
+    """The number of the prescription that a MedicationRequest belongs to, or ""."""
+    return await tables.number_of_request(unit, request_id)
+
+
+def view_of_case(case: Case, patient: dict[str, Any]) -> Prescription:
+    """The prescription as a case shows it, with the Patient's name and birth date."""
+    return views.of_case(case, patient)

@@ -1,0 +1,167 @@
+"""A hand-over as FHIR, and back: pure functions over plain dicts.
+
+MedicationDispense: https://hl7.org/fhir/R5/medicationdispense.html. The national profile has no
+place for series, expiry and marking, which the law wants: they stand in a contained Medication
+(national-standard.md 10.11).
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from dmed.kit.clock import TASHKENT
+from dmed.modules.medicines import api as medicines
+from dmed.modules.pharmacy.model import Handover, ScannedPack
+from dmed.modules.pharmacy.rules.gs1 import Code, read
+from dmed.modules.prescriptions import api as prescriptions
+
+PROFILE = "https://dhp.uz/fhir/core/StructureDefinition/uz-core-medication-dispense"
+GTIN_SYSTEM = "https://mobile-api.aslbelgisi.uz/gtin"
+MARKING_SYSTEM = "https://mobile-api.aslbelgisi.uz/marking"
+_CATEGORY = "http://terminology.hl7.org/CodeSystem/medicationdispense-admin-location"
+_LANGUAGES = ("uz", "ru", "en")
+
+
+def moment(value: datetime) -> str:
+    """A FHIR dateTime of the second with the zone of Tashkent."""
+    return value.astimezone(TASHKENT).isoformat(timespec="seconds")
+
+
+def dispense_of(
+    request: dict[str, Any],
+    item: int,
+    number: str,
+    product: medicines.Product,
+    pack: ScannedPack,
+    *,
+    performer: str,
+    performer_name: str,
+    pharmacy: str,
+    pharmacy_name: str,
+    at: datetime,
+    receiver: str = "",
+    base: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The completed MedicationDispense of one pack (or a part of it). `base`: a posted resource
+    whose further content is kept.
+    """
+    resource: dict[str, Any] = dict(base or {})
+    resource.pop("id", None)
+    medication = medicines.product_resource(product.key)
+    contained = {
+        **{name: medication[name] for name in ("resourceType", "code", "doseForm", "status",
+                                               "marketingAuthorizationHolder")},
+        "id": "pack",
+        "identifier": [*medication["identifier"],
+                       {"use": "official", "system": MARKING_SYSTEM, "value": pack.marking}],
+        "batch": {
+            **({"lotNumber": pack.lot} if pack.lot else {}),
+            **({"expirationDate": pack.expiry.isoformat()} if pack.expiry else {}),
+        },
+    }  # fmt: skip  # One nested resource.
+    if not contained["batch"]:
+        del contained["batch"]
+    concept = medicines.medication(product.preparation.key)["concept"]
+    resource |= {
+        "resourceType": "MedicationDispense",
+        "meta": resource.get("meta") or {"profile": [PROFILE]},
+        "contained": [contained],
+        "status": "completed",
+        "category": resource.get("category")
+        or [{"coding": [{"system": _CATEGORY, "code": "outpatient"}]}],
+        "medication": {"concept": concept, "reference": {"reference": "#pack"}},
+        "subject": request["subject"],
+        "performer": resource.get("performer")
+        or _performers(performer, performer_name, pharmacy, pharmacy_name),
+        "authorizingPrescription": [
+            {"reference": f"MedicationRequest/{request['id']}",
+             "display": f"{prescriptions.show_number(number)} / {item}"}
+        ],
+        "quantity": prescriptions.quantity_of_units(pack.quantity, product.preparation.form.unit),
+        "recorded": moment(at),
+        "whenPrepared": resource.get("whenPrepared") or moment(at),
+        "whenHandedOver": resource.get("whenHandedOver") or moment(at),
+        "receiver": resource.get("receiver") or [
+            {"display": receiver} if receiver else dict(request["subject"])],
+        "substitution": {"wasSubstituted": False},
+    }  # fmt: skip  # Same.
+    if request.get("dosageInstruction") and not resource.get("dosageInstruction"):
+        resource["dosageInstruction"] = request["dosageInstruction"]
+    return resource
+
+
+def _performers(
+    performer: str, performer_name: str, pharmacy: str, pharmacy_name: str
+) -> list[dict[str, Any]]:
+    found = []
+    if performer:
+        found.append({"actor": {"reference": f"PractitionerRole/{performer}",
+                                "display": performer_name}})  # fmt: skip  # One reference.
+    found.append({"actor": {"reference": f"Organization/{pharmacy}", "display": pharmacy_name}})
+    return found
+
+
+def pack_in(resource: dict[str, Any]) -> tuple[str, str, date | None]:
+    """(marking text or "", batch, expiry) of the pack that a posted MedicationDispense contains."""
+    for contained in resource.get("contained", ()):
+        batch = contained.get("batch") or {}
+        expiry = str(batch.get("expirationDate", ""))[:10]
+        for identifier in contained.get("identifier", ()):
+            if identifier.get("system") == MARKING_SYSTEM:
+                return (
+                    str(identifier.get("value", "")),
+                    str(batch.get("lotNumber", "")),
+                    date.fromisoformat(expiry) if len(expiry) == 10 else None,
+                )
+    return "", "", None
+
+
+def handover_of(record: dict[str, Any]) -> Handover:
+    """A MedicationDispense as the card shows it, ours or an imported one."""
+    medication = record.get("medication") or {}
+    contained = (record.get("contained") or [{}])[0]
+    found = medicines.preparation_of(medication)
+    concept = medication.get("concept") or contained.get("code") or {}
+    text = str(concept.get("text", "")) or str(
+        (medication.get("reference") or {}).get("display", "")
+    )
+    quantity = record.get("quantity") or {}
+    amount = Decimal(str(quantity.get("value", 0)))
+    authorizing = (record.get("authorizingPrescription") or [{}])[0]
+    number, _, item = str(authorizing.get("display", "")).partition(" / ")
+    at = str(record.get("whenHandedOver") or record.get("recorded") or "1970-01-01")
+    pack = _pack(contained, int(item or 0), amount)
+    return Handover(
+        id=record["id"],
+        number=number.replace("-", ""),
+        item=int(item or 0),
+        label={
+            language: medicines.label(found.key, language) if found else text
+            for language in _LANGUAGES
+        },
+        quantity=amount,
+        unit=found.form.unit if found else str(quantity.get("unit", "")),
+        at=datetime.fromisoformat(at)
+        if "T" in at
+        else datetime.combine(
+            date.fromisoformat((at + "-01-01")[:10]), datetime.min.time(), TASHKENT
+        ),
+        packs=(pack,) if pack else (),
+        status=str(record.get("status", "")),
+        patient=str((record.get("subject") or {}).get("reference", "")).removeprefix("Patient/"),
+        patient_name=str((record.get("subject") or {}).get("display", "")),
+    )
+
+
+def _pack(contained: dict[str, Any], item: int, quantity: Decimal) -> ScannedPack | None:
+    marking, lot, expiry = pack_in({"contained": [contained]})
+    code = read(marking) if marking else None
+    if not isinstance(code, Code):
+        return None
+    product = medicines.product_or_none(code.gtin)
+    return ScannedPack(
+        item=item, gtin=code.gtin, serial=code.serial, trade=product.trade if product else "",
+        quantity=quantity, lot=lot, expiry=expiry, marking=code.identity,
+    )  # fmt: skip  # Facts of one pack.

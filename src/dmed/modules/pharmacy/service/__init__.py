@@ -1,0 +1,1 @@
+"""Use cases of the counter: claim, scan, hand over, give back. `api` is the door."""

@@ -1,0 +1,383 @@
+"""Scan, hand over, undo: packs and MedicationDispense in one transaction."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dmed.kit import clock, ids
+from dmed.kit.errors import ConflictError, InvalidError, NotFoundError, UnprocessableError
+from dmed.modules.medicines import api as medicines
+from dmed.modules.pharmacy import tables
+from dmed.modules.pharmacy.model import Claim, Pack, PackState, PackVerdict, ScannedPack
+from dmed.modules.pharmacy.rules import dispenses, gs1, packs
+from dmed.modules.pharmacy.service import operator, views
+from dmed.modules.pharmacy.service.counter import (
+    actor_of,
+    once,
+    pharmacy_of,
+    require_held,
+    require_licence,
+)
+from dmed.modules.prescriptions import api as prescriptions
+from dmed.modules.prescriptions.api import Case, Event
+from dmed.trust.model import Subject
+
+if TYPE_CHECKING:
+    from dmed.trust.gateway import Gateway, GatewayUnit
+
+RESERVED = timedelta(minutes=10)
+
+
+async def scan(
+    gateway: Gateway,
+    subject: Subject,
+    text: str,
+    raw: str,
+    quantity: Decimal | None,
+    lot: str,
+    expiry: date | None,
+) -> PackVerdict:
+    """Judge a pack and reserve it when it is green; see `api.scan_pack`."""
+    number = prescriptions.read_number(text)
+    pharmacy = pharmacy_of(subject)
+    async with gateway.unit(subject) as unit:
+        case = await prescriptions.open_case(unit, number)
+        verdict, code = await scan_in(unit, case, pharmacy, raw, quantity, lot, expiry)
+        if not verdict.ok:
+            await tables.keep_refusal(
+                unit,
+                pharmacy,
+                number,
+                code.gtin if code else "",
+                code.serial if code else "",
+                verdict.reason.key,
+            )
+    return verdict
+
+
+async def scan_in(
+    unit: GatewayUnit,
+    case: Case,
+    pharmacy: str,
+    raw: str,
+    quantity: Decimal | None,
+    lot: str,
+    expiry: date | None,
+) -> tuple[PackVerdict, gs1.Code | None]:
+    """The same inside a unit whose case is locked; the code is None when none could be read."""
+    code = gs1.read(raw)
+    if isinstance(code, gs1.Fault):
+        return packs.of_fault(code), None
+    now = clock.now()
+    product = medicines.product_or_none(code.gtin)
+    seen = await operator.OPERATOR.look_up(code.gtin, code.serial)
+    if product is not None and seen is not None:
+        await tables.meet_pack(
+            unit,
+            code.gtin,
+            code.serial,
+            seen.state.value,
+            product.pack_units,
+            seen.lot,
+            seen.expiry,
+        )
+    swapped = None
+    if seen is None:
+        swapped = await operator.OPERATOR.look_up(code.gtin, code.serial.swapcase())
+    scan_ = packs.Scan(
+        code=code, product=product, seen=seen, pack=await _pack(unit, code),
+        wanted=await _wanted(unit, case, pharmacy, now), number=case.number, pharmacy=pharmacy,
+        now=now, today=clock.today(), quantity=quantity, lot=lot, expiry=expiry,
+        swapped_is_known=swapped is not None,
+    )  # fmt: skip  # Everything that a verdict rests on.
+    verdict = packs.judge(scan_)
+    if verdict.ok and verdict.pack is not None:
+        await tables.keep_hold(unit, code.gtin, code.serial, case.number, verdict.item, pharmacy,
+                               verdict.quantity, verdict.pack.lot, verdict.pack.expiry,
+                               now + RESERVED)  # fmt: skip  # The order of the table.
+    return verdict, code
+
+
+async def _pack(unit: GatewayUnit, code: gs1.Code) -> Pack | None:
+    row = await tables.pack(unit, code.gtin, code.serial, lock=True)
+    if row is None:
+        return None
+    hold = await tables.hold_of_pack(unit, code.gtin, code.serial)
+    return Pack(
+        gtin=code.gtin, serial=code.serial, state=PackState(row["state"]),
+        content=row["content"], balance=row["balance"],
+        pharmacy=(hold["pharmacy"] if hold and not row["pharmacy"] else row["pharmacy"]),
+        lot=row["lot"], expiry=row["expiry"],
+        reserved_for=hold["number"] if hold else "",
+        reserved_until=hold["until"] if hold else None,
+    )  # fmt: skip  # Facts of one pack.
+
+
+async def _wanted(
+    unit: GatewayUnit, case: Case, pharmacy: str, now: datetime
+) -> tuple[packs.Wanted, ...]:
+    """What the held items still need, scanned packs counted off."""
+    scanned: dict[int, Decimal] = {}
+    for row in await tables.holds(unit, case.number, pharmacy, now):
+        scanned[row["item"]] = scanned.get(row["item"], Decimal(0)) + row["quantity"]
+    return tuple(
+        packs.Wanted(
+            item=item.number,
+            preparation=medicines.preparation_of(item.request.get("medication") or {}),
+            needed=item.standing.quantity - item.standing.dispensed
+            - scanned.get(item.number, Decimal(0)),
+        )
+        for item in case.items.values()
+        if prescriptions.is_held(item, pharmacy)
+    )  # fmt: skip  # One row an item.
+
+
+async def unscan(gateway: Gateway, subject: Subject, text: str, gtin: str, serial: str) -> Claim:
+    """Take a scanned pack out again."""
+    number = prescriptions.read_number(text)
+    async with gateway.unit(subject) as unit:
+        await tables.drop_hold(unit, number, pharmacy_of(subject), gtin, serial)
+    return await views.claim(gateway, subject, number)
+
+
+async def dispense(
+    gateway: Gateway,
+    subject: Subject,
+    text: str,
+    items: tuple[int, ...],
+    receiver: str,
+    release_rest: bool,
+    key: str,
+) -> Claim:
+    """Hand over what is scanned; see `api.dispense`."""
+    number = prescriptions.read_number(text)
+    pharmacy, now = pharmacy_of(subject), clock.now()
+    await require_licence(gateway, subject, now)
+    async with gateway.unit(subject) as unit:
+        case = await prescriptions.open_case(unit, number)
+        if await once(unit, subject, key, f"dispense {number}"):
+            rows = [row for row in await tables.holds(unit, number, pharmacy, now)
+                    if not items or row["item"] in items]  # fmt: skip  # A filter.
+            if not rows:
+                raise ConflictError("No pack is scanned for this prescription, or its reservation "
+                                    "has ended: scan again")  # fmt: skip  # One sentence.
+            for item in sorted({row["item"] for row in rows}):
+                chosen = [_scanned(row) for row in rows if row["item"] == item]
+                await hand_over(unit, subject, case, item, chosen, now, receiver=receiver,
+                                release_rest=release_rest)  # fmt: skip  # Who gets what.
+    return await views.claim(gateway, subject, number)
+
+
+def _scanned(row: Any) -> ScannedPack:
+    return ScannedPack(
+        item=row["item"], gtin=row["gtin"], serial=row["serial"], trade="",
+        quantity=row["quantity"], lot=row["lot"], expiry=row["expiry"],
+        marking=f"01{row['gtin']}21{row['serial']}",
+    )  # fmt: skip  # Facts of one pack.
+
+
+async def hand_over(
+    unit: GatewayUnit,
+    subject: Subject,
+    case: Case,
+    item: int,
+    chosen: list[ScannedPack],
+    now: datetime,
+    *,
+    receiver: str = "",
+    release_rest: bool = False,
+    base: dict[str, Any] | None = None,
+) -> list[str]:
+    """Write a MedicationDispense for each pack, take it out of the pack's balance and move the
+    item. Their ids.
+    """
+    actor = actor_of(subject)
+    require_held(case, item, actor.organisation)
+    standing = case.item(item).standing
+    total = sum((pack.quantity for pack in chosen), Decimal(0))
+    event = prescriptions.dispense_event(standing, total, release_rest)
+    since = {
+        row["item"]: row["since"]
+        for row in await tables.claims(unit, case.number, actor.organisation)
+    }
+    made = []
+    for pack in chosen:
+        product = medicines.product(pack.gtin)
+        await _take_out(unit, pack, actor.organisation)
+        record = dispenses.dispense_of(
+            case.item(item).request, item, case.number, product, pack,
+            performer=subject.practitioner_role, performer_name=subject.name,
+            pharmacy=actor.organisation, pharmacy_name=subject.organisation_name, at=now,
+            receiver=receiver, base=base,
+        )  # fmt: skip  # Who, what, to whom.
+        written = await unit.create("MedicationDispense", record)
+        await tables.drop_hold(unit, case.number, actor.organisation, pack.gtin, pack.serial)
+        await tables.keep_handover(
+            unit, dispense=written.id, number=case.number, item=item,
+            pharmacy=actor.organisation, patient=case.patient,
+            preparation=product.preparation.key, unit=product.preparation.form.unit,
+            gtin=pack.gtin, serial=pack.serial, lot=pack.lot, expiry=pack.expiry,
+            quantity=pack.quantity, at=now,
+            seconds=int((now - since[item]).total_seconds()) if item in since else 0,
+        )  # fmt: skip  # One row.
+        made.append(written.id)
+    moved = await prescriptions.move(
+        unit, case, item, event, actor, now, dispensed=standing.dispensed + total,
+        actor_name=subject.organisation_name,
+    )  # fmt: skip  # Same.
+    if not moved.holder:
+        await tables.drop_claim(unit, case.number, item)
+    return made
+
+
+async def _take_out(unit: GatewayUnit, pack: ScannedPack, pharmacy: str) -> None:
+    """Lower a pack's balance under lock; ConflictError when it does not hold so much, or is not
+    this pharmacy's.
+    """
+    row = await tables.pack(unit, pack.gtin, pack.serial, lock=True)
+    if row is None:
+        raise NotFoundError(f"The pack {pack.marking} was not scanned")
+    if row["balance"] < pack.quantity or row["pharmacy"] not in {"", pharmacy}:
+        raise ConflictError(
+            f"The pack with serial {pack.serial} holds {row['balance']:f} "
+            f"[state {row['state']}]; {pack.quantity:f} cannot be handed over from it"
+        )
+    left = row["balance"] - pack.quantity
+    state = PackState.PART_DISPENSED if left > 0 else PackState.DISPENSED
+    await tables.change_pack(unit, pack.gtin, pack.serial, state.value, left, pharmacy)
+
+
+async def undo(gateway: Gateway, subject: Subject, dispense_id: str, key: str) -> Claim:
+    """Take a hand-over back; see `api.undo`."""
+    actor, now = actor_of(subject), clock.now()
+    async with gateway.unit(subject) as unit:
+        row = await tables.handover(unit, dispense_id)
+        if row is None:
+            raise NotFoundError(f"There is no hand-over {dispense_id} of a prescription")
+        number = row["number"]
+        case = await prescriptions.open_case(unit, number)
+        if await once(unit, subject, key, f"undo {dispense_id}"):
+            if row["undone"]:
+                raise ConflictError(f"The hand-over {dispense_id} was undone before "
+                                    "[state entered-in-error]")  # fmt: skip  # One sentence.
+            prescriptions.check_undo(row["at"], row["pharmacy"], actor, now)
+            await _undo(unit, subject, case, row, now)
+    return await views.claim(gateway, subject, number)
+
+
+async def _undo(unit: GatewayUnit, subject: Subject, case: Case, row: Any, now: datetime) -> None:
+    actor = actor_of(subject)
+    record = await unit.get("MedicationDispense", row["dispense"], lock=True)
+    if record is None:
+        raise NotFoundError(f"There is no MedicationDispense {row['dispense']}")
+    version = int(record["meta"]["versionId"])
+    await unit.update(
+        "MedicationDispense",
+        record["id"],
+        {**record, "status": "entered-in-error"},
+        if_match=version,
+    )
+    pack = await tables.pack(unit, row["gtin"], row["serial"], lock=True)
+    assert pack is not None  # A hand-over keeps its pack's row.
+    balance = pack["balance"] + row["quantity"]
+    is_whole = balance == pack["content"]
+    state = PackState.IN_CIRCULATION if is_whole else PackState.PART_DISPENSED
+    await tables.change_pack(
+        unit,
+        row["gtin"],
+        row["serial"],
+        state.value,
+        balance,
+        "" if is_whole else actor.organisation,
+    )
+    await tables.mark_undone(unit, row["dispense"])
+    standing = case.item(row["item"]).standing
+    lease = now + prescriptions.LEASE
+    await prescriptions.move(
+        unit, case, row["item"], Event.UNDO, actor, now,
+        actor_name=subject.organisation_name, dispensed=standing.dispensed - row["quantity"],
+        lease_until=lease,
+    )  # fmt: skip  # Who, what, until when.
+    await tables.keep_claim(
+        unit, case.number, row["item"], actor.organisation, ids.secret(), now, lease
+    )
+
+
+async def dispense_posted(gateway: Gateway, subject: Subject, resource: dict[str, Any]) -> str:
+    """A posted MedicationDispense with status completed: claim, pack check and dispense in one
+    transaction (decisions 19). The id of the record.
+    """
+    now = clock.now()
+    await require_licence(gateway, subject, now)
+    target = str((resource["authorizingPrescription"][0] or {}).get("reference", ""))
+    marking, lot, expiry = dispenses.pack_in(resource)
+    amount = (resource.get("quantity") or {}).get("value")
+    if amount is None:
+        raise UnprocessableError("The quantity is missing", "MedicationDispense.quantity")
+    if not marking:
+        raise UnprocessableError(
+            "The pack is missing: a contained Medication with the marking identifier "
+            f"({dispenses.MARKING_SYSTEM})",
+            "MedicationDispense.contained",
+        )
+    async with gateway.unit(subject) as unit:
+        request_id = target.removeprefix("MedicationRequest/")
+        number = await prescriptions.number_of_request(unit, request_id)
+        if not number:
+            raise UnprocessableError(
+                f"{target or 'The reference'} is no electronic prescription",
+                "MedicationDispense.authorizingPrescription",
+            )
+        case = await prescriptions.open_case(unit, number)
+        item = next(each.number for each in case.items.values() if each.request["id"] == request_id)
+        return await _posted(
+            unit, subject, case, item, resource, (marking, lot, expiry), Decimal(str(amount)), now
+        )
+
+
+async def _posted(
+    unit: GatewayUnit,
+    subject: Subject,
+    case: Case,
+    item: int,
+    resource: dict[str, Any],
+    pack: tuple[str, str, date | None],
+    amount: Decimal,
+    now: datetime,
+) -> str:
+    from dmed.modules.pharmacy.service.counter import take
+
+    marking, lot, expiry = pack
+    if amount <= 0:
+        raise InvalidError("The quantity must be above 0", "MedicationDispense.quantity")
+    await take(unit, subject, case, (item,), now)
+    prescriptions.dispense_event(case.item(item).standing, amount, False)
+    verdict, _ = await scan_in(unit, case, pharmacy_of(subject), marking, amount, lot, expiry)
+    if not verdict.ok or verdict.pack is None:
+        raise UnprocessableError(verdict.sentence, "MedicationDispense.contained")
+    if verdict.item != item:
+        raise UnprocessableError(
+            f"This pack serves item {verdict.item}, not {item}",
+            "MedicationDispense.authorizingPrescription",
+        )
+    code = gs1.read(marking)
+    assert isinstance(code, gs1.Code)  # The verdict was green.
+    chosen = ScannedPack(
+        item=item, gtin=code.gtin, serial=code.serial, trade="", quantity=amount,
+        lot=verdict.pack.lot, expiry=verdict.pack.expiry, marking=code.identity,
+    )  # fmt: skip  # Facts of one pack.
+    base = {name: value for name, value in resource.items() if name != "contained"}
+    made = await hand_over(
+        unit,
+        subject,
+        case,
+        item,
+        [chosen],
+        now,
+        base=msgspec.to_builtins(base, builtin_types=(Decimal,)),
+    )
+    return made[0]
