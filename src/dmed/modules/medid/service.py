@@ -1,1 +1,399 @@
-"""Use cases: load, decide, store."""
+"""Use cases of the person index: find, compare, register, show, add."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections.abc import Iterable
+from datetime import date
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from dmed.kit import clock, i18n, pdf
+from dmed.kit.errors import InvalidError, Issue, UnprocessableError
+from dmed.kit.text import name_words
+from dmed.modules.facilities import api as facilities
+from dmed.modules.medid import rules
+from dmed.modules.medid.model import (
+    Banner,
+    Card,
+    Draft,
+    NearMatch,
+    NearMatchesError,
+    NewAllergy,
+    NumberHeldError,
+    PersonFacts,
+    PersonHit,
+)
+from dmed.modules.medid.rules import reading, writing
+from dmed.trust.model import Subject
+
+if TYPE_CHECKING:
+    from dmed.trust.gateway import Gateway
+
+Record = dict[str, Any]
+_CANDIDATES_MAX = 30
+"""Most candidates that one key may bring to a comparison."""
+_OBSERVATIONS_MAX = 300
+_OTHERS_MAX = 60
+_CONDITIONS_MAX = 200
+_TIMELINE_MAX = 60
+_MED_ID_TRIES = 3
+_YEAR = re.compile(r"\b(1[89]|20)[0-9]{2}\b")
+_DAY = re.compile(r"\b([0-9]{2})\.([0-9]{2})\.([0-9]{4})\b|\b([0-9]{4})-([0-9]{2})-([0-9]{2})\b")
+
+
+async def _search(
+    gateway: Gateway, subject: Subject, type_: str, pairs: Iterable[tuple[str, str]], count: int
+) -> list[Record]:
+    query = urlencode([*pairs, ("_count", str(count)), ("_total", "none")])
+    return await gateway.find(subject, type_, query)
+
+
+async def _patients(
+    gateway: Gateway, subject: Subject, *pairs: tuple[str, str], count: int = _CANDIDATES_MAX
+) -> list[Record]:
+    return await _search(gateway, subject, "Patient", pairs, count)
+
+
+# --- Finding ---------------------------------------------------------------------------------
+
+
+async def find(gateway: Gateway, subject: Subject, text: str, limit: int) -> list[PersonHit]:
+    """Persons for what was typed into the one box, best first."""
+    text = " ".join(text.split())
+    number = rules.digits(text)
+    if not text or limit < 1:
+        return []
+    if number.isdecimal():
+        by_number = await _by_number(gateway, subject, number, limit)
+        if by_number or len(number) > 8:
+            return by_number
+    phone = rules.read_phone(text)
+    if phone:
+        found = await _patients(gateway, subject, ("phone", phone), count=limit)
+        return [reading.hit(one, "phone") for one in found]
+    return await _by_name(gateway, subject, text, limit)
+
+
+async def _by_number(
+    gateway: Gateway, subject: Subject, number: str, limit: int
+) -> list[PersonHit]:
+    asked: list[tuple[str, str, str]] = []
+    if rules.read_pinfl(number):
+        asked.append(("identifier", f"{rules.PINFL_SYSTEM}|{number}", "pinfl"))
+    if rules.is_med_id(number):
+        asked.append(("identifier", f"{rules.MED_ID_SYSTEM}|{number}", "medid"))
+    if phone := rules.read_phone(number):
+        asked.append(("phone", phone, "phone"))
+    for name, value, found_by in asked:
+        found = await _patients(gateway, subject, (name, value), count=limit)
+        if found:
+            return [reading.hit(one, found_by) for one in found]
+    return []
+
+
+async def _by_name(gateway: Gateway, subject: Subject, text: str, limit: int) -> list[PersonHit]:
+    born: list[tuple[str, str]] = []
+    if day := _DAY.search(text):
+        told = rules.read_date(day.group())
+        born = [("birthdate", told.isoformat())] if told else []
+        text = text.replace(day.group(), " ")
+    elif year := _YEAR.search(text):
+        born = [("birthdate", year.group())]
+        text = text.replace(year.group(), " ")
+    words = [word for word in name_words(text) if any(letter.isalpha() for letter in word)]
+    if not words and not born:
+        return []
+    heard = [("phonetic", _escaped(word)) for word in words]
+    found = await _patients(gateway, subject, *heard, *born, count=limit * 2)
+    if len(found) < limit and words:
+        # A name half typed has another skeleton than the whole one: read it as it stands, too.
+        begun = [("name", _escaped(word)) for word in words]
+        seen = {one["id"] for one in found}
+        more = await _patients(gateway, subject, *begun, *born, count=limit)
+        found += [one for one in more if one["id"] not in seen]
+    hits = [reading.hit(one, "name") for one in found]
+    typed = rules.sound_of(" ".join(words))
+
+    def distance(hit: PersonHit) -> tuple[bool, int, str]:
+        sounds = rules.sound_of(f"{hit.name} {hit.name_other}")
+        return (not hit.active, len(typed - sounds), hit.name)
+
+    return sorted(hits, key=distance)[:limit]
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\,|$])", r"\\\1", text)
+
+
+# --- Near matches and registration -----------------------------------------------------------
+
+
+async def near_matches(gateway: Gateway, subject: Subject, draft: Draft) -> list[NearMatch]:
+    """Cards that may be the draft's person, strongest first."""
+    draft = rules.complete(draft)
+    candidates: dict[str, Record] = {}
+    for pairs in _keys(draft):
+        for one in await _patients(gateway, subject, *pairs):
+            candidates[one["id"]] = one
+    matches = [match for one in candidates.values() if (match := _match(draft, one))]
+    return sorted(matches, key=lambda match: match.weight, reverse=True)
+
+
+def _keys(draft: Draft) -> list[list[tuple[str, str]]]:
+    """The searches that together bring everybody who may be the same person."""
+    heard = {field: [("phonetic", _escaped(word)) for word in name_words(getattr(draft, field))]
+             for field in ("family", "given")}
+    keys: list[list[tuple[str, str]]] = []
+    if draft.pinfl:
+        keys.append([("identifier", f"{rules.PINFL_SYSTEM}|{draft.pinfl}")])
+    if draft.phone:
+        keys.append([("phone", draft.phone)])
+    if born := rules.read_date(draft.birth_date):
+        keys += [[("birthdate", born.isoformat()), *heard["given"]],
+                 [("birthdate", born.isoformat()), *heard["family"]]]
+        if born.day <= 12 and born.day != born.month:
+            swapped = born.replace(month=born.day, day=born.month)
+            keys.append([("birthdate", swapped.isoformat()), *heard["given"]])
+        years = [("birthdate", f"ge{born.year - 1}"), ("birthdate", f"le{born.year + 1}")]
+        keys.append([*heard["family"], *heard["given"], *years])
+    else:
+        keys.append([*heard["family"], *heard["given"]])
+    return keys
+
+
+def _match(draft: Draft, patient: Record) -> NearMatch | None:
+    pinfl, is_official = reading.identifier(patient, rules.PINFL_SYSTEM)
+    sides = {
+        "family": (draft.family, [one.get("family", "") for one in patient.get("name", [])]),
+        "given": (draft.given, [first for one in patient.get("name", [])
+                                for first in one.get("given", [])[:1]]),
+        "patronymic": (draft.patronymic, [
+            " ".join((*one.get("given", [])[1:], *one.get("suffix", [])))
+            for one in reading.names(patient)]),
+        "birth_date": (draft.birth_date, [patient.get("birthDate", "")]),
+        "sex": (draft.sex, [patient.get("gender", "")]),
+        "pinfl": (draft.pinfl, [pinfl]),
+        "phone": (draft.phone, [reading.phone(patient)]),
+        "address": (draft.address_line, [
+            line for one in patient.get("address", []) for line in one.get("line", [])]),
+    }
+    fields = tuple(
+        max((rules.compare(field, ours, one) for one in theirs if one),
+            key=lambda pair: pair.weight, default=rules.compare(field, ours, ""))
+        for field, (ours, theirs) in sides.items()
+    )
+    weight = sum((pair.weight for pair in fields), Decimal(0))
+    is_certain = bool(draft.pinfl) and draft.pinfl == pinfl and is_official
+    if weight < rules.NEAR_WEIGHT and not is_certain:
+        return None
+    return NearMatch(reading.hit(patient), weight, fields, is_certain)
+
+
+async def register(
+    gateway: Gateway, subject: Subject, draft: Draft, *, despite: tuple[str, ...]
+) -> str:
+    """Check, look for the person, then make the card."""
+    today = clock.today()
+    draft = rules.complete(draft)
+    _refuse_errors(draft, today)
+    matches = await near_matches(gateway, subject, draft)
+    is_official = rules.is_pinfl_sound(draft) and not draft.is_pinfl_unverified
+    holder = next((one for one in matches if one.is_certain and one.hit.active), None)
+    if is_official and holder:
+        raise NumberHeldError(holder.hit)
+    unseen = [one for one in matches
+              if one.hit.id not in despite and not (draft.is_pinfl_unverified and one.is_certain)]
+    if unseen:
+        raise NearMatchesError(unseen)
+    region = dict(facilities.regions("uz")).get(draft.region, "")
+    district = dict(facilities.districts(draft.region, "uz")).get(draft.district, "")
+    for _ in range(_MED_ID_TRIES):
+        number = rules.new_med_id(secrets.randbelow(10**12))
+        if await _patients(gateway, subject, ("identifier", f"{rules.MED_ID_SYSTEM}|{number}")):
+            continue  # One in ten thousand millions: draw again.
+        record = writing.patient(draft, number, subject, today, region, district)
+        return (await gateway.create(subject, "Patient", record)).id
+    raise InvalidError("no free MED-ID was drawn; try again")
+
+
+def _refuse_errors(draft: Draft, today: date) -> None:
+    english = i18n.translator()
+    issues = tuple(
+        Issue("business-rule", english.text("en", one.key, **one.values), f"Patient.{one.field}")
+        for one in rules.check(draft, today) if one.severity == "error"
+    )
+    if issues:
+        raise UnprocessableError(issues=issues)
+
+
+# --- The card --------------------------------------------------------------------------------
+
+
+async def _of_patient(
+    gateway: Gateway, subject: Subject, patient_id: str, wanted: dict[str, int]
+) -> dict[str, list[Record]]:
+    """Records of one person by type, newest first, with all searches under way at once."""
+    async def one(type_: str, count: int) -> list[Record]:
+        query = [("patient", f"Patient/{patient_id}")]
+        return await _search(gateway, subject, type_, query, count)
+
+    found = await asyncio.gather(*(one(type_, count) for type_, count in wanted.items()))
+    return dict(zip(wanted, found, strict=True))
+
+
+async def banner(gateway: Gateway, subject: Subject, patient_id: str, language: str) -> Banner:
+    """Patient, allergies and conditions read; the rest is left."""
+    patient = await gateway.get(subject, "Patient", patient_id)
+    found = await _of_patient(gateway, subject, patient_id, {
+        "AllergyIntolerance": _OTHERS_MAX, "Condition": _CONDITIONS_MAX})
+    return reading.banner(patient, found["AllergyIntolerance"], found["Condition"], language,
+                          clock.today())
+
+
+async def card(gateway: Gateway, subject: Subject, patient_id: str, language: str) -> Card:
+    """Nine searches in the person's compartment, put together."""
+    patient = await gateway.get(subject, "Patient", patient_id)
+    found = await _of_patient(gateway, subject, patient_id, {
+        "AllergyIntolerance": _OTHERS_MAX, "Condition": _CONDITIONS_MAX,
+        "MedicationRequest": _OTHERS_MAX, "Observation": _OBSERVATIONS_MAX,
+        "Encounter": _OTHERS_MAX, "Immunization": _OTHERS_MAX, "DiagnosticReport": 30,
+        "MedicationDispense": 30})
+    today = clock.today()
+    standing = [one for one in found["Condition"] if reading.is_standing(one)]
+    taken = [one for one in found["MedicationRequest"] if reading.is_taken(one, today)]
+    course = [one for type_, records in found.items() if type_ != "Observation" for one in records]
+    visits = sorted((reading.visit(one) for one in found["Encounter"]),
+                    key=lambda one: one.when, reverse=True)
+    problems = sorted((reading.diagnosis(one) for one in standing),
+                      key=lambda one: one.since, reverse=True)
+    return Card(
+        banner=reading.banner(patient, found["AllergyIntolerance"], found["Condition"], language,
+                              today),
+        problems=tuple(problems),
+        medicines=reading.one_each(reading.medicine(one, language) for one in taken),
+        results=reading.results(found["Observation"], language),
+        vaccinations=reading.timeline(found["Immunization"], language, _OTHERS_MAX),
+        timeline=reading.timeline(course, language, _TIMELINE_MAX),
+        visits=tuple(visits),
+        counts={type_: len(records) for type_, records in found.items()},
+    )
+
+
+async def facts(gateway: Gateway, subject: Subject, patient_id: str) -> PersonFacts:
+    """What prescribing must know of a person today."""
+    patient = await gateway.get(subject, "Patient", patient_id)
+    found, weights = await asyncio.gather(
+        _of_patient(gateway, subject, patient_id, {
+            "AllergyIntolerance": _OTHERS_MAX, "Condition": _CONDITIONS_MAX,
+            "MedicationRequest": _OTHERS_MAX}),
+        _search(gateway, subject, "Observation", [
+            ("patient", f"Patient/{patient_id}"),
+            ("code", f"{reading.LOINC}|{reading.WEIGHT_LOINC}"), ("_sort", "-date")], 3))
+    today = clock.today()
+    days, years, _ = reading.ages(patient, today)
+    weight_kg, weight_on = reading.weight(weights)
+    taken = [one for one in found["MedicationRequest"] if reading.is_taken(one, today)]
+    return PersonFacts(
+        id=patient_id,
+        age_days=days,
+        age_years=years,
+        sex=patient.get("gender", ""),
+        allergies=tuple(reading.allergy(one) for one in found["AllergyIntolerance"]
+                        if reading.is_active_allergy(one)),
+        pregnancy_weeks=reading.pregnancy_weeks(patient, found["Condition"], today),
+        weight_kg=weight_kg,
+        weight_on=weight_on,
+        diagnoses=tuple(reading.diagnosis(one) for one in found["Condition"]
+                        if reading.is_standing(one)),
+        medicines=reading.one_each(reading.medicine(one, "uz") for one in taken),
+    )
+
+
+# --- Entries ---------------------------------------------------------------------------------
+
+
+async def add_allergy(
+    gateway: Gateway, subject: Subject, patient_id: str, allergy: NewAllergy
+) -> str:
+    """Write an allergy of a card that exists."""
+    if not allergy.text.strip():
+        raise UnprocessableError("an allergy says what it is to", "AllergyIntolerance.code")
+    await gateway.get(subject, "Patient", patient_id)
+    record = writing.allergy(patient_id, allergy, subject, clock.now().astimezone(clock.TASHKENT))
+    return (await gateway.create(subject, "AllergyIntolerance", record)).id
+
+
+async def add_pregnancy(
+    gateway: Gateway, subject: Subject, patient_id: str, weeks: int, on: date | None
+) -> str:
+    """Write a pregnancy, dated by its first day."""
+    patient = await gateway.get(subject, "Patient", patient_id)
+    today = clock.today()
+    _, years, _ = reading.ages(patient, today)
+    if patient.get("gender") == "male" or not 10 <= years <= 60:
+        raise UnprocessableError("a pregnancy is written for women of 10 to 60 years",
+                                 "Condition.subject")
+    if not 1 <= weeks <= 42:
+        raise UnprocessableError("a pregnancy lasts 1 to 42 weeks", "Condition.onset")
+    onset = writing.last_period(weeks, on or today)
+    text = i18n.translator().text("uz", "medid.pregnancy")
+    record = writing.condition(patient_id, "Z34.9", text, "gencl-0001-00004", onset, subject,
+                               clock.now().astimezone(clock.TASHKENT))
+    return (await gateway.create(subject, "Condition", record)).id
+
+
+async def add_weight(
+    gateway: Gateway, subject: Subject, patient_id: str, weight_kg: Decimal, on: date | None
+) -> str:
+    """Write a body weight, of now or of a day."""
+    if not Decimal("0.3") <= weight_kg <= 400:
+        raise UnprocessableError("a body weight is 0.3 to 400 kg", "Observation.value")
+    await gateway.get(subject, "Patient", patient_id)
+    now = clock.now().astimezone(clock.TASHKENT)
+    when = on.isoformat() if on else now.isoformat(timespec="seconds")
+    title = i18n.translator().text("uz", f"medid.loinc.{reading.WEIGHT_LOINC}")
+    record = writing.weight(patient_id, weight_kg, when, subject, title)
+    return (await gateway.create(subject, "Observation", record)).id
+
+
+async def add_diagnosis(
+    gateway: Gateway, subject: Subject, patient_id: str, code: str, text: str, *, kind: str,
+    on: date | None,
+) -> str:
+    """Write an active diagnosis."""
+    if not re.fullmatch(r"[A-Z][0-9]{2}(\.[0-9A-Z]{1,4})?", code):
+        raise UnprocessableError(f"{code!r} is no ICD-10 code", "Condition.code")
+    await gateway.get(subject, "Patient", patient_id)
+    record = writing.condition(patient_id, code, text or code, kind, on or clock.today(), subject,
+                               clock.now().astimezone(clock.TASHKENT))
+    return (await gateway.create(subject, "Condition", record)).id
+
+
+# --- The slip --------------------------------------------------------------------------------
+
+
+async def slip_pdf(gateway: Gateway, subject: Subject, patient_id: str, language: str) -> bytes:
+    """The registration slip; its QR holds the bare MED-ID, which the search box reads."""
+    patient = await gateway.get(subject, "Patient", patient_id)
+    speech = i18n.translator().speech(language)
+    med_id, _ = reading.identifier(patient, rules.MED_ID_SYSTEM)
+    pinfl, _ = reading.identifier(patient, rules.PINFL_SYSTEM)
+    place = patient.get("managingOrganization", {}).get("display", "")
+    fields = [
+        ("MED-ID", rules.show_med_id(med_id)),
+        (speech("medid.slip.name"), speech.script(reading.name_for(patient, language))),
+        (speech("medid.slip.born"), speech.date(patient.get("birthDate", ""))),
+        (speech("medid.slip.sex"), speech(f"medid.sex.{patient.get('gender', 'unknown')}")),
+        (speech("medid.slip.pinfl"), rules.mask_pinfl(pinfl)),
+        (speech("medid.slip.attached"), speech.script(place)),
+        (speech("medid.slip.given"), speech.date(clock.today())),
+    ]
+    await gateway.note(subject, "E", "registration slip printed", patient=patient_id)
+    return await asyncio.to_thread(
+        pdf.slip, speech("medid.slip.title"), [field for field in fields if field[1]],
+        code=med_id, code_label=rules.show_med_id(med_id),
+        heading=speech.script(subject.organisation_name or place), note=speech("medid.slip.note"))
