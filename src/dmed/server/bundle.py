@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 import msgspec
 
 from dmed.kit.clock import instant, now
 from dmed.kit.ids import secret
+from dmed.trust.gateway import Hit
 
 _quoted = msgspec.json.encode
+_MODES = {mode: b',"search":{"mode":"%b"}}' % mode.encode() for mode in ("match", "include")}
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,9 +30,19 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     outcome: bytes = b""
 
 
+def hits(base: str, found: Iterable[Hit]) -> Iterator[bytes]:
+    """The entries of a search page as bytes; types and ids need no escape, base is checked."""
+    start = b'{"fullUrl":"' + base.encode() + b"/"
+    for hit in found:
+        record = hit.record
+        name = f"{record.type}/{record.id}".encode()
+        end = _MODES[hit.mode]
+        yield b"".join((start, name, b'","resource":', record.body, end))
+
+
 def bundle(
     kind: str,
-    entries: Iterable[Entry],
+    entries: Iterable[Entry | bytes],
     *,
     total: int | None = None,
     links: Iterable[tuple[str, str]] = (),
@@ -54,7 +66,7 @@ def bundle(
     ]
     if listed:
         parts += [b',"link":[', b",".join(listed), b"]"]
-    spliced = b",".join([_entry(entry) for entry in entries])
+    spliced = b",".join([entry if isinstance(entry, bytes) else _entry(entry) for entry in entries])
     if spliced:
         parts += [b',"entry":[', spliced, b"]"]
     parts.append(b"}")

@@ -12,10 +12,10 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
 from dmed.kit.errors import InvalidError, MediaTypeError, TooLargeError
-from dmed.kit.ids import secret
 from dmed.kit.settings import Settings
 from dmed.server import negotiate
 from dmed.trust.model import Subject
+from dmed.trust.request import new_request_id
 
 PREFIX = "/fhir"
 PAIRS_MAX = 200
@@ -161,7 +161,7 @@ def request_id_of(scope: Any) -> str:
             given = value.decode("latin-1")
             if _REQUEST_ID.fullmatch(given):
                 return str(given)
-    return secret(96)
+    return new_request_id()
 
 
 async def read_body(request: Request, limit_bytes: int) -> bytes:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from dmed.fhir.facts import facts
 from dmed.kit.errors import InvalidError, NotSupportedError
 from dmed.server.answer import Answer
-from dmed.server.bundle import Entry, bundle
+from dmed.server.bundle import bundle, hits
 from dmed.server.call import Call
 from dmed.server.door import Door, only_positive
 from dmed.trust.decide import readable
@@ -38,26 +38,26 @@ async def everything(door: Door, call: Call, patient: str, pairs: list[tuple[str
     size = min(size or settings.count_default, settings.count_max)
     types = _types(call, asked.get("_type", ""))
     start, inner = _place(asked.get("_cursor", ""), types)
-    hits: list[Hit] = []
+    found: list[Hit] = []
     following = ""
     for number in range(start, len(types)):
-        if len(hits) == size:
+        if len(found) == size:
             following = _cursor(types[number], "")
             break
-        page_pairs = [("_count", str(size - len(hits))), ("_total", "none")]
+        page_pairs = [("_count", str(size - len(found))), ("_total", "none")]
         if inner:
             page_pairs.append(("_cursor", inner))
         _, page = await door.plain.search(call.subject, types[number], page_pairs, patient=patient)
-        hits += page.hits
+        found += page.hits
         inner = ""
         if page.next_cursor:
             following = _cursor(types[number], page.next_cursor)
             break
-    return Answer(body=_page(call, patient, hits, size, following, asked))
+    return Answer(body=_page(call, patient, found, size, following, asked))
 
 
 def _page(
-    call: Call, patient: str, hits: list[Hit], size: int, following: str, asked: dict[str, str]
+    call: Call, patient: str, found: list[Hit], size: int, following: str, asked: dict[str, str]
 ) -> bytes:
     address = f"{call.base}/Patient/{patient}/*?_count={size}"
     if asked.get("_type"):
@@ -66,15 +66,7 @@ def _page(
     links = [("self", own)]
     if following:
         links.append(("next", f"{address}&_cursor={following}"))
-    entries = [
-        Entry(
-            full_url=f"{call.base}/{hit.record.type}/{hit.record.id}",
-            resource=hit.record.body,
-            mode="match",
-        )
-        for hit in hits
-    ]
-    return bundle("searchset", entries, links=links)
+    return bundle("searchset", hits(call.base, found), links=links)
 
 
 def _types(call: Call, wanted: str) -> list[str]:

@@ -9,7 +9,7 @@ from dmed.fhir.query import self_link
 from dmed.fhir.query_model import Query
 from dmed.kit.errors import Issue, NotFoundError, NotSupportedError
 from dmed.server.answer import Answer
-from dmed.server.bundle import Entry, bundle
+from dmed.server.bundle import Entry, bundle, hits
 from dmed.server.call import Call
 from dmed.server.compartment import everything
 from dmed.server.door import Door
@@ -52,14 +52,7 @@ def check_compartment(name: str) -> None:
 
 def searchset(base: str, address: str, asked: Query, page: SearchPage) -> bytes:
     """The Bundle of a page, its bodies spliced as they lie in the store."""
-    entries = [
-        Entry(
-            full_url=f"{base}/{hit.record.type}/{hit.record.id}",
-            resource=hit.record.body,
-            mode=hit.mode,
-        )
-        for hit in page.hits
-    ]
+    entries: list[Entry | bytes] = [*hits(base, page.hits)]
     said = remarks(asked, page)
     if said:
         entries.append(Entry(resource=said, mode="outcome"))

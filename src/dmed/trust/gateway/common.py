@@ -26,6 +26,8 @@ LETTERS = {
 }
 VERSION_MISMATCH = "Version is mismatch"
 """The country's wording for a missing or stale If-Match."""
+QUERY_MAX = 2_000
+"""Characters of a search that its audit row keeps."""
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
 
@@ -97,6 +99,11 @@ def pairs_of(criteria: str) -> list[tuple[str, str]]:
         )
     except ValueError as fault:
         raise InvalidError("The search criteria cannot be read") from fault
+
+
+def asked_text(pairs: Iterable[tuple[str, str]]) -> str:
+    """What was asked, for the audit: as it was asked, to a length that a row can hold."""
+    return "&".join([f"{name}={value}" for name, value in pairs])[:QUERY_MAX]
 
 
 def decoded(body: bytes) -> dict[str, Any]:

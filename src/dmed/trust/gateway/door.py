@@ -26,6 +26,7 @@ from dmed.trust.gateway import kept, prepare, references
 from dmed.trust.gateway.common import (
     LETTERS,
     RefusedError,
+    asked_text,
     audit_of,
     bodies,
     check_type,
@@ -115,14 +116,11 @@ class Gateway:
         """
         await self.check_allowed(subject, Action.SEARCH, type_)
         asked = query.parse(type_, list(pairs), settings=self.settings, strict=strict)
-        return asked, await self._page(subject, asked, patient)
-
-    async def _page(self, subject: Subject, asked: Query, patient: str) -> SearchPage:
         scope = scope_of(subject, self._context)
         if patient:
             scope = msgspec.structs.replace(scope, patients=(patient,))
-        audit = audit_of(subject, "E", asked.type, query=query.self_link(asked))
-        return await store_search.search(self._db, scope, audit, asked)
+        audit = audit_of(subject, "E", type_, query=asked_text(pairs), patient=patient)
+        return asked, await store_search.search(self._db, scope, audit, asked)
 
     async def get(self, subject: Subject, type_: str, id_: str) -> dict[str, Any]:
         """A record as dict with Decimal; errors as `read`."""
@@ -144,7 +142,7 @@ class Gateway:
             async with self.unit(subject) as unit:
                 return await unit.create(type_, content, if_none_exist=if_none_exist)
         resource = prepare.read_content(content, type_)
-        if self._needs_unit(resource):
+        if self._needs_unit(resource, content):
             async with self.unit(subject) as unit:
                 return await unit.create(type_, content)
         write = prepare.write_of(resource, prepare.make_id(resource), is_new=True)
@@ -164,7 +162,7 @@ class Gateway:
         await self.check_allowed(subject, Action.UPDATE, type_, id_)
         resource = prepare.read_content(content, type_)
         check_same_id(resource, id_)
-        if self._needs_unit(resource):
+        if self._needs_unit(resource, content):
             async with self.unit(subject) as unit:
                 return await unit.update(type_, id_, content, if_match=if_match)
         expected = demanded(self.settings, if_match) if self._context.is_plain else if_match
@@ -242,10 +240,12 @@ class Gateway:
         """Give a claimed key free after the act failed."""
         await kept.release(Told(self._db.hot), subject.user, key)
 
-    def _needs_unit(self, resource: Any) -> bool:
+    def _needs_unit(self, resource: Any, content: Content) -> bool:
         """Whether references must be looked up in the write's own transaction."""
         if self.settings.reference_integrity:
             return True
+        if isinstance(content, bytes) and b"?" not in content and b"\\u003" not in content:
+            return False  # No text of it can be a conditional reference; a walk costs more.
         return any("?" in text for _, _, text in references.texts(resource))
 
     def _write_scope(self, subject: Subject) -> Scope:

@@ -24,6 +24,7 @@ from dmed.trust.decide import Action, Context, decide
 from dmed.trust.gateway import prepare
 from dmed.trust.gateway.common import (
     RefusedError,
+    asked_text,
     audit_of,
     bodies,
     check_type,
@@ -209,7 +210,7 @@ class GatewayUnit:
         """A search inside this transaction."""
         self.check(Action.SEARCH, type_)
         asked = query.parse(type_, list(pairs), settings=self._settings, strict=strict)
-        audit = audit_of(self._subject, "E", type_, query=query.self_link(asked))
+        audit = audit_of(self._subject, "E", type_, query=asked_text(pairs))
         return asked, await self._unit.search(audit, asked)
 
     async def match(self, type_: str, criteria: str) -> list[Stored]:
@@ -227,7 +228,7 @@ class GatewayUnit:
             strict=True,
         )  # fmt: skip
         await self.lock(criteria_key(type_, pairs))
-        audit = audit_of(self._subject, "E", type_, query=query.self_link(asked))
+        audit = audit_of(self._subject, "E", type_, query=asked_text(pairs))
         return only_matches(await self._unit.search(audit, asked))
 
     async def lock(self, text: str) -> None:
