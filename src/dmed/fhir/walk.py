@@ -50,7 +50,7 @@ def _addresses(type_name: str) -> tuple[_Field, ...]:
     return _fields(type_name, _ADDRESSES.__contains__)
 
 
-def _structs(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+def structs(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every struct inside a struct, with its FHIRPath, in the definition's order; itself first."""
     waiting = [(path, value)]
     while waiting:
@@ -78,7 +78,7 @@ def references(resource: Any) -> Iterator[tuple[str, Any]]:
     In the order of the definition. The structs are those of the resource itself: changing one
     changes the resource.
     """
-    for path, node in _structs(resource, resource.fhir_type):
+    for path, node in structs(resource, resource.fhir_type):
         if node.fhir_type == "Reference":
             yield path, node
 
@@ -86,7 +86,7 @@ def references(resource: Any) -> Iterator[tuple[str, Any]]:
 def local_addresses(resource: Any) -> set[str]:
     """Every `#...` that a resource holds: in references and in uri, url and canonical values."""
     found: set[str] = set()
-    for _, node in _structs(resource, ""):
+    for _, node in structs(resource, ""):
         if node.fhir_type == "Reference":
             found.add(node.reference if node.reference is not UNSET else "")
         for attr, _, is_list in _addresses(node.fhir_type):
@@ -105,7 +105,7 @@ def rewrite_urls(resource: Any, mapping: Mapping[str, str]) -> int:
     if not mapping:
         return 0
     changed = 0
-    for _, node in _structs(resource, resource.fhir_type):
+    for _, node in structs(resource, resource.fhir_type):
         kind = node.fhir_type
         if kind == "Reference" and node.reference is not UNSET:
             changed += _replace(node, "reference", mapping)
