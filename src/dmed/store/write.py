@@ -19,6 +19,7 @@ from dmed.kit.errors import ConflictError, InvalidError, PreconditionError
 from dmed.kit.ids import bucket_in
 from dmed.store import audit as audits
 from dmed.store.audit import digest_sql, disclosed, person_bucket
+from dmed.store.columns import Parameters, columns, one_column, selected
 from dmed.store.keys import system_number, text_key, type_number
 from dmed.store.model import AuditRow, Scope, Write, Written
 from dmed.store.pool import RETRIED, Database, told
@@ -32,49 +33,22 @@ STATEMENT_WRITES_MAX = 250
 _BUCKETS_KEPT = 100_000
 _PAUSE_SECONDS = 0.005
 
-_TYPES = {
-    "vid": "bigint", "bucket": "smallint", "param": "int", "system": "bigint", "code": "text",
-    "folded": "text", "exact": "text", "grams": "text", "wide": "boolean", "type": "smallint",
-    "id": "text", "version": "text", "value": "text", "key": "bigint",
-    "actor": "int", "outcome": "smallint", "action": "text", "request": "text", "patient": "text",
-    "query": "text", "detail": "text", "others": "text", "body": "bytea", "expected": "bigint",
-    "home": "smallint", "n": "int",
-}  # fmt: skip  # A small dictionary reads better in few lines.
-_DATE_BOUNDS, _FLOAT_BOUNDS = "bigint", "double precision"
 _RECORD = ("bucket", "type", "id", "vid", "patient", "others", "body", "expected")
 _COMPARTMENT = ("bucket", "type", "home", "vid", "patient")
 _CLAIM = ("type", "system", "value", "bucket", "id")
 _AUDIT = ("actor", "bucket", "type", "outcome", "action", "request", "vid", "id", "patient",
           "query", "detail")
 
-
-class _Parameters:
-    """Hands out $1, $2... for arrays in the order in which their values will be given."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def rows(self, names: Sequence[str], bounds: str = "", *, numbered: bool = False) -> str:
-        """An `unnest` of one array a name, as table `t` with columns of these names."""
-        arrays = []
-        for name in names:
-            self.count += 1
-            kind = bounds if name in {"low", "high"} else _TYPES[name]
-            arrays.append(f"${self.count}::{kind}[]")
-        order = " WITH ORDINALITY" if numbered else ""
-        columns = ", ".join([*names, "n"] if numbered else names)
-        return f"unnest({', '.join(arrays)}){order} AS t({columns})"
-
-
 @lru_cache(maxsize=512)
-def _statement(tables: tuple[str, ...], replaces: bool, claims: bool) -> str:
+def _statement(tables: tuple[str, ...], replaces: bool, claims: bool, single: bool) -> str:
     """The statement for records with rows in these index tables.
 
     Without `replaces` no current version is looked for: each record must be new. `claims` adds
-    the keeping of identity claims.
+    the keeping of identity claims. `single` is for one record, whose vid and bucket are not said
+    again with each index row.
     """
-    take = _Parameters()
-    parts = ["w AS MATERIALIZED (SELECT * FROM " + take.rows(_RECORD, numbered=True) + ")"]
+    take = Parameters()
+    parts = [f"w AS MATERIALIZED (SELECT * FROM {take.rows(_RECORD, numbered=True)})"]
     parts += _replacing() if replaces else _creating()
     # Side rows are added only when every record was: all or nothing within the statement.
     parts.append("whole AS MATERIALIZED (SELECT (SELECT count(*) FROM done) = "
@@ -86,17 +60,19 @@ def _statement(tables: tuple[str, ...], replaces: bool, claims: bool) -> str:
     audit = ", ".join(name for name in _AUDIT if name != "action")
     digest = digest_sql(at="now()", **{name: name for name in _AUDIT})
     parts.append(f"""noted AS (INSERT INTO audit (at, action, digest, {audit})
-        SELECT now(), action::"char", {digest}, {audit} FROM {take.rows(_AUDIT)} WHERE {every})""")
+        SELECT now(), action::"char", {digest}, {audit} FROM (SELECT {selected(_AUDIT)}
+        FROM {take.rows(_AUDIT)}) AS t({", ".join(_AUDIT)}) WHERE {every})""")
     parts.append("""fed AS (INSERT INTO feed (vid, bucket, type, kind, id)
         SELECT w.vid, w.bucket, w.type, done.kind::"char", w.id FROM done JOIN w USING (n))""")
     if claims:
         parts += _claiming(take.rows(_CLAIM), every, replaces)
     for table in tables:
-        names = COLUMNS[table]
-        values = ", ".join("grams::int[]" if name == "grams" else name for name in names)
-        bounds = _DATE_BOUNDS if table == "date" else _FLOAT_BOUNDS
-        parts.append(f"{table}_new AS (INSERT INTO {table} ({', '.join(names)}) SELECT {values} "
-                     f"FROM {take.rows(names, bounds)} WHERE {every})")
+        names = COLUMNS[table][2:] if single else COLUMNS[table]
+        bounds = "bigint" if table == "date" else "double precision"
+        head, source = ("w.vid, w.bucket, ", "w, ") if single else ("", "")
+        parts.append(f"{table}_new AS (INSERT INTO {table} ({', '.join(COLUMNS[table])}) "
+                     f"SELECT {head}{selected(names)} "
+                     f"FROM {source}{take.rows(names, bounds)} WHERE {every})")
     return ("WITH " + ",\n".join(parts) +
             "\nSELECT w.n, done.kind FROM w LEFT JOIN done USING (n) ORDER BY w.n")
 
@@ -171,10 +147,6 @@ def _claiming(rows: str, every: str, replaces: bool) -> list[str]:
     return parts
 
 
-def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[Any]:
-    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in names]
-
-
 def arguments(
     writes: list[Write], rows: list[AuditRow], actors: list[int]
 ) -> tuple[str, list[Any]]:
@@ -183,23 +155,26 @@ def arguments(
     tables = tuple(table for table in COLUMNS if index[table])
     replaces = any(write.kind != "create" for write in writes)
     claims = replaces or any(write.identities for write in writes)
-    values = _columns(_RECORD, [_record(write) for write in writes])
-    values += _columns(_COMPARTMENT, [
+    values: list[Any] = columns(_RECORD, [_record(write) for write in writes])
+    values += columns(_COMPARTMENT, [
         (person_bucket(patient), type_number(write.type), write.bucket, write.vid, patient)
         for write in writes if write.kind != "delete" for patient in dict.fromkeys(write.patients)])
-    values += audits.columns(rows, actors)
+    values += [one_column(name, column) for name, column in
+               zip(_AUDIT, audits.columns(rows, actors), strict=True)]
     if claims:
-        values += _columns(_CLAIM, [
+        values += columns(_CLAIM, [
             (type_number(write.type), system_number(system), text_key(value), write.bucket,
              write.id)
             for write in writes if write.kind != "delete"
-            for system, value in dict.fromkeys(write.identities)])
+            for system, value in dict.fromkeys(write.identities) if value])
+    single = len(writes) == 1
     for table in tables:
-        columns = _columns(COLUMNS[table], index[table])
+        names, lines = COLUMNS[table], index[table]
         if table == "string":
-            columns[-1] = [grams and "{" + ",".join(map(str, grams)) + "}" for grams in columns[-1]]
-        values += columns
-    return _statement(tables, replaces, claims), values
+            lines = [(*line[:-1], line[-1] and "{" + ",".join(map(str, line[-1])) + "}")
+                     for line in lines]
+        values += columns(names, lines, 2 if single else 0)
+    return _statement(tables, replaces, claims, single), values
 
 
 def _record(write: Write) -> tuple[Any, ...]:
