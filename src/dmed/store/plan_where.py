@@ -68,7 +68,8 @@ def ordered(value: Value, alias: str, args: Arguments) -> str:
         case Moment():
             return _filled(_MEANING[value.prefix], value, alias, args, "float8")
         case Number():
-            return _compare(value.prefix, value.value, value.low, value.high, alias, args)
+            return _compare(value.prefix, value.value, value.low, value.high, alias, args,
+                            middle=False)
         case Quantity():
             return _amount(value, alias, args, with_unit=False)
     return ""
@@ -336,7 +337,7 @@ def _amount(
             exact = canonical_quantity(value, value, quantity.system, unit)
             assert exact is not None
             value, low, high, unit = exact.low, canonical.low, canonical.high, canonical.unit
-    parts = [_compare(number.prefix, value, low, high, alias, args)]
+    parts = [_compare(number.prefix, value, low, high, alias, args, middle=with_unit)]
     if unit is not None and with_unit:
         parts.append(f"{alias}.code = {args.bind(text_key(unit), 'text')}")
     if quantity.system is not None and with_unit:
@@ -345,49 +346,56 @@ def _amount(
 
 
 def _compare(
-    prefix: str, value: Decimal, low: Decimal, high: Decimal, alias: str, args: Arguments
+    prefix: str, value: Decimal, low: Decimal, high: Decimal, alias: str, args: Arguments, *,
+    middle: bool = True,
 ) -> str:
     """A row holds a value with its written precision, or a real range.
 
     A value counts as the middle of its bounds: 100 is not greater than 100 although it may stand
-    for 100.4. A range counts with its ends. They differ by width: half a unit of the last digit
-    is at most half the value.
+    for 100.4. A range, whose `middle` is NULL, counts with its ends. Rows of composites have no
+    such column (`middle` false): there a range counts as its middle, too.
     """
-    at_low, at_high = f"{alias}.low", f"{alias}.high"
-    middle = f"({at_low} + {at_high}) / 2"
-    is_range = f"{at_high} - {at_low} > greatest(abs({middle}), 1) * 1.000001"
-    start = f"(CASE WHEN {is_range} THEN {at_low} ELSE {middle} END)"
-    end = f"(CASE WHEN {is_range} THEN {at_high} ELSE {middle} END)"
     slack = max(abs(float(low)), abs(float(high))) * _EXACT_TOLERANCE
+    limits = {
+        "low": float(low) - slack, "high": float(high) - slack,
+        "over": float(value) + slack, "under": float(value) - slack,
+    }
+    if prefix == "ap":
+        near = approximate_bounds(value)
+        limits = {"low": float(near[0]) - slack, "high": float(near[1]) + slack}
+    at = _middle_of(alias) if not middle else f"{alias}.middle"
+    ends = {"start": at, "end": at}
+    single = _limited(_COMPARED[prefix].format(**ends, **_NAMES), limits, args)
+    if not middle:
+        return f"({single})"
+    ends = {"start": f"{alias}.low", "end": f"{alias}.high"}
+    wide = _limited(_COMPARED[prefix].format(**ends, **_NAMES), limits, args)
+    return f"(({single}) OR ({alias}.middle IS NULL AND ({wide})))"
 
-    def at(number: float) -> str:
-        return args.bind(number, "float8")
 
-    match prefix:
-        case "gt":
-            return f"{end} > {at(float(value) + slack)}"
-        case "ge":
-            return f"{end} >= {at(float(value) - slack)}"
-        case "lt":
-            return f"({at_low} < {at(float(value))} AND {start} < {at(float(value) - slack)})"
-        case "le":
-            limit = float(value) + slack
-            return f"({at_low} <= {at(limit)} AND {start} <= {at(limit)})"
-        case "sa":
-            return f"{start} > {at(float(value) + slack)}"
-        case "eb":
-            return f"({at_low} < {at(float(value))} AND {end} < {at(float(value) - slack)})"
-        case "ap":
-            near = approximate_bounds(value)
-            most, least = float(near[1]), float(near[0]) - slack
-            return (f"({at_low} <= {at(most)} AND {start} <= {at(most)} "
-                    f"AND {end} >= {at(least)})")
-    inside = (f"{at_low} <= {at(float(high))} AND {start} >= {at(float(low) - slack)} "
-              f"AND {end} <= {at(float(high) - slack)}")
-    if prefix == "ne":
-        return f"NOT ({inside})"
-    floor = float(low) - max(abs(float(low)), abs(float(high))) - 1
-    return f"({at_low} >= {at(floor)} AND {inside})"
+_COMPARED = {
+    "eq": "{start} >= {low} AND {end} <= {high}",
+    "ne": "{start} < {low} OR {end} > {high}",
+    "gt": "{end} > {over}",
+    "ge": "{end} >= {under}",
+    "lt": "{start} < {under}",
+    "le": "{start} <= {over}",
+    "sa": "{start} > {over}",
+    "eb": "{end} < {under}",
+    "ap": "{end} >= {low} AND {start} <= {high}",
+}
+"""What a prefix asks of a value or range, against the bounds of the searched number."""
+_NAMES = {name: f"{{{name}}}" for name in ("low", "high", "over", "under")}
+
+
+def _limited(template: str, limits: Mapping[str, float], args: Arguments) -> str:
+    bound = {name: args.bind(limit, "float8")
+             for name, limit in limits.items() if f"{{{name}}}" in template}
+    return template.format(**bound)
+
+
+def _middle_of(alias: str) -> str:
+    return f"(({alias}.low + {alias}.high) / 2)"
 
 
 _CONDITIONS: Mapping[str, Callable[[Match, str, Arguments], str]] = {

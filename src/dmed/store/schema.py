@@ -23,7 +23,8 @@ string            (param, folded, vid) INCLUDE (bucket): prefix search by range 
                   `exact` is NULL when equal to folded; `grams` (GIN) for :contains on names.
 date              (param, low, vid) INCLUDE (high, bucket) WHERE NOT wide, and
                   (param, low, high, vid) INCLUDE (bucket) WHERE wide; wide: keys.WIDE_MICROSECONDS.
-number, quantity  (param, low, vid) INCLUDE (high, [code, system,] bucket), double precision.
+number, quantity  (param, middle, vid) INCLUDE ([code, system,] bucket), double precision. `middle`
+                  is NULL for a real range, whose low and high then count.
 reference         (param, id, vid) INCLUDE (type, bucket): target id, target type number (0 and the
                   whole address for a foreign one), `version` NULL if none. A covering walk for
                   chains; the target's own columns serve includes.
@@ -114,6 +115,11 @@ CREATE TABLE care (
 );
 """
 
+# Half a unit of the last digit is at most half the value: what is wider is a real range.
+_MIDDLE = (
+    "CASE WHEN high - low > greatest(abs(low + high) / 2, 1) * 1.000001 THEN NULL "
+    "ELSE (low + high) / 2 END"
+)
 _INDEX = """
 CREATE TABLE token (
     vid bigint NOT NULL, system bigint NOT NULL, param integer NOT NULL, bucket smallint NOT NULL,
@@ -129,12 +135,14 @@ CREATE TABLE date (
 );
 CREATE TABLE number (
     vid bigint NOT NULL, low double precision NOT NULL, high double precision NOT NULL,
-    param integer NOT NULL, bucket smallint NOT NULL
+    param integer NOT NULL, bucket smallint NOT NULL,
+    middle double precision GENERATED ALWAYS AS ({middle}) STORED
 );
 CREATE TABLE quantity (
     vid bigint NOT NULL, low double precision NOT NULL, high double precision NOT NULL,
     system bigint NOT NULL, param integer NOT NULL, bucket smallint NOT NULL,
-    code text COLLATE "C" NOT NULL
+    code text COLLATE "C" NOT NULL,
+    middle double precision GENERATED ALWAYS AS ({middle}) STORED
 );
 CREATE TABLE reference (
     vid bigint NOT NULL, param integer NOT NULL, type smallint NOT NULL, bucket smallint NOT NULL,
@@ -163,8 +171,8 @@ _ON = {
     "WHERE grams IS NOT NULL",
     "date_value": "date (param, low, vid) INCLUDE (high, bucket) WHERE NOT wide",
     "date_wide": "date (param, low, high, vid) INCLUDE (bucket) WHERE wide",
-    "number_value": "number (param, low, vid) INCLUDE (high, bucket)",
-    "quantity_value": "quantity (param, low, vid) INCLUDE (high, system, bucket, code)",
+    "number_value": "number (param, middle, vid) INCLUDE (bucket)",
+    "quantity_value": "quantity (param, middle, vid) INCLUDE (system, bucket, code)",
     "reference_value": "reference (param, id, vid) INCLUDE (type, bucket)",
     "uri_value": "uri (param, value, vid) INCLUDE (bucket)",
     "composite_value": "composite (param, key, low, vid) INCLUDE (high, bucket)",
@@ -325,10 +333,21 @@ def _first() -> str:
         for table in ("resource", "resource_version", "compartment", "identity_claim",
                       *INDEX_TABLES)
     )
-    return _RECORDS + _INDEX + _STATISTICS + _FLOW + _QUEUES + _vid_function() + _MONTHS + upkeep
+    index = _INDEX.replace("{middle}", _MIDDLE)
+    return _RECORDS + index + _STATISTICS + _FLOW + _QUEUES + _vid_function() + _MONTHS + upkeep
 
 
-MIGRATIONS: tuple[tuple[int, str], ...] = ((1, _first()),)
+def _middles() -> str:
+    """Installations of the first day get the middle of numbers; new ones have it already."""
+    return "".join(
+        f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS middle double precision "
+        f"GENERATED ALWAYS AS ({_MIDDLE}) STORED; DROP INDEX IF EXISTS {table}_value; "
+        f"CREATE INDEX {table}_value ON {_ON[f'{table}_value']};"
+        for table in ("number", "quantity")
+    )
+
+
+MIGRATIONS: tuple[tuple[int, str], ...] = ((1, _first()), (2, _middles()))
 """Numbered once and for ever; a change of the tables is a new number at the end."""
 
 _GRANTS = f"""
