@@ -16,11 +16,9 @@ Class attributes: `fhir_type` is the definition's name or path (`Patient`, `Pati
 from __future__ import annotations
 
 import keyword
-import sys
 from decimal import Decimal
 from functools import cache
-from types import ModuleType
-from typing import Annotated, Any, Optional, Union
+from typing import Annotated, Any, NewType, Optional, Union
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -41,7 +39,7 @@ _PRIMITIVES: dict[str, Any] = {
 _PLAIN = {"id", "url", "div"}
 # Any record at all stands in `contained`, in Bundle entries and in Parameters.
 _ANY_RESOURCE = "AnyResource"
-_structs: dict[str, type[msgspec.Struct]] = {}
+_USED_ABSTRACT = {"Element", "BackboneElement"}
 
 
 def attribute(name: str) -> str:
@@ -57,55 +55,69 @@ def is_primitive(type_code: str) -> bool:
     return found is not None and found.kind == "primitive"
 
 
-def _class_name(path: str) -> str:
-    return path.replace(".", "_")
-
-
 def _has_extension_field(owner: TypeFacts, element: Element) -> bool:
     if element.name == "url":
         return owner.name != "Extension"
     return element.name not in _PLAIN
 
 
-def _fields(owner: TypeFacts) -> list[tuple[str, str, Any]]:
+class _Annotations:
+    """Annotations of fields, shared by all fields of one kind, filled when all structs exist.
+
+    Each is a NewType, which `typing` takes as it is: thousands of forward references between
+    the structs would take half a second of every start to evaluate.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, bool], Any] = {}
+
+    def of(self, code: str, is_list: bool) -> Any:
+        """The annotation of a field that holds this type, or an array of it."""
+        key = code, is_list
+        if key not in self._made:
+            self._made[key] = NewType(code, object)
+        return self._made[key]
+
+    def fill(self, structs: dict[str, type[msgspec.Struct]]) -> None:
+        """Put the real types in."""
+        for (code, is_list), annotation in self._made.items():
+            one = structs.get(code) or _PRIMITIVES.get(code, _Text)
+            if code == _ANY_RESOURCE:
+                one = _any_of(structs)
+            elif is_list and (code not in structs or code == "Element"):
+                one = Optional[one]  # noqa: UP045  # Made of values, where `|` fails on some.
+            whole: Any = list[one] if is_list else one  # type: ignore[valid-type]  # A value here.
+            annotation.__supertype__ = Union[whole, UnsetType]  # noqa: UP007  # Same reason.
+
+
+def _any_of(structs: dict[str, type[msgspec.Struct]]) -> Any:
+    return Union[tuple(structs[name] for name in facts().resources)]  # noqa: UP007  # Same reason.
+
+
+def _fields(owner: TypeFacts, annotations: _Annotations) -> list[tuple[str, str, Any]]:
     """(attribute, JSON name, annotation) of every field, in the definition's order."""
     made: list[tuple[str, str, Any]] = []
     for element in owner.elements:
         if element.max == 0:
             continue
-        if element.content:
-            made.append(_field(element, element.name, _class_name(element.content)))
-            continue
-        for each in element.types:
-            name = element.json_name(each.code)
-            if not is_primitive(each.code):
-                code = _ANY_RESOURCE if each.code == "Resource" else _class_name(each.code)
-                made.append(_field(element, name, code))
-                continue
-            plain = _PRIMITIVES.get(each.code, _Text)
-            made.append(_field(element, name, Optional[plain] if element.is_list else plain))  # noqa: UP045  # A value, not an annotation: `|` fails on forward references.
-            if _has_extension_field(owner, element):
-                kind = Optional["Element"] if element.is_list else "Element"
-                made.append(_field(element, "_" + name, kind))
+        codes = [element.content] if element.content else [each.code for each in element.types]
+        for code in codes:
+            name = element.name if element.content else element.json_name(code)
+            kind = _ANY_RESOURCE if code == "Resource" else code
+            made.append((attribute(name), name, annotations.of(kind, element.is_list)))
+            if is_primitive(code) and _has_extension_field(owner, element):
+                kind = annotations.of("Element", element.is_list)
+                made.append((attribute("_" + name), "_" + name, kind))
     return made
 
 
-def _field(element: Element, name: str, kind: Any) -> tuple[str, str, Any]:
-    whole = list[kind] if element.is_list else kind
-    return attribute(name), name, Union[whole, UnsetType]  # noqa: UP007  # Same reason.
-
-
-def _define(owner: TypeFacts, module: ModuleType) -> type[msgspec.Struct]:
-    fields = _fields(owner)
+def _define(owner: TypeFacts, annotations: _Annotations) -> type[msgspec.Struct]:
+    fields = _fields(owner, annotations)
     is_resource = owner.kind == "resource"
     return msgspec.defstruct(
-        _class_name(owner.name),
+        owner.name.replace(".", "_"),
         [(attr, kind, UNSET) for attr, _, kind in fields],
-        namespace={
-            "fhir_type": owner.name,
-            "fhir_base": owner.base,
-            "__module__": module.__name__,
-        },
+        namespace={"fhir_type": owner.name, "fhir_base": owner.base},
         kw_only=True,
         forbid_unknown_fields=True,
         rename={attr: name for attr, name, _ in fields if attr != name},
@@ -114,35 +126,25 @@ def _define(owner: TypeFacts, module: ModuleType) -> type[msgspec.Struct]:
     )
 
 
-def _define_all() -> None:
-    """Define every struct at once, since contained resources reach all of them."""
-    module = ModuleType("dmed.fhir.r5")
-    module.__doc__ = (
-        "The structs that dmed.fhir.types defines; a home for their forward references."
-    )
-    sys.modules[module.__name__] = module
-    made: dict[str, type[msgspec.Struct]] = {}
-    for owner in facts().types.values():
-        if owner.kind == "primitive" or (owner.is_abstract and owner.name not in _USED_ABSTRACT):
-            continue
-        made[owner.name] = struct = _define(owner, module)
-        setattr(module, struct.__name__, struct)
-    module.AnyResource = Union[tuple(made[name] for name in facts().resources)]  # type: ignore[attr-defined]  # noqa: UP007  # A union made of values.
-    _structs.update(made)
-
-
-_USED_ABSTRACT = {"Element", "BackboneElement"}
+@cache
+def _structs() -> dict[str, type[msgspec.Struct]]:
+    """Every struct, made at once, since contained resources reach all of them."""
+    annotations = _Annotations()
+    made = {
+        owner.name: _define(owner, annotations)
+        for owner in facts().types.values()
+        if owner.kind != "primitive" and (not owner.is_abstract or owner.name in _USED_ABSTRACT)
+    }
+    annotations.fill(made)
+    return made
 
 
 def struct_of(name: str) -> type[msgspec.Struct]:
     """The struct class of a type name or backbone path; KeyError where R5 has no such type."""
-    if not _structs:
-        _define_all()
-    return _structs[name]
+    return _structs()[name]
 
 
 @cache
 def any_resource() -> Any:
     """The tagged union of all concrete resources, for decoders."""
-    struct_of("Patient")
-    return sys.modules["dmed.fhir.r5"].AnyResource
+    return _any_of(_structs())
