@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from itertools import product
 from typing import Any
 
 import msgspec
@@ -18,8 +17,9 @@ from msgspec import UNSET
 from dmed.fhir import path
 from dmed.fhir.facts import SearchComponent, SearchFacts, facts
 from dmed.fhir.index import Index, parameter_number
+from dmed.fhir.params_composites import Composites
 from dmed.fhir.params_plan import Branch, Plan, branches, lay, places, plain_path
-from dmed.fhir.params_rows import Write, component_parts, writer_of_any
+from dmed.fhir.params_rows import writer_of_any
 from dmed.fhir.path.parser import parse
 from dmed.fhir.path.tree import Node
 
@@ -169,15 +169,16 @@ def _compartment_plan(type_name: str) -> Plan:
 
 
 def _planned(type_name: str, codes: tuple[str, ...]) -> Plan:
-    root = Branch()
+    root, composites = Branch(), Composites()
     known = parameters(type_name)
     for code in codes:
         if known[code].is_indexed:
-            _lay_parameter(root, known[code])
+            _lay_parameter(root, composites, known[code])
+    composites.lay()
     return root.finished()
 
 
-def _lay_parameter(root: Branch, parameter: SearchParameter) -> None:
+def _lay_parameter(root: Branch, composites: Composites, parameter: SearchParameter) -> None:
     for node in branches(parse(parameter.expression)):
         steps = plain_path(node)
         if steps is None:
@@ -191,8 +192,9 @@ def _lay_parameter(root: Branch, parameter: SearchParameter) -> None:
         if parameter.type != "composite":
             lay(root, parameter.resource, steps, parameter.type, parameter.number)
             continue
+        parts = tuple((each.type, each.expression) for each in parameter.components)
         for place, type_, _ in places(root, parameter.resource, steps):
-            place.actions.append(_composite(parameter, type_))
+            composites.add(place, type_, parts, parameter.number)
 
 
 def _lay_expression(root: Branch, parameter: SearchParameter, node: Node) -> None:
@@ -214,38 +216,3 @@ def _lay_expression(root: Branch, parameter: SearchParameter, node: Node) -> Non
                 made(value, rows)
 
     root.actions.append(write)
-
-
-def _composite(parameter: SearchParameter, type_name: str) -> Write:
-    """What writes the rows of a composite for one element of its base expression.
-
-    The components are read from that one element, so they belong together.
-    """
-    plans = [_component_plan(type_name, each) for each in parameter.components]
-    # The last component is the value: most often it is the one that is absent.
-    order = sorted(range(len(plans)), key=lambda at: -at)
-
-    def write(value: Any, rows: Index) -> None:
-        parts: list[Any] = [None] * len(plans)
-        for at in order:
-            found = Index()
-            plans[at].walk(value, found)
-            parts[at] = component_parts(found)
-            if not parts[at]:
-                return
-        for chosen in product(*parts):
-            bounds = [(low, high) for _, low, high in chosen if low is not None]
-            low, high = bounds[0] if bounds else (None, None)
-            key = "$".join(text for text, _, _ in chosen)
-            rows.composites.append((parameter.number, key, low, high))
-
-    return write
-
-
-def _component_plan(type_name: str, component: Component) -> Plan:
-    root = Branch()
-    for node in branches(parse(component.expression)):
-        steps = plain_path(node)
-        assert steps is not None, component
-        lay(root, type_name, steps, component.type, 0)
-    return root.finished()

@@ -67,8 +67,8 @@ class Branch:
         guarded = [(_predicate(node), branch.finished()) for node, branch in self.filters.items()]
         return Plan(
             tuple(writes),
-            tuple(step for step in steps if not step[2].is_idle),
-            tuple(each for each in guarded if not each[1].is_idle),
+            tuple((name, is_list, plan.call) for name, is_list, plan in steps if not plan.is_idle),
+            tuple((test, plan.call) for test, plan in guarded if not plan.is_idle),
         )
 
 
@@ -80,8 +80,8 @@ class Plan:
     def __init__(
         self,
         writes: tuple[Write, ...],
-        steps: tuple[tuple[str, bool, Plan], ...],
-        filters: tuple[tuple[Test, Plan], ...],
+        steps: tuple[tuple[str, bool, Write], ...],
+        filters: tuple[tuple[Test, Write], ...],
     ) -> None:
         self.writes = writes
         self.steps = steps
@@ -92,23 +92,35 @@ class Plan:
         """Nothing would ever be written."""
         return not (self.writes or self.steps or self.filters)
 
+    @property
+    def call(self) -> Write:
+        """What walks; a plan that is one writer is just that writer."""
+        is_leaf = len(self.writes) == 1 and not self.steps and not self.filters
+        return self.writes[0] if is_leaf else self.walk
+
+    def touches(self, value: Any) -> bool:
+        """False when nothing can come of a value, since it has none of the first elements."""
+        if self.writes or self.filters:
+            return True
+        return any(getattr(value, name) is not UNSET for name, _, _ in self.steps)
+
     def walk(self, value: Any, rows: Index) -> None:
         """Write the rows of a value and of all that the plan reaches from it."""
         for write in self.writes:
             write(value, rows)
-        for test, plan in self.filters:
+        for test, write in self.filters:
             if test(value):
-                plan.walk(value, rows)
-        for name, is_list, plan in self.steps:
+                write(value, rows)
+        for name, is_list, write in self.steps:
             child = getattr(value, name)
             if child is UNSET:
                 continue
             if not is_list:
-                plan.walk(child, rows)
+                write(child, rows)
                 continue
             for each in child:
                 if each is not None:
-                    plan.walk(each, rows)
+                    write(each, rows)
 
 
 @cache

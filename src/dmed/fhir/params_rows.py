@@ -19,7 +19,6 @@ from dmed.fhir.values import (
     MAX_NUMBER,
     MIN_NUMBER,
     canonical_quantity,
-    composite_token,
     date_bounds,
     hull,
     number_bounds,
@@ -41,6 +40,7 @@ _INTEGERS = frozenset({"integer", "positiveInt", "unsignedInt"})
 _QUANTITIES = frozenset({"Quantity", "Age", "Count", "Distance", "Duration"})
 
 fold_cached = lru_cache(maxsize=16384)(fold)
+name_key_cached = lru_cache(maxsize=16384)(name_key)
 PHONETIC = frozenset(
     parameter_number(name, "phonetic")
     for name in ("Patient", "Person", "Practitioner", "RelatedPerson")
@@ -104,7 +104,7 @@ def _text(numbers: tuple[int, ...]) -> Write:
             rows.strings.append((number, key, text))
         for number in heard:
             # One name in three scripts has one skeleton: `phonetic` finds it in any spelling.
-            rows.strings.extend((number, word, text) for word in name_key(text).split())
+            rows.strings.extend((number, word, text) for word in name_key_cached(text).split())
 
     return write
 
@@ -404,30 +404,6 @@ def _uri(numbers: tuple[int, ...]) -> Write:
             rows.uris.append((number, text))
 
     return write
-
-
-# Composites --------------------------------------------------------------------------------
-
-
-def component_parts(rows: Index) -> list[tuple[str, Decimal | None, Decimal | None]]:
-    """The rows of one component as parts of a composite's key: (text, low, high).
-
-    A token is `code|system`, a quantity `unit|system` with its bounds, a string its folded text,
-    a reference `Type/id` or an address, a date or number the empty text with its bounds.
-    """
-    parts: list[tuple[str, Decimal | None, Decimal | None]] = []
-    parts += [(composite_token(system, code), None, None) for _, system, code in rows.tokens]
-    parts += [
-        (composite_token(system, unit), low, high) for _, low, high, system, unit in rows.quantities
-    ]
-    parts += [("", Decimal(low), Decimal(high)) for _, low, high in rows.dates]
-    parts += [("", low, high) for _, low, high in rows.numbers]
-    parts += [(key, None, None) for _, key, _ in rows.strings]
-    parts += [
-        (f"{type_}/{id_}" if type_ else id_, None, None) for _, type_, id_, _ in rows.references
-    ]
-    parts += [(address, None, None) for _, address in rows.uris]
-    return parts
 
 
 _MAKERS: dict[tuple[str, str], Maker] = {
