@@ -36,6 +36,8 @@ from dmed.trust.gateway.unit import unchanged
 from dmed.trust.model import Role, Subject
 
 _RESTFUL = re.compile(r"(?:https?|urn):\S+?/([A-Z][A-Za-z]{2,63}/[A-Za-z0-9\-.]{1,64})")
+_BINDING = frozenset({"active", "completed"})
+"""States of an order or its fulfilment that others act upon."""
 _PLACEHOLDER = ("urn:uuid:", "urn:oid:")
 
 
@@ -285,9 +287,10 @@ def _default_rule(subject: Subject, plan: Plan, made: list[Plan]) -> None:
         raise UnprocessableError(
             f"Send {plan.type} as a plain POST: it starts an act with rules of its own"
         )
-    if plan.resource.status == "active" and not any(_signs(one, plan) for one in made):
+    if plan.resource.status in _BINDING and not any(_signs(one, plan) for one in made):
         raise UnprocessableError(
-            f"An active {plan.type} needs a Provenance with a signature over it in the same Bundle"
+            f"A {plan.type} that is {plan.resource.status} needs a Provenance with a signature "
+            "over it in the same Bundle, or a plain POST"
         )
 
 

@@ -6,7 +6,13 @@ import hashlib
 from urllib.parse import urlencode
 
 from dmed.fhir import codec
-from dmed.kit.errors import InvalidError, NotAllowedError, PreconditionError
+from dmed.kit.errors import (
+    DmedError,
+    InvalidError,
+    NotAllowedError,
+    PreconditionError,
+    UnavailableError,
+)
 from dmed.server.answer import Answer, version_headers
 from dmed.server.call import Call
 from dmed.server.door import Door, record_answer, written_answer
@@ -54,8 +60,9 @@ async def _intercepted(door: Door, call: Call, type_: str, body: bytes, key: str
             return again(kept)
     try:
         made = await door.interceptors[type_].on_create(door.acts, call.subject, resource)
-    except BaseException:
-        if key:
+    except DmedError as refusal:
+        # After a lost database nobody knows whether the act took place: the key stays claimed.
+        if key and not isinstance(refusal, UnavailableError):
             await door.acts.release(call.subject, key)
         raise
     stored = await door.acts.read(call.subject, type_, made)

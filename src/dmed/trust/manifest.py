@@ -63,7 +63,7 @@ class Interceptor(msgspec.Struct, frozen=True, kw_only=True):
     on_bundle: Callable[[Any, dict[str, Any], list[dict[str, Any]]], None] | None = None
     """`on_bundle(subject, resource, others)` raises where a POST inside a transaction Bundle is
     refused; `others` are the Bundle's other resources. None: persons are refused, and a system
-    needs a signed Provenance over an active one."""
+    needs a signed Provenance over an active or completed one."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
