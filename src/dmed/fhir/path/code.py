@@ -81,13 +81,15 @@ class Code(msgspec.Struct):
     `run` takes the surroundings and the focus. `types` are all types that its items can have,
     None if unknown. Where `types` is one FHIR primitive its items may be plain values; in every
     other case a FHIR primitive is a Typed. `many` says whether there can be several items.
-    `test` is the same as three-valued logic, where the node is a condition.
+    `test` is the same as three-valued logic, where the node is a condition. `is_ordered` is false
+    where the specification gives the items no order (children).
     """
 
     run: Run
     types: Types = None
     many: bool = True
     test: Test | None = None
+    is_ordered: bool = True
 
     @property
     def primitive(self) -> str:

@@ -111,7 +111,7 @@ class Compiler:
                 return self._indexed(node, source, after), after
             if node.name in ("ofType", "as") and after is scope and node.source is not None:
                 wanted = self.wanted(type_name(node.arguments[0]) if node.arguments else None)
-                return self.typed("as", node.source, wanted, scope), scope
+                return self.typed(node.name, node.source, wanted, scope), scope
             return self._call(node, source, after)
         return self._simple(node, scope), scope
 
@@ -196,13 +196,16 @@ class Compiler:
 
     def typed(self, sign: str, operand: Node, wanted: tuple[str, ...], scope: Scope) -> Code:
         """`is`, `as` and ofType(): a test, or the items that have one of the types."""
-        if sign == "as" and isinstance(operand, Member):
-            source, after = self._source(operand, scope)
-            direct = narrowed(source, operand.name, wanted)
-            if direct is not None and after is scope:
-                return direct
         code = self.code(operand, scope)
-        return is_type(code, wanted) if sign == "is" else of_type(code, wanted)
+        if sign == "is":
+            return is_type(code, wanted)
+        kept = None
+        if isinstance(operand, Member):
+            source, after = self._source(operand, scope)
+            kept = narrowed(source, operand.name, wanted) if after is scope else None
+        if kept is None:
+            kept = of_type(code, wanted)
+        return only_one(kept, code) if sign == "as" else kept
 
     # Calls -----------------------------------------------------------------------------------
 
@@ -281,6 +284,19 @@ def of_type(code: Code, wanted: tuple[str, ...]) -> Code:
         return [item for item in run(env, this) if _has_type(item, wanted)]
 
     return Code(keep, kept or None, code.many)
+
+
+def only_one(kept: Code, code: Code) -> Code:
+    """`as` takes one item: with several it is an error, unlike ofType()."""
+    if not code.many:
+        return kept
+    run, give = code.run, kept.run
+
+    def check(env: Env, this: Items) -> Items:
+        single(run(env, this), "`as`")
+        return give(env, this)
+
+    return Code(check, kept.types, many=False)
 
 
 def is_type(code: Code, wanted: tuple[str, ...]) -> Code:

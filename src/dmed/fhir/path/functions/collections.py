@@ -10,7 +10,7 @@ from functools import cmp_to_key
 from typing import Any
 
 from dmed.fhir.path.code import NONE, Code, Env, Items, Run, boxed, join, single, tester, values
-from dmed.fhir.path.compiler import Compiler, Scope, is_type, of_type
+from dmed.fhir.path.compiler import Compiler, Scope, is_type, of_type, only_one
 from dmed.fhir.path.errors import PathExecutionError, PathSemanticError
 from dmed.fhir.path.functions.table import Arguments, counts, function, loop
 from dmed.fhir.path.items import order
@@ -121,7 +121,7 @@ def _of_type(compiler: Compiler, source: Code, arguments: Arguments, _scope: Sco
 
 @function("as", 1)
 def _as(compiler: Compiler, source: Code, arguments: Arguments, _scope: Scope) -> Code:
-    return of_type(source, compiler.wanted(type_name(arguments[0])))
+    return only_one(of_type(source, compiler.wanted(type_name(arguments[0]))), source)
 
 
 @function("is", 1)
@@ -163,9 +163,15 @@ def _sort(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) 
 # Subsetting ----------------------------------------------------------------------------------
 
 
+def _check_order(compiler: Compiler, name: str, source: Code) -> None:
+    if compiler.strict and not source.is_ordered:
+        raise PathSemanticError(f"{name}() of children that have no order")
+
+
 def _cut(name: str, cut: Callable[[Items], Items], *, many: bool) -> None:
     @function(name)
-    def build(_compiler: Compiler, source: Code, _arguments: Arguments, _scope: Scope) -> Code:
+    def build(compiler: Compiler, source: Code, _arguments: Arguments, _scope: Scope) -> Code:
+        _check_order(compiler, name, source)
         run = source.run
         return Code(lambda env, this: cut(run(env, this)), source.types, many and source.many)
 
@@ -184,6 +190,7 @@ _cut("tail", lambda items: items[1:], many=True)
 def _counted(name: str, cut: Callable[[Items, int], Items]) -> None:
     @function(name, 1)
     def build(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) -> Code:
+        _check_order(compiler, name, source)
         run, number = source.run, values(compiler.code(arguments[0], scope))
 
         def slice_(env: Env, this: Items) -> Items:
@@ -271,8 +278,8 @@ def _iif(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) -
     """Without an input of its own it sees the focus; with one, each argument sees that input."""
     inner = scope.over(source)
     criterion = compiler.code(arguments[0], inner)
-    if criterion.many and criterion.types and "System.Boolean" not in criterion.types:
-        raise PathSemanticError("iif() takes one condition")
+    if criterion.types and not {"System.Boolean", "boolean"} & {*criterion.types}:
+        raise PathSemanticError(f"iif() takes a condition, not {' or '.join(criterion.types)}")
     test, run = tester(criterion), source.run
     codes = [compiler.code(each, inner) for each in arguments[1:]]
     runs, types = join(*codes)

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from dmed.fhir.path.code import NONE, Code, Env, Items, boxed, condition, single, values
 from dmed.fhir.path.compiler import Compiler, Scope
+from dmed.fhir.path.errors import PathExecutionError
 from dmed.fhir.path.functions.table import Arguments, function
 from dmed.fhir.path.items import Stub, Typed, type_of
 from dmed.fhir.path.navigate import navigate
@@ -170,7 +171,10 @@ def _conforms_to(compiler: Compiler, source: Code, arguments: Arguments, scope: 
             name = address.removeprefix(base)
             if name in facts().types:
                 return facts().is_a(type_of(item), name)
-        return env.hooks.conforms_to(item, address)
+        found = env.hooks.conforms_to(item, address)
+        if found is None:
+            raise PathExecutionError(f"the profile {address} is not known here")
+        return found
 
     return condition(test)
 

@@ -11,10 +11,13 @@ from dmed.fhir.path.navigate import children, descendants
 @function("children")
 def _children(_compiler: Compiler, source: Code, _arguments: Arguments, _scope: Scope) -> Code:
     run = boxed(source)
-    return Code(lambda env, this: [child for item in run(env, this) for child in children(item)])
+    return Code(
+        lambda env, this: [child for item in run(env, this) for child in children(item)],
+        is_ordered=False,
+    )
 
 
 @function("descendants")
 def _descendants(_compiler: Compiler, source: Code, _arguments: Arguments, _scope: Scope) -> Code:
     run = boxed(source)
-    return Code(lambda env, this: descendants(run(env, this)))
+    return Code(lambda env, this: descendants(run(env, this)), is_ordered=False)

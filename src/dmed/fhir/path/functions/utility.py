@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from dmed.fhir.facts import facts
 from dmed.fhir.path.boundaries import boundary, precision
 from dmed.fhir.path.code import NONE, Code, Env, Items, boxed, condition, single, values
 from dmed.fhir.path.compiler import Compiler, Scope
@@ -40,14 +41,20 @@ def _trace(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope)
     return Code(note, source.types, source.many)
 
 
+def _now(env: Env) -> Temporal:
+    """The moment of this evaluation: the same wherever an expression asks for it."""
+    if "now" not in env.slots:
+        local = clock.now().astimezone(clock.TASHKENT)
+        env.slots["now"] = [parse_datetime(local.isoformat(timespec="milliseconds"))]
+    found: Temporal = env.slots["now"][0]
+    return found
+
+
 def _moment(name: str, kind: str, take: Callable[[Temporal], Temporal]) -> None:
     @function(name)
     def build(_compiler: Compiler, _source: Code, _arguments: Arguments, _scope: Scope) -> Code:
-        def give(_env: Env, _this: Items) -> Items:
-            local = clock.now().astimezone(clock.TASHKENT)
-            found = parse_datetime(local.isoformat(timespec="milliseconds"))
-            assert found is not None
-            return [take(found)]
+        def give(env: Env, _this: Items) -> Items:
+            return [take(_now(env))]
 
         return Code(give, (SYSTEM + kind,), many=False)
 
@@ -70,7 +77,8 @@ def _type(_compiler: Compiler, source: Code, _arguments: Arguments, _scope: Scop
 def _info(name: str) -> TypeInfo:
     if name.startswith(SYSTEM):
         return TypeInfo("System", name.removeprefix(SYSTEM))
-    return TypeInfo("FHIR", name)
+    # Parts of a record have no type of their own: they are BackboneElement or Element.
+    return TypeInfo("FHIR", facts().types[name].base if "." in name else name)
 
 
 # Boundaries ----------------------------------------------------------------------------------
