@@ -195,3 +195,25 @@ def test_texts_that_look_like_faults_are_kept(text):
     """A text may speak of null, brackets, quotation marks and exponents."""
     body = patient(f'"name":[{{"family":"{text}"}}]')
     assert codec.decode(codec.encode(codec.decode(body))) == codec.decode(body)
+
+
+def test_faults_of_rules_come_with_faults_of_form():
+    """A wrong code and an impossible date are told beside an unknown field, and nothing false."""
+    found = faults(
+        patient('"birthdate":"1990","gender":"mail","name":[{"period":{"start":"2024-02-30"}}]')
+    )
+    assert [expression for expression, _ in found] == [
+        "Patient.birthdate",
+        "Patient.name[0].period.start",
+        "Patient.gender",
+    ]
+    assert found[2][1] == "Patient.gender: 'mail' is not one of female|male|other|unknown"
+
+
+def test_what_was_taken_out_is_not_called_missing():
+    """A required element that is there in a wrong form is told once, by its form."""
+    body = b'{"resourceType":"Observation","status":["final"],"code":{"text":""}}'
+    assert [expression for expression, _ in faults(body)] == [
+        "Observation.status",
+        "Observation.code.text",
+    ]

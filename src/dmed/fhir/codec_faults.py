@@ -16,6 +16,8 @@ from typing import Any
 
 import msgspec
 
+from dmed.fhir.codec_json import JsonNumber, JsonObject, parse
+from dmed.fhir.codec_rest import rule_faults
 from dmed.fhir.facts import Element, facts
 from dmed.fhir.types import is_primitive
 from dmed.kit.errors import Issue
@@ -40,21 +42,6 @@ _RANGES = {
     "positiveInt": (1, 2**31 - 1),
     "unsignedInt": (0, 2**31 - 1),
 }
-
-
-class _Object:
-    """A JSON object with its keys as they came, duplicates too."""
-
-    __slots__ = ("pairs",)
-
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        self.pairs = pairs
-
-
-class _Number(str):
-    """A JSON number as it was written."""
-
-    __slots__ = ()
 
 
 class _Property(msgspec.Struct, frozen=True):
@@ -83,24 +70,13 @@ def _properties(type_name: str) -> dict[str, _Property]:
     return made
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-def _parse(body: bytes) -> Any:
-    return json.loads(
-        body.decode(),
-        object_pairs_hook=_Object,
-        parse_float=_Number,
-        parse_int=_Number,
-        parse_constant=_refuse_constant,
-    )
-
-
 def find_faults(body: bytes, type_name: str | None) -> tuple[Issue, ...]:
-    """Every fault of form in a body, at most FAULTS_MAX; empty when there is none."""
+    """Every fault of form in a body, at most FAULTS_MAX; empty when there is none.
+
+    Where there are some, the faults of rules in the rest follow, so that one answer tells all.
+    """
     try:
-        root = _parse(body)
+        root = parse(body)
     except UnicodeDecodeError as error:
         return (Issue("structure", f"The body is not UTF-8: byte {error.start} is invalid"),)
     except json.JSONDecodeError as error:
@@ -118,12 +94,14 @@ def find_faults(body: bytes, type_name: str | None) -> tuple[Issue, ...]:
     for issue in _root(root, type_name):
         found.append(issue)
         if len(found) >= FAULTS_MAX:
-            break
-    return tuple(found)
+            return tuple(found)
+    if found and isinstance(root, JsonObject):
+        found.extend(rule_faults(root, type_name, tuple(found)))
+    return tuple(found[:FAULTS_MAX])
 
 
 def _root(root: Any, type_name: str | None) -> Iterator[Issue]:
-    if not isinstance(root, _Object):
+    if not isinstance(root, JsonObject):
         yield Issue("structure", f"A JSON object is expected, found {_said(root)}")
     elif type_name is None or facts().types[type_name].kind == "resource":
         yield from _resource(root, "", type_name, 1)
@@ -131,7 +109,7 @@ def _root(root: Any, type_name: str | None) -> Iterator[Issue]:
         yield from _object(root, type_name, type_name, 1)
 
 
-def _resource(value: _Object, path: str, expected: str | None, depth: int) -> Iterator[Issue]:
+def _resource(value: JsonObject, path: str, expected: str | None, depth: int) -> Iterator[Issue]:
     """Faults of a resource at a path; an empty path is the root, named by its own type."""
     types = [item for key, item in value.pairs if key == "resourceType"]
     where = f"{path}.resourceType" if path else "resourceType"
@@ -139,7 +117,7 @@ def _resource(value: _Object, path: str, expected: str | None, depth: int) -> It
         yield Issue("required", "resourceType is missing", path or expected or "")
         return
     name = types[-1]
-    if not isinstance(name, str) or isinstance(name, _Number) or name not in facts().resources:
+    if not isinstance(name, str) or isinstance(name, JsonNumber) or name not in facts().resources:
         near = difflib.get_close_matches(str(name), facts().resources, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
         yield Issue("structure", f"{_said(name)} is no R5 resource type{hint}", where)
@@ -150,10 +128,10 @@ def _resource(value: _Object, path: str, expected: str | None, depth: int) -> It
     yield from _object(value, name, path or name, depth)
 
 
-def _object(value: _Object, type_name: str, path: str, depth: int) -> Iterator[Issue]:
+def _object(value: JsonObject, type_name: str, path: str, depth: int) -> Iterator[Issue]:
     """Faults of one object of a known type, and of everything inside."""
     if depth > DEPTH_MAX:
-        yield Issue("structure", f"Objects are nested over {DEPTH_MAX} deep", path)
+        yield Issue("too-long", f"Objects are nested over {DEPTH_MAX} deep", path)
         return
     if not value.pairs:
         yield Issue("structure", f"{path}: an object may not be empty", path)
@@ -216,7 +194,7 @@ def _value(item: Any, known: _Property, where: str, depth: int) -> Iterator[Issu
         yield Issue("structure", f"{where}: null is not allowed; leave the field out", where)
     elif is_primitive(known.code):
         yield from _primitive(item, known.code, where)
-    elif not isinstance(item, _Object):
+    elif not isinstance(item, JsonObject):
         yield Issue("structure", f"{where}: an object is expected, found {_said(item)}", where)
     elif known.code == "Resource":
         yield from _resource(item, where, None, depth + 1)
@@ -229,9 +207,9 @@ def _primitive(item: Any, code: str, where: str) -> Iterator[Issue]:
     if code == "boolean":
         fits = isinstance(item, bool)
     elif code in _KINDS:
-        fits = isinstance(item, _Number)
+        fits = isinstance(item, JsonNumber)
     else:
-        fits = isinstance(item, str) and not isinstance(item, _Number)
+        fits = isinstance(item, str) and not isinstance(item, JsonNumber)
     if not fits:
         expected = _KINDS.get(code, "a text in quotation marks")
         yield Issue("value", f"{where}: {expected} is expected, found {_said(item)}", where)
@@ -243,7 +221,7 @@ def _primitive(item: Any, code: str, where: str) -> Iterator[Issue]:
         yield from _text(item, where)
 
 
-def _whole(item: _Number, code: str, where: str) -> Iterator[Issue]:
+def _whole(item: JsonNumber, code: str, where: str) -> Iterator[Issue]:
     low, high = _RANGES[code]
     if not re.fullmatch("-?[0-9]{1,12}", item) or not low <= int(item) <= high:
         yield Issue(
@@ -253,7 +231,7 @@ def _whole(item: _Number, code: str, where: str) -> Iterator[Issue]:
         )
 
 
-def _decimal(item: _Number, where: str) -> Iterator[Issue]:
+def _decimal(item: JsonNumber, where: str) -> Iterator[Issue]:
     try:
         value = Decimal(item)
     except InvalidOperation:
@@ -283,11 +261,11 @@ def _text(item: str, where: str) -> Iterator[Issue]:
 
 def _said(item: Any) -> str:
     """A value as a sentence names it, shortened."""
-    if isinstance(item, _Object):
+    if isinstance(item, JsonObject):
         return "an object"
     if isinstance(item, list):
         return "an array"
     if item is None or isinstance(item, bool):
         return {None: "null", True: "true", False: "false"}[item]
-    text = str(item) if isinstance(item, _Number) else f"'{item}'"
+    text = str(item) if isinstance(item, JsonNumber) else f"'{item}'"
     return text if len(text) <= 60 else text[:57] + "..."
