@@ -57,7 +57,9 @@ def search(text: str, language: str = "uz", limit: int = 12) -> list[MedicineHit
 @cache
 def _words() -> list[rules.Word]:
     entries = service.catalogue()
-    return rules.words_of(entries.preparations.values(), entries.products.values())
+    return rules.words_of(
+        entries.preparations.values(), entries.products.values(), entries.synonyms
+    )
 
 
 def inns(text: str, language: str = "uz", limit: int = 12) -> list[Inn]:

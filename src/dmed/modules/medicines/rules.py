@@ -88,8 +88,12 @@ class Word(msgspec.Struct, frozen=True):
     preparations: frozenset[str]
 
 
-def words_of(preparations: Iterable[Preparation], products: Iterable[Product]) -> list[Word]:
-    """Every word under which a preparation is found, once each."""
+def words_of(
+    preparations: Iterable[Preparation],
+    products: Iterable[Product],
+    synonyms: Mapping[str, str],
+) -> list[Word]:
+    """Every word under which a preparation is found, once each; `synonyms`: INN key -> words."""
     found: dict[str, tuple[str, Decimal, set[str]]] = {}
 
     def add(text: str, weight: str, key: str) -> None:
@@ -103,6 +107,7 @@ def words_of(preparations: Iterable[Preparation], products: Iterable[Product]) -
         for name in (inn.uz, inn.ru, inn.en):
             add(name, "1", preparation.key)
         add(preparation.atc, "0.8", preparation.key)
+        add(synonyms.get(inn.key, ""), "0.98", preparation.key)
     for product in products:
         add(product.trade, "0.9", product.preparation.key)
     return [
@@ -180,8 +185,10 @@ def find(text: str, words: Sequence[Word], preparations: Mapping[str, Preparatio
     return kept
 
 
-def _order(found: Found, preparation: Preparation) -> tuple[Decimal, str, str, Decimal]:
-    return (-found.score, preparation.inn.en, preparation.form.key, preparation.strength)
+def _order(found: Found, preparation: Preparation) -> tuple[Decimal, int, str, str, Decimal]:
+    """Best first; a single INN before combinations with it."""
+    inn = preparation.inn
+    return (-found.score, len(inn.components), inn.en, preparation.form.key, preparation.strength)
 
 
 def _has(preparation: Preparation, part: str, words: Sequence[Word]) -> bool:

@@ -22,6 +22,8 @@ class Catalogue(msgspec.Struct, frozen=True):
     products: Mapping[str, Product]
     by_gtin: Mapping[str, Product]
     by_preparation: Mapping[str, tuple[Product, ...]]
+    synonyms: Mapping[str, str]
+    """INN key -> household words."""
 
 
 def rows(package: str, name: str) -> Iterator[dict[str, str]]:
@@ -68,6 +70,7 @@ def catalogue() -> Catalogue:
             key: tuple(sorted(group, key=lambda product: product.pack_units))
             for key, group in of_preparation.items()
         },
+        {row["inn"]: row["words"] for row in rows(package, "synonyms.tsv")},
     )
 
 

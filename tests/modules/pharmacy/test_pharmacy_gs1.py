@@ -1,0 +1,196 @@
+"""Reading pack codes: the round trip and every trap of the shared design (B5)."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dmed.modules.pharmacy.rules import gs1
+from dmed.modules.pharmacy.rules.gs1 import GS, Code, Fault, read
+
+GTIN = "09521001000024"
+SERIAL = "5XbV'kQz%7a_Z"
+CRYPTO = "fjqXr9PNI5xPnGSSk7Vl0aE2dVqFDkTcZ1o2Qs/+Ab0="
+CLEAN = f"01{GTIN}21{SERIAL}{GS}91EE08{GS}92{CRYPTO}"
+SET_82 = "".join(sorted(gs1._SET_82))
+TO_RUSSIAN = str.maketrans(
+    "qwertyuiop[]asdfghjkl;'zxcvbnm,./QWERTYUIOP{}ASDFGHJKL:\"ZXCVBNM<>?@#$^&",
+    'йцукенгшщзхъфывапролджэячсмитьбю.ЙЦУКЕНГШЩЗХЪФЫВАПРОЛДЖЭЯЧСМИТЬБЮ,"№;:?',
+)
+
+
+def _code(raw: str) -> Code:
+    found = read(raw)
+    assert isinstance(found, Code), found
+    return found
+
+
+def _fault(raw: str) -> str:
+    found = read(raw)
+    assert isinstance(found, Fault), found
+    return found.reason.key.removeprefix("pharmacy.fault.")
+
+
+def test_a_clean_code_is_read_whole() -> None:
+    """GTIN, serial, key and crypto part come out; identity is the first 31 characters."""
+    code = _code(CLEAN)
+
+    assert (code.gtin, code.serial, code.key_id, code.crypto) == (GTIN, SERIAL, "EE08", CRYPTO)
+    assert CLEAN[:31] == code.identity
+    assert code.repairs == ()
+    assert code.text() == CLEAN
+    assert len(CLEAN) == 85
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.from_regex(r"\d{13}", fullmatch=True).filter(str.isascii),
+    st.text(SET_82, min_size=13, max_size=13),
+    st.text(SET_82, min_size=4, max_size=4),
+    st.text(SET_82, min_size=44, max_size=44),
+)
+def test_round_trip(digits: str, serial: str, key_id: str, crypto: str) -> None:
+    """Whatever legal signs a serial has, the written code reads back as it was."""
+    gtin = digits + gs1.gtin_check_digit(digits)
+    code = Code(gtin=gtin, serial=serial, key_id=key_id, crypto=crypto)
+
+    assert code == read(code.text())
+    assert code == read("]d2" + code.text())
+    assert code == read(GS + code.text() + "\r\n")
+
+
+@pytest.mark.parametrize("prefix", ["]d2", "]d1", "]C1", GS, "]d2" + GS, "]d1" + GS, " "])
+def test_prefixes_of_scanners_are_taken_off(prefix: str) -> None:
+    """Symbology identifiers and a leading FNC1 do not disturb and are no repair."""
+    assert _code(CLEAN) == _code(prefix + CLEAN)
+
+
+@pytest.mark.parametrize("escape", ["_x001D_", "<GS>", "{GS}", "\\x1d", "\\u001d", "␝"])
+def test_a_separator_that_came_as_text_is_read(escape: str) -> None:
+    """Spreadsheets and some scanners write the separator as text."""
+    code = _code(CLEAN.replace(GS, escape))
+
+    assert code.serial == SERIAL
+    assert "escaped" in code.repairs
+
+
+def test_lost_separators_are_found_by_the_fixed_lengths() -> None:
+    """Glued fields are parted where the next identifier must stand."""
+    code = _code(CLEAN.replace(GS, ""))
+
+    assert (code.serial, code.key_id, code.crypto) == (SERIAL, "EE08", CRYPTO)
+    assert code.repairs == ("separator",)
+
+
+def test_one_lost_separator_is_enough_to_be_said() -> None:
+    """Only the first separator lost: the serial still ends after thirteen signs."""
+    code = _code(CLEAN.replace(GS, "", 1))
+
+    assert code.serial == SERIAL
+    assert code.crypto == CRYPTO
+    assert "separator" in code.repairs
+
+
+def test_russian_keyboard_is_turned_back() -> None:
+    """A scanner that types through a Russian keyboard layout is understood, signs included."""
+    typed = CLEAN.replace(GS, "").translate(TO_RUSSIAN)
+    code = _code(typed)
+
+    assert (code.serial, code.crypto) == (SERIAL, CRYPTO)
+    assert "layout" in code.repairs
+
+
+def test_russian_keyboard_with_prefix_is_turned_back() -> None:
+    """The prefix too comes in Cyrillic: "]d2" is "ъв2"."""
+    code = _code(("]d2" + CLEAN).translate(TO_RUSSIAN))
+
+    assert code.serial == SERIAL
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(SET_82, min_size=12, max_size=12))
+def test_russian_keyboard_round_trip(rest: str) -> None:
+    """Every legal serial with a letter survives the Russian layout."""
+    code = Code(gtin=GTIN, serial="q" + rest, key_id="EE08", crypto=CRYPTO)
+
+    found = _code(code.text().translate(TO_RUSSIAN))
+
+    assert code.serial == found.serial
+
+
+def test_uzbek_cyrillic_keyboard_is_turned_back() -> None:
+    """The Uzbek Cyrillic layout has ў, қ, ғ and ҳ where Latin has o, s, hyphen and equals."""
+    code = _code(f"01{GTIN}21ўқғҳ567890123")
+
+    assert code.serial == "os-=567890123"
+
+
+def test_caps_lock_is_proved_by_the_prefix() -> None:
+    """A capital D in the prefix proves Caps Lock: the letters are turned back."""
+    code = _code(("]d2" + CLEAN).swapcase())
+
+    assert code.serial == SERIAL
+    assert "caps" in code.repairs
+
+
+def test_apostrophe_and_brackets_in_a_serial_are_kept() -> None:
+    """Legal signs are part of the serial and never stripped."""
+    for serial in ("'''''''''''''", "(21)(91)(92)a", "\"!%&'()*+,-./"):
+        assert serial == _code(f"01{GTIN}21{serial}{GS}91EE08{GS}92{CRYPTO}").serial
+
+
+def test_readable_form_with_brackets_is_read() -> None:
+    """What stands beside the code, typed by hand with brackets, is understood."""
+    code = _code(f"(01){GTIN}(21){SERIAL}(91)EE08(92){CRYPTO}")
+
+    assert (code.serial, code.crypto) == (SERIAL, CRYPTO)
+    assert "brackets" in code.repairs
+
+
+def test_identity_alone_is_read_and_said() -> None:
+    """A code without its verification part is read, and that is said."""
+    code = _code(CLEAN[:31])
+
+    assert code.serial == SERIAL
+    assert code.repairs == ("bare",)
+    assert "verification part is missing" in gs1.repairs_said(code.repairs)
+
+
+@pytest.mark.parametrize(
+    ("raw", "key"),
+    [
+        ("", "empty"),
+        ("   \r\n", "empty"),
+        ("4780001234567", "ean13"),
+        ("00123456789012345675", "sscc"),
+        ("01" + GTIN[:-1] + "9" + "21" + SERIAL, "check_digit"),
+        ("01" + GTIN[:9], "cut_off"),
+        (CLEAN[:60], "cut_off"),
+        (CLEAN[:25], "serial_length"),
+        ("01" + GTIN, "no_serial"),
+        (f"01{GTIN}21{SERIAL}X{GS}91EE08{GS}92{CRYPTO}", "serial_length"),
+        (f"01{GTIN}21{SERIAL[:-1]}é{GS}91EE08", "illegal_sign"),
+        (f"01{GTIN}77{SERIAL}", "fields"),
+        ("https://example.uz/1", "web"),
+        ("UZRX:1726004822157/AAAA/", "prescription"),
+        ("hello world", "unknown"),
+    ],
+)
+def test_everything_else_says_what_it_is(raw: str, key: str) -> None:
+    """Each wrong text gets its own clear sentence."""
+    assert key == _fault(raw)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=120))
+def test_reading_never_fails(raw: str) -> None:
+    """Any text whatever gives a code or a fault with a sentence."""
+    found = read(raw)
+
+    assert isinstance(found, Code) or found.sentence
+
+
+def test_foreign_code_with_batch_and_expiry_is_read() -> None:
+    """Expiry and batch of a foreign code are taken, wherever they stand."""
+    code = _code(f"01{GTIN}17280831" + f"10T220{GS}21{SERIAL}")
+
+    assert (code.serial, code.lot, code.expiry) == (SERIAL, "T220", "280831")
