@@ -1,15 +1,17 @@
 """Compile the npm package hl7.fhir.r5.core into src/dmed/fhir/data/r5.facts.
 
-    python tools/compile_facts.py [hl7.fhir.r5.core-5.0.0.tgz | folder that holds it]
+    python tools/compile_facts.py [--check] [hl7.fhir.r5.core-5.0.0.tgz | folder that holds it]
 
-Without an argument the package is fetched with `npm pack` into a temporary folder. Only facts
-are taken: names, cardinalities, types, codes, expressions. No prose.
+Without a path the package is fetched with `npm pack` into a temporary folder. Only facts are
+taken: names, cardinalities, types, codes, expressions. No prose. With `--check` nothing is
+written; the exit code tells whether the committed file is what the package gives.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -44,7 +46,8 @@ Json = dict[str, Any]
 def fetch(folder: Path) -> Path:
     """Fetch the package with npm into the folder and return the path of its .tgz."""
     name = f"{PACKAGE}@{VERSION}"
-    subprocess.run(["npm", "pack", name, "--silent"], cwd=folder, check=True, capture_output=True)
+    npm = shutil.which("npm") or str(Path(sys.executable).parent / "npm")
+    subprocess.run([npm, "pack", name, "--silent"], cwd=folder, check=True, capture_output=True)
     return next(folder.glob("*.tgz"))
 
 
@@ -382,13 +385,19 @@ def compile_package(tgz: Path) -> bytes:
     return msgspec.msgpack.encode(facts.FactsFile(PACKAGE, VERSION, digest, packed))
 
 
-def main(arguments: list[str]) -> None:
-    """Compile and write the file; says what it wrote."""
+def main(arguments: list[str]) -> int:
+    """Compile and write the file, or check the one that is there; the exit code."""
+    is_check = "--check" in arguments
+    paths = [each for each in arguments if each != "--check"]
     with tempfile.TemporaryDirectory() as scratch:
-        given = Path(arguments[0]) if arguments else fetch(Path(scratch))
+        given = Path(paths[0]) if paths else fetch(Path(scratch))
         if given.is_dir():
             given = next(given.glob(f"{PACKAGE}-{VERSION}.tgz"))
         packed = compile_package(given)
+    if is_check:
+        is_same = facts.FILE.read_bytes() == packed
+        print(f"{facts.FILE.name}: {'as compiled' if is_same else 'differs from the package'}")
+        return 0 if is_same else 1
     facts.FILE.parent.mkdir(exist_ok=True)
     facts.FILE.write_bytes(packed)
     made = facts.Facts(packed)
@@ -397,7 +406,8 @@ def main(arguments: list[str]) -> None:
         f"{len(made.value_sets)} value sets, {len(made.search)} search parameters, "
         f"{len(made.operations)} operations"
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))
