@@ -24,7 +24,7 @@ from dmed.kit.ids import bucket_of, new_id, new_vid
 from dmed.kit.settings import Settings
 from dmed.store import audit as audits
 from dmed.store import feed, history, jobs, read, schema, unit, write
-from dmed.store.model import AuditRow, Scope, Write
+from dmed.store.model import AuditRow, Scope, Stored, Write
 from dmed.store.pool import Database
 from dmed.store.read import updated_of
 
@@ -204,6 +204,30 @@ async def test_a_foreign_cursor_is_refused(db: Database, cursor: str) -> None:
     """A page address that this server did not give is an error, never an empty page."""
     with pytest.raises(InvalidError):
         await history.history(db, SCOPE, audit(), "Observation", None, cursor=cursor)
+
+
+@pytest.mark.parametrize("id_", ["a\x00b", "\udcff", "", "x" * 3000, "'; DROP TABLE audit", "ў"])
+async def test_a_hostile_id_fails_alone(db: Database, id_: str) -> None:
+    """An id that PostgreSQL could not even take is not found, and its group is answered."""
+    one = record()
+    await write.write(db, SCOPE, audit("C"), one)
+    answers = await asyncio.gather(
+        read.read(db, SCOPE, audit("R", "ho\x00stile"), "Observation", id_),
+        read.read(db, SCOPE, audit("R"), "Observation", one.id),
+        read.vread(db, SCOPE, audit("R"), "Observation", id_, 1),
+        return_exceptions=True)
+
+    assert isinstance(answers[0], NotFoundError)
+    assert isinstance(answers[1], Stored)
+    assert isinstance(answers[2], NotFoundError)
+
+
+async def test_an_unknown_type_is_refused(db: Database) -> None:
+    """A type that R5 does not know is never stored, and never found."""
+    with pytest.raises(InvalidError):
+        await write.write(db, SCOPE, audit("C"), record("Nonsense"))
+    with pytest.raises(NotFoundError):
+        await read.read(db, SCOPE, audit("R"), "Nonsense", "1")
 
 
 async def test_history_of_nothing_is_not_found(db: Database) -> None:

@@ -23,6 +23,8 @@ GROUP_MAX = 256
 """Most items of one flush."""
 WAITING_MAX = 20_000
 """Most items that may wait in one worker; above it the answer is 503."""
+CHARACTERS_MAX = 2_000
+"""A longer query or detail is cut in its audit row."""
 _ACTORS_KEPT = 50_000
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -64,13 +66,20 @@ def columns(rows: Sequence[AuditRow], actors: Sequence[int]) -> tuple[list[Any],
         [type_number(row.type) for row in rows],
         [row.outcome for row in rows],
         [row.action for row in rows],
-        [row.request for row in rows],
+        [storable(row.request) for row in rows],
         [row.vid or None for row in rows],
-        [row.id or None for row in rows],
-        [row.patient or None for row in rows],
-        [row.query or None for row in rows],
-        [row.detail or None for row in rows],
+        [storable(row.id) or None for row in rows],
+        [storable(row.patient) or None for row in rows],
+        [storable(row.query[:CHARACTERS_MAX]) or None for row in rows],
+        [storable(row.detail[:CHARACTERS_MAX]) or None for row in rows],
     )
+
+
+def storable(text: str) -> str:
+    """A text that PostgreSQL takes: one request's NUL must not fail the others of its group."""
+    if text.isprintable():
+        return text
+    return text.encode(errors="replace").decode().replace("\x00", "\ufffd")
 
 
 def person_bucket(record_id: str) -> int:

@@ -80,6 +80,7 @@ async def history(
     """
     if type_ is not None:
         check_type(scope, type_)
+    id_ = None if id_ is None else audits.storable(id_)
     count = max(1, min(count, PAGE_MAX))
     vid, bucket = _decode(cursor)
     floor = 0 if since is None else vid_at(int(since.timestamp() * 1000))

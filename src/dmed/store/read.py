@@ -115,6 +115,8 @@ async def read(db: Database, scope: Scope, audit: AuditRow, type_: str, id_: str
     scope, UnavailableError (and no body) when the audit rows could not be written.
     """
     check_type(scope, type_)
+    if not (id_.isascii() and id_.isprintable()):
+        id_ = audits.storable(id_)  # No record has such an id: found missing, and audited.
     if scope.patients is not None or audit.query or audit.detail:
         return await _read_limited(db, scope, audit, type_, id_)
     group: Group[_Asked, Any] | None = db.kept.get("reads")
@@ -123,7 +125,8 @@ async def read(db: Database, scope: Scope, audit: AuditRow, type_: str, id_: str
     actor = await audits.actor_number(db, audit)
     number = type_number(type_)
     with told():
-        row = await group.submit((bucket_in(id_), number, id_, actor, audit.request))
+        row = await group.submit(
+            (bucket_in(id_), number, id_, actor, audits.storable(audit.request)))
     if row["vid"] is None:
         raise await missing(db, number, id_, type_)
     if row["others"]:
@@ -163,6 +166,7 @@ async def vread(
 ) -> Stored:
     """One version, current or superseded; errors as `read`, GoneError for a deleting version."""
     check_type(scope, type_)
+    id_ = audits.storable(id_)
     async with db.connection() as connection:
         row = await connection.fetchrow(_VERSION, bucket_in(id_), type_number(type_), id_, vid)
     version = await _answer(db, scope, audit, type_, id_, row)

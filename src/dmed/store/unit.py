@@ -47,6 +47,7 @@ class Unit:
     ) -> Stored | None:
         """The current version or None; `lock` holds other writers off until the end."""
         check_type(self.scope, type_)
+        id_ = audits.storable(id_)
         row = await self.connection.fetchrow(
             ONE_SQL + (" FOR UPDATE" if lock else ""), bucket_in(id_), type_number(type_), id_)
         if lock and row is not None:

@@ -196,6 +196,8 @@ def check(scope: Scope, writes: Sequence[Write]) -> None:
     seen = set()
     for write in writes:
         check_type(scope, write.type)
+        if not type_number(write.type):
+            raise InvalidError(f"{write.type} is no resource type of R5")
         check_people(scope, write.patients)
         named = bucket_in(write.id)
         if named is not None and named != write.bucket:
