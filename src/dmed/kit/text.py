@@ -170,8 +170,8 @@ def _word_to_cyrillic(word: str) -> str:
     for stem, cyrillic in _UZ_EXCEPTIONS.items():
         if low.startswith(stem) and (len(stem) > _STEM_LETTERS_MIN or low == stem):
             tail = low[len(stem) :]
-            if cyrillic.endswith("ь") and tail[:1] in tuple("aeiou"):
-                cyrillic = cyrillic[:-1]  # noqa: PLW2901  # The soft sign goes before a vowel.
+            if tail and cyrillic.endswith("ь"):
+                cyrillic = cyrillic[:-1]  # noqa: PLW2901  # The soft sign goes before an ending.
             rest = plain[len(stem) :]
             return _match_case(plain, cyrillic) + (_letters_to_cyrillic(rest, "т") if rest else "")
     return _letters_to_cyrillic(plain, "")

@@ -28,6 +28,7 @@ from dmed.modules.medid.model import (
     PersonHit,
 )
 from dmed.modules.medid.rules import reading, writing
+from dmed.trust.decide import Action, Context, decide
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
@@ -236,8 +237,14 @@ def _refuse_errors(draft: Draft, today: date) -> None:
 async def _of_patient(
     gateway: Gateway, subject: Subject, patient_id: str, wanted: dict[str, int]
 ) -> dict[str, list[Record]]:
-    """Records of one person by type, newest first, with all searches under way at once."""
+    """Records of one person by type, newest first, with all searches under way at once.
+
+    What the subject's role may not see at all (a registrar: anything clinical) stays empty.
+    """
+
     async def one(type_: str, count: int) -> list[Record]:
+        if not decide(subject, Action.SEARCH, type_, Context()).allowed:
+            return []
         query = [("patient", f"Patient/{patient_id}")]
         return await _search(gateway, subject, type_, query, count)
 
