@@ -274,7 +274,13 @@ def task_of(request_id: str, index: int, context: Context) -> dict[str, Any]:
         "status": "ready",
         "businessStatus": state_concept(ItemState.TO_BE_DISPENSED),
         "intent": "order",
-        "code": {"coding": [{"system": TASK_CODE_SYSTEM, "code": "dispense-item"}]},
+        # R5 lets a Task carry a restriction (the lease) only where its code is also "fulfill".
+        "code": {
+            "coding": [
+                {"system": TASK_CODE_SYSTEM, "code": "dispense-item"},
+                {"system": "http://hl7.org/fhir/CodeSystem/task-code", "code": "fulfill"},
+            ]
+        },
         "focus": {"reference": f"MedicationRequest/{request_id}"},
         "for": {"reference": f"Patient/{context.patient}"},
         "requestedPeriod": {"start": start, "end": context.valid_until.isoformat()},
