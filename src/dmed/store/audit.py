@@ -83,9 +83,12 @@ def storable(text: str) -> str:
 
 
 def person_bucket(record_id: str) -> int:
-    """The bucket of a Patient (or of a record without one): named by its id, else hashed of it."""
+    """The bucket of a Patient: named by its id, else that of "Patient/<id>".
+
+    For an audit row about no person it takes the record's id: any bucket that spreads well serves.
+    """
     named = bucket_in(record_id)
-    return bucket_of(record_id) if named is None else named
+    return bucket_of(f"Patient/{record_id}") if named is None else named
 
 
 def disclosed(audit: AuditRow, patients: Iterable[str]) -> list[AuditRow]:
