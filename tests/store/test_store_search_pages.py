@@ -88,12 +88,14 @@ ORDERS = {
     "-_lastUpdated": [9, 8, 7, 6, 5, 4, 3, 2, 1, 0],
     "_id": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
     "-_id": [9, 8, 7, 6, 5, 4, 3, 2, 1, 0],
-    "family": [8, 4, 1, 0, 5, 3, 7, 9, 6, 2],
+    "family": [1, 4, 8, 0, 5, 3, 7, 9, 2, 6],
     "-family": [9, 7, 3, 5, 0, 8, 4, 1, 6, 2],
-    "family,_id": [1, 4, 8, 0, 5, 3, 7, 9, 2, 6],
-    "-family,-_id": [9, 7, 3, 5, 0, 8, 4, 1, 6, 2],
+    "gender": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+    "-birthdate": [9, 8, 7, 6, 5, 4, 3, 2, 1, 0],
+    "family,-_id": [8, 4, 1, 0, 5, 3, 7, 9, 6, 2],
+    "-family,_id": [9, 7, 3, 5, 0, 1, 4, 8, 2, 6],
     "family,-birthdate": [8, 4, 1, 0, 5, 3, 7, 9, 6, 2],
-    "gender,family,_id": [1, 4, 8, 0, 5, 3, 7, 9, 2, 6],
+    "gender,family,-_id": [8, 4, 1, 0, 5, 3, 7, 9, 6, 2],
 }
 
 
@@ -110,10 +112,12 @@ async def sorted_db(module_database_url: str) -> AsyncIterator[Database]:
 @pytest.mark.parametrize("criteria", ["", "gender=female&", "birthdate=ge1900&",
                                       "gender=female&birthdate=ge1900&"])
 @pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("dense", [0, 20_000])
 async def test_every_order_pages_through_all(
-    sorted_db: Database, order: str, criteria: str
+    sorted_db: Database, order: str, criteria: str, dense: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each order gives each record once, page by page, under every plan; missing values last."""
+    monkeypatch.setattr(search_stage, "DENSE_ROWS", dense)
     sort = f"_sort={order}&" if order else ""
     pages = await walk(sorted_db, f"Patient?{criteria}{sort}_count=3")
 
@@ -122,9 +126,14 @@ async def test_every_order_pages_through_all(
 
 
 @pytest.mark.parametrize("order", ORDERS)
-async def test_every_order_can_be_read_back(sorted_db: Database, order: str) -> None:
+@pytest.mark.parametrize("criteria", ["", "gender=female&"])
+@pytest.mark.parametrize("dense", [0, 20_000])
+async def test_every_order_can_be_read_back(
+    sorted_db: Database, order: str, criteria: str, dense: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Previous pages hold what they held on the way forward."""
-    request = f"Patient?{f'_sort={order}&' if order else ''}_count=4"
+    monkeypatch.setattr(search_stage, "DENSE_ROWS", dense)
+    request = f"Patient?{criteria}{f'_sort={order}&' if order else ''}_count=4"
     first = await ask(sorted_db, request)
     second = await ask(sorted_db, request, cursor=first.next_cursor)
     third = await ask(sorted_db, request, cursor=second.next_cursor)

@@ -93,11 +93,14 @@ async def walk(db: Database, request: str, **between: Any) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("order", ["", "_sort=_lastUpdated&", "_sort=family&", "_sort=-family&"])
-@pytest.mark.parametrize("criteria", ["", "gender=female&", "birthdate=ge1900&"])
+@pytest.mark.parametrize("criteria", ["", "gender=female&", "birthdate=ge1900&",
+                                      "gender=female,male&"])
+@pytest.mark.parametrize("dense", [0, 20_000])
 async def test_pages_lose_and_repeat_nothing_under_change(
-    db: Database, order: str, criteria: str
+    db: Database, order: str, criteria: str, dense: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Records written again, added or removed between pages: each that stays is shown once."""
+    monkeypatch.setattr(search_stage, "DENSE_ROWS", dense)
     old = [person(number, f"F{number % 4}", birthDate="1980") for number in range(12)]
     for content in old:
         await put(db, content)

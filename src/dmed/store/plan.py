@@ -225,6 +225,9 @@ def matches(
 
     `order` is DESC (newest first), ASC or "" for any; `bound` a further condition on a row.
     """
+    several = plan.mode == "walk" and plan.driver is not None and len(plan.driver.values) > 1
+    if several and order and limit is not None:
+        return _side_by_side(plan, args, order=order, limit=limit, bound=bound)
     source, conditions = _source(plan, args)
     conditions += [holds(each, "t", plan.type, args) for each in plan.others]
     if plan.mode == "type":
@@ -239,6 +242,23 @@ def matches(
     once = "" if plan.mode == "type" else (
         "DISTINCT ON (t.vid, t.bucket) " if order else "DISTINCT ")
     return f"SELECT {once}t.vid, t.bucket FROM {source} WHERE {condition}{sorting}{most}"
+
+
+def _side_by_side(
+    plan: Plan, args: Arguments, *, order: str, limit: int, bound: Bound | None
+) -> str:
+    """Each value of the driver is walked by itself as far as the page needs, then they are merged:
+    one walk over several values would have to sort them all.
+    """
+    assert plan.driver is not None
+    walks = []
+    for value in plan.driver.values:
+        driver = msgspec.structs.replace(plan.driver, values=(value,))
+        alone = msgspec.structs.replace(plan, driver=driver)
+        walks.append(f"({matches(alone, args, order=order, limit=limit, bound=bound)})")
+    return (f"SELECT DISTINCT ON (t.vid, t.bucket) t.vid, t.bucket FROM "
+            f"({' UNION ALL '.join(walks)}) t ORDER BY t.vid {order}, t.bucket {order} "
+            f"LIMIT {args.bind(limit, 'int')}")
 
 
 def _source(plan: Plan, args: Arguments) -> tuple[str, list[str]]:
@@ -275,7 +295,7 @@ def in_scope(scope: Scope, row: str, type_name: str, args: Arguments) -> list[st
 
 # Sort keys -----------------------------------------------------------------------------------
 
-_SORT_COLUMNS = {
+SORT_COLUMNS = {
     "string": ("folded", "text"), "token": ("code", "text"), "date": ("low", "bigint"),
     "number": ("low", "float8"), "quantity": ("low", "float8"), "reference": ("id", "text"),
     "uri": ("value", "text"),
@@ -288,7 +308,7 @@ def sort_kind(type_name: str, code: str) -> str:
         return "text"
     if code == "_lastUpdated":
         return "bigint"
-    return _SORT_COLUMNS[params.parameters(type_name)[code].type][1]
+    return SORT_COLUMNS[params.parameters(type_name)[code].type][1]
 
 
 def sort_value(
@@ -302,7 +322,7 @@ def sort_value(
         at = args.bind(type_number(type_name), "smallint")
         return (f"(SELECT x.id FROM resource x WHERE x.type = {at} AND x.vid = {row}.vid "
                 f"AND x.bucket = {row}.bucket)")
-    column = _SORT_COLUMNS[kind][0]
+    column = SORT_COLUMNS[kind][0]
     pick = "max" if descending else "min"
     return (f"(SELECT {pick}(x.{column}) FROM {kind} x WHERE x.vid = {row}.vid "
             f"AND x.bucket = {row}.bucket AND x.param = {args.bind(number, 'int')})")

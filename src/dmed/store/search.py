@@ -20,13 +20,14 @@ from dmed.store import audit as audits
 from dmed.store import search_cursor
 from dmed.store.keys import type_name
 from dmed.store.model import AuditRow, Hit, Scope, SearchPage
-from dmed.store.plan import Plan, is_local
+from dmed.store.plan import Plan, is_local, matches
 from dmed.store.plan_where import Arguments
 from dmed.store.pool import Database
 from dmed.store.read import check_type, people, stored
 from dmed.store.search_cursor import Cursor
 from dmed.store.search_include import included
 from dmed.store.search_pages import Order, first_page, next_page, order_of, total_of
+from dmed.store.search_sorted import is_walked, unvalued_page, valued_page
 from dmed.store.search_stage import TOTAL_MAX, chosen, staged
 
 _UNDER_WAY_MS = 60_000
@@ -63,7 +64,8 @@ async def find(connection: Any, scope: Scope, query: Query) -> Found:
     criteria = await staged(connection, scope, query.criteria)
     if criteria is None:
         return Found(SearchPage([], None if query.total == "none" else 0, None), ())
-    plan, is_dense = await chosen(connection, scope, query.type, criteria)
+    plan, is_dense = await chosen(
+        connection, scope, query.type, criteria, is_sorted=bool(order.keys))
     if query.summary == "count" or query.count == 0:
         total = await _exact_total(connection, plan)
         return Found(SearchPage([], total, None), ())
@@ -97,18 +99,14 @@ async def _page(
     is_dense: bool,
 ) -> tuple[list[Any], SearchPage]:
     """The rows of the page in order, and the page with its total and links but no hits yet."""
-    args = Arguments()
-    size = query.count + 1
-    if place is not None:
-        sql = next_page(plan, order, size, place, args)
-    else:
-        wants_total = query.total not in {"none", "accurate"} and not is_dense
-        sql = first_page(plan, order, size, TOTAL_MAX + 1 if wants_total else 0, args)
-    rows = list(await connection.fetch(sql, *args.values))
+    counted = TOTAL_MAX + 1 if query.total not in {"none", "accurate"} and not is_dense else 0
+    rows, count = await _rows(connection, plan, order, query.count + 1, place, counted)
     has_more = len(rows) > query.count
     rows = rows[: query.count]
     if place is None:
-        total = await _total(connection, query, plan, rows, is_dense=is_dense)
+        total = count if counted and count <= TOTAL_MAX else None
+        if query.total == "accurate":
+            total = await _exact_total(connection, plan)
     else:
         total = place.total if place.total >= 0 and query.total != "none" else None
         rows = rows[::-1] if place.is_backward else rows
@@ -125,17 +123,47 @@ async def _page(
     )
 
 
-async def _total(
-    connection: Any, query: Query, plan: Plan, rows: Sequence[Any], *, is_dense: bool
-) -> int | None:
-    if query.total == "none":
-        return None
-    if query.total == "accurate":
-        return await _exact_total(connection, plan)
-    if is_dense:
-        return None
-    total: int = rows[0]["total"] if rows else 0
-    return total if total <= TOTAL_MAX else None
+async def _rows(
+    connection: Any, plan: Plan, order: Order, size: int, place: Cursor | None, counted: int
+) -> tuple[list[Any], int]:
+    """The rows of a page in the direction of reading, and the matches counted up to `counted`."""
+    if is_walked(plan, order):
+        rows = await _walked(connection, plan, order, size, place)
+        return rows, await _counted(connection, plan, counted) if place is None else 0
+    args = Arguments()
+    if place is None:
+        sql = first_page(plan, order, size, counted, args)
+    else:
+        sql = next_page(plan, order, size, place, args)
+    rows = await connection.fetch(sql, *args.values)
+    return list(rows), rows[0]["total"] if rows and place is None else 0
+
+
+async def _counted(connection: Any, plan: Plan, counted: int) -> int:
+    if not counted:
+        return 0
+    args = Arguments()
+    sql = f"SELECT count(*) FROM ({matches(plan, args, limit=counted)}) AS m"
+    return int(await connection.fetchval(sql, *args.values))
+
+
+async def _walked(
+    connection: Any, plan: Plan, order: Order, size: int, place: Cursor | None
+) -> list[Any]:
+    """A page in the order of one sort key: records with a value, then (forward) those without."""
+    is_backward = place is not None and place.is_backward
+    is_past_values = place is not None and place.keys[0] is None
+    if is_backward:
+        parts = [unvalued_page, valued_page] if is_past_values else [valued_page]
+    else:
+        parts = [unvalued_page] if is_past_values else [valued_page, unvalued_page]
+    rows: list[Any] = []
+    for part in parts:
+        if len(rows) < size:
+            args = Arguments()
+            sql = part(plan, order, size - len(rows), place, args)
+            rows += await connection.fetch(sql, *args.values)
+    return rows
 
 
 def _start(row: Any, total: int | None) -> Cursor:
@@ -146,7 +174,7 @@ def _start(row: Any, total: int | None) -> Cursor:
 
 def _token(query: Query, order: Order, start: Cursor, row: Any, *, is_backward: bool) -> str:
     """The token of the page after (or before) a row; paging keeps the first page's snapshot."""
-    keys = tuple(row[f"k{number}"] for number in range(len(order.keys)))
+    keys = tuple(row.get(f"k{number}") for number in range(len(order.keys)))
     return search_cursor.written(msgspec.structs.replace(
         start, search=search_cursor.fingerprint(query), is_backward=is_backward, keys=keys,
         vid=row["place"], bucket=row["bucket"]))

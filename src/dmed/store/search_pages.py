@@ -20,7 +20,10 @@ _BODY = "r.id, r.vid, r.bucket, r.patient, r.others, r.body"
 
 
 class Order(NamedTuple):
-    """How pages are ordered: the sort keys, then the version, newest first unless `is_oldest`."""
+    """How pages are ordered: the sort keys, then the version, newest first unless `is_oldest`.
+
+    Records with equal sort keys stand in the direction of the first key, as its index does.
+    """
 
     keys: tuple[SortKey, ...]
     is_oldest: bool
@@ -34,7 +37,7 @@ def order_of(query: Query) -> Order:
     """The order that a query asks for; `_lastUpdated` alone is the order of versions."""
     if len(query.sort) == 1 and query.sort[0].code == "_lastUpdated":
         return Order((), is_oldest=not query.sort[0].descending)
-    return Order(query.sort, is_oldest=False)
+    return Order(query.sort, is_oldest=bool(query.sort) and not query.sort[0].descending)
 
 
 def first_page(plan: Plan, order: Order, size: int, counted: int, args: Arguments) -> str:
@@ -44,12 +47,12 @@ def first_page(plan: Plan, order: Order, size: int, counted: int, args: Argument
     else:
         way = "ASC" if order.is_oldest else "DESC"
         found = matches(plan, args, order=way, limit=max(size, counted))
-    keyed = _keyed(order, plan.type, "m.vid", "m", args)
+    columns = keyed(order, plan.type, "m.vid", "m", args)
     return (
         f"WITH m AS MATERIALIZED ({found}), "
-        f"p AS (SELECT {keyed} FROM m ORDER BY {_ordering(order, backward=False)} "
+        f"p AS (SELECT {columns} FROM m ORDER BY {ordering(order, backward=False)} "
         f"LIMIT {args.bind(size, 'int')}) "
-        + _bodies(plan, order, args, backward=False, total=f"(SELECT count(*) FROM (SELECT FROM m "
+        + bodies(plan, order, args, backward=False, total=f"(SELECT count(*) FROM (SELECT FROM m "
                   f"LIMIT {args.bind(counted, 'int')}) AS n)")
     )
 
@@ -59,15 +62,15 @@ def next_page(plan: Plan, order: Order, size: int, place: Cursor, args: Argument
     backward = place.is_backward
     if order.keys:
         # Sorted pages read all matches; each gets the version that was current at the start.
-        held = _held("m", plan, place, args)
-        source = (f"WITH m AS MATERIALIZED ({matches(plan, args)}), h AS ({held}), "
-                  f"k AS (SELECT {_keyed(order, plan.type, 'm.place', 'm', args)} FROM h AS m)")
+        placed = held("m", plan, place, args)
+        source = (f"WITH m AS MATERIALIZED ({matches(plan, args)}), h AS ({placed}), "
+                  f"k AS (SELECT {keyed(order, plan.type, 'm.place', 'm', args)} FROM h AS m)")
     else:
         source = _walk_from(plan, order, size, place, args)
     return (
-        f"{source}, p AS (SELECT * FROM k WHERE {_beyond(order, plan.type, place, args)} "
-        f"ORDER BY {_ordering(order, backward=backward)} LIMIT {args.bind(size, 'int')}) "
-        + _bodies(plan, order, args, backward=backward, total="NULL::bigint")
+        f"{source}, p AS (SELECT * FROM k WHERE {beyond(order, plan.type, place, args)} "
+        f"ORDER BY {ordering(order, backward=backward)} LIMIT {args.bind(size, 'int')}) "
+        + bodies(plan, order, args, backward=backward, total="NULL::bigint")
     )
 
 
@@ -79,7 +82,7 @@ def total_of(plan: Plan, args: Arguments) -> str:
 # Parts ---------------------------------------------------------------------------------------
 
 
-def _keyed(order: Order, type_name: str, place: str, row: str, args: Arguments) -> str:
+def keyed(order: Order, type_name: str, place: str, row: str, args: Arguments) -> str:
     """Columns of a keyed row: vid, bucket, place, k0, k1, ..."""
     columns = [f"{row}.vid", f"{row}.bucket", f"{place} AS place"]
     for number, key in enumerate(order.keys):
@@ -90,7 +93,7 @@ def _keyed(order: Order, type_name: str, place: str, row: str, args: Arguments) 
     return ", ".join(columns)
 
 
-def _ordering(order: Order, *, backward: bool) -> str:
+def ordering(order: Order, *, backward: bool) -> str:
     """ORDER BY of keyed rows; missing values last when read forward."""
     parts = []
     for number, key in enumerate(order.keys):
@@ -102,19 +105,20 @@ def _ordering(order: Order, *, backward: bool) -> str:
     return ", ".join([*parts, f"place {way}", f"bucket {way}"])
 
 
-def _bodies(plan: Plan, order: Order, args: Arguments, *, backward: bool, total: str) -> str:
+def bodies(plan: Plan, order: Order, args: Arguments, *, backward: bool, total: str) -> str:
+    """The rows of `p` with their bodies, in order: what every page statement ends with."""
     keys = "".join(f", p.k{number}" for number in range(len(order.keys)))
     number = args.bind(type_number(plan.type), "smallint")
-    ordering = ", ".join(
-        f"p.{part}" for part in _ordering(order, backward=backward).split(", "))
+    columns = ", ".join(
+        f"p.{part}" for part in ordering(order, backward=backward).split(", "))
     return (
         f"SELECT {_BODY}, p.place{keys}, {total} AS total, "
         f"pg_current_snapshot()::text AS snapshot FROM p JOIN resource r ON r.type = {number} "
-        f"AND r.vid = p.vid AND r.bucket = p.bucket ORDER BY {ordering}"
+        f"AND r.vid = p.vid AND r.bucket = p.bucket ORDER BY {columns}"
     )
 
 
-def _beyond(order: Order, type_name: str, place: Cursor, args: Arguments) -> str:
+def beyond(order: Order, type_name: str, place: Cursor, args: Arguments) -> str:
     """Whether a keyed row lies after the place (or before it, backward)."""
     either: list[str] = []
     same: list[str] = []
@@ -160,7 +164,7 @@ def _version_then(row: str, place: Cursor, args: Arguments) -> str:
             f"AND v.type = {row}.type AND v.id = {row}.id AND {later})")
 
 
-def _held(source: str, plan: Plan, place: Cursor, args: Arguments) -> str:
+def held(source: str, plan: Plan, place: Cursor, args: Arguments) -> str:
     """All rows of the source with their place: the version then, or the present one."""
     number = args.bind(type_number(plan.type), "smallint")
     since = args.bind(place.since, "bigint")
@@ -185,8 +189,8 @@ def _walk_from(plan: Plan, order: Order, size: int, place: Cursor, args: Argumen
     # One more than the page: the row of the place itself may be among them.
     main = matches(plan, args, order=way, limit=size + 1, bound=onward)
     moved = matches(plan, args, order="DESC", limit=MOVED_MAX, bound=recent)
-    held = _held("w", plan, place, args)
-    return (f"WITH a AS MATERIALIZED ({main}), w AS MATERIALIZED ({moved}), h AS ({held}), "
+    placed = held("w", plan, place, args)
+    return (f"WITH a AS MATERIALIZED ({main}), w AS MATERIALIZED ({moved}), h AS ({placed}), "
             f"k AS (SELECT a.vid, a.bucket, a.vid AS place FROM a WHERE NOT EXISTS "
             f"(SELECT FROM w WHERE w.vid = a.vid AND w.bucket = a.bucket) "
             f"UNION ALL SELECT h.vid, h.bucket, h.place FROM h)")

@@ -108,12 +108,14 @@ async def _inner(
 
 
 async def chosen(
-    connection: Any, scope: Scope, type_name: str, criteria: Sequence[Match | Missing]
+    connection: Any, scope: Scope, type_name: str, criteria: Sequence[Match | Missing], *,
+    is_sorted: bool = False,
 ) -> tuple[Plan, bool]:
     """The plan for these criteria, and whether over TOTAL_MAX records are known to match.
 
     Known facts come first (a scope, ids, one patient, one equality); else the rows of each
-    possible driver are counted up to DENSE_ROWS and the fewest lead.
+    possible driver are counted up to DENSE_ROWS and the fewest lead. A sorted search (`is_sorted`)
+    gets a walk only over many rows, since it must sort those of a few.
     """
     def made(mode: Mode, driver: Match | None = None) -> Plan:
         return plan_of(type_name, scope, criteria, mode, driver)
@@ -129,7 +131,7 @@ async def chosen(
         return made("walk", local[0]), False
     if not drivers:
         return made("type"), False
-    if len(drivers) == 1 and is_walk(drivers[0]):
+    if len(drivers) == 1 and is_walk(drivers[0]) and not is_sorted:
         return made("walk", drivers[0]), False
     counts, records = await _counts(connection, drivers[:PROBES_MAX])
     fewest, driver = min(zip(counts, drivers, strict=False), key=lambda pair: pair[0])
