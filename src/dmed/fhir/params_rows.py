@@ -338,16 +338,6 @@ def _money(numbers: tuple[int, ...]) -> Write:
 # References and addresses ------------------------------------------------------------------
 
 
-def points_to(value: Any, type_name: str) -> bool:
-    """Whether a Reference says that its target has this type, by its address or its `type`."""
-    address = value.reference
-    if address is not UNSET and not address.startswith("#"):
-        named = reference(address).type
-        if named:
-            return named == type_name
-    return value.type is not UNSET and value.type.rpartition("/")[2] == type_name
-
-
 def reference_writer(numbers: tuple[tuple[int, str], ...]) -> Write:
     """What writes the rows of a Reference; with each parameter number the only target type that
     it takes, or "" for any. Contained and purely logical targets are not indexed.

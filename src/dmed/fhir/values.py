@@ -70,6 +70,13 @@ def date_bounds(text: str) -> tuple[int, int]:
     "2024" covers a year, "2024-02-03T10:15" a minute, "...:30.5" a tenth of a second; seconds
     are optional as search values allow. Without zone: Tashkent. Raises InvalidError.
     """
+    if _is_full(text):
+        try:
+            low = (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
+        except ValueError:
+            pass  # Not digits, or second 60: the pattern below tells.
+        else:
+            return low, low + 999_999
     match = _DATE.fullmatch(text)
     if match is None:
         raise InvalidError(f"{text!r} is no date or dateTime")
@@ -82,6 +89,15 @@ def date_bounds(text: str) -> tuple[int, int]:
         )
     except (ValueError, OverflowError) as error:
         raise InvalidError(f"{text!r} is no date of the calendar") from error
+
+
+def _is_full(text: str) -> bool:
+    """Whether a text has the shape of a second with zone, the commonest in records."""
+    length = len(text)
+    is_shaped = (length == 20 and text[19] == "Z") or (
+        length == 25 and text[22] == ":" and text[19] in "+-"
+    )
+    return is_shaped and text[4:17:3] == "--T::"
 
 
 def _day_bounds(year: int, month: str | None, day: str | None) -> tuple[int, int]:

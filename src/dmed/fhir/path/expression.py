@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from dmed.fhir.path.code import Code, Env, Hooks, Items, NoHooks, boxed, tester
+from dmed.fhir.path.code import Code, Env, Hooks, NoHooks, boxed, tester
 from dmed.fhir.path.compiler import Compiler, Scope
-from dmed.fhir.path.items import Typed, plain, type_of
+from dmed.fhir.path.items import plain, type_of
 from dmed.fhir.path.model import is_open
 from dmed.fhir.path.parser import parse
 from dmed.fhir.path.tree import Node
@@ -114,13 +114,3 @@ def _scope(type_name: str, slots: Mapping[str, object]) -> Scope:
 
     types = None if not type_name or is_open(type_name) else (type_name,)
     return Scope(types, many=False, variables={n: Defined(s, None) for n, s in slots.items()})
-
-
-def run_items(code: Code, focus: Any) -> Items:
-    """The raw items of a code on a focus, Typed where types are not static."""
-    return code.run(Env([focus], focus, focus, _NO_HOOKS), [focus])
-
-
-def is_typed(item: Any) -> bool:
-    """Whether an item is a Typed."""
-    return isinstance(item, Typed)

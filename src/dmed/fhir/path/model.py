@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dmed.fhir.facts import Element, facts
 from dmed.fhir.path.tree import TypeName
@@ -84,9 +84,3 @@ def resolve_type(name: TypeName) -> tuple[str, ...]:
     if name.namespace in ("", "System") and f"System.{name.name}" in SYSTEM_TYPES:
         found.append(f"System.{name.name}")
     return tuple(found)
-
-
-def fhir_type(value: Any) -> str:
-    """The FHIR type of a struct."""
-    name: str = value.fhir_type
-    return name

@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from dmed.fhir.path.code import NONE, Code, Env, Items, Run
 from dmed.fhir.path.errors import PathSemanticError
-from dmed.fhir.path.items import SYSTEM, Typed, TypeInfo, is_of
+from dmed.fhir.path.items import Typed, TypeInfo, is_of
 from dmed.fhir.path.model import Step, is_open, is_primitive, members, steps
 
 _ELEMENT_MEMBERS = {"id": "string", "extension": "Extension"}
@@ -228,8 +228,3 @@ def descendants(items: Items) -> Items:
         level = [child for item in level for child in children(item)]
         found += level
     return found
-
-
-def system_type(name: str) -> bool:
-    """Whether a type name is one of System's."""
-    return name.startswith(SYSTEM)

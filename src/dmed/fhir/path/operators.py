@@ -16,7 +16,6 @@ from dmed.fhir.path.code import (
     join,
     single,
     tester,
-    unwrap,
     values,
 )
 from dmed.fhir.path.errors import PathExecutionError, PathSemanticError
@@ -379,8 +378,3 @@ _WORK: dict[str, Callable[[Any, Any], Any]] = {
     "mod": _rest,
     "&": lambda left, right: _text(left) + _text(right),
 }
-
-
-def plain_values(items: Items) -> Items:
-    """System values of a collection whose types are not known."""
-    return unwrap(items)
