@@ -5,6 +5,8 @@
 """
 
 from dmed.apps.demo.country import UNTIL, Country, digest, generate
-from dmed.apps.demo.loading import Loaded, accounts, load
+from dmed.apps.demo.loading import AlreadyThereError, Loaded, accounts, load
 
-__all__ = ["UNTIL", "Country", "Loaded", "accounts", "digest", "generate", "load"]
+__all__ = [
+    "UNTIL", "AlreadyThereError", "Country", "Loaded", "accounts", "digest", "generate", "load",
+]  # fmt: skip  # A list of names reads better filled.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,7 @@ from dmed.kit.ids import bucket_in
 from dmed.kit.seed import Made
 from dmed.modules.workforce.demo import DEMO_POSTS
 from dmed.store import load as store_load
+from dmed.store.load_chunk import Fault
 from dmed.store.model import AuditRow, Scope, Write
 from dmed.trust.gateway import prepare
 from dmed.trust.identity import DEMO_ACCOUNTS, Account
@@ -27,6 +28,10 @@ CHUNK_HOUSEHOLDS = 10
 """Households of one transaction: some 3,500 records."""
 _COMMON = (-1, 0, 0)
 """The item that stands for institutions, staff and the register of medicines."""
+
+
+class AlreadyThereError(ConflictError):
+    """Records of a synthetic country are in this database already."""
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +98,7 @@ async def load(
 ) -> Loaded:
     """Fills an empty database (`url`: the owner's address, tables made) with a country.
 
-    Raises ConflictError if records of it are there already.
+    Raises AlreadyThereError if records of one are there already.
     """
     country = _country(persons, seed, until)
 
@@ -101,9 +106,9 @@ async def load(
         yield _COMMON
         yield from country.households()
 
-    def landed(progress: store_load.Progress, faults: object) -> None:
+    def landed(progress: store_load.Progress, faults: Sequence[Fault]) -> None:
         if faults:
-            raise ConflictError(f"the country cannot be loaded here: {faults}")
+            raise AlreadyThereError(f"a synthetic country is here already: {faults[0].reasons[0]}")
         if report is not None:
             report(min(persons, progress.items * persons // max(1, households)), progress.loaded)
 
