@@ -17,13 +17,12 @@ from dmed.store.pool import Database
 from dmed.store.schema import migrate
 from dmed.trust.gateway import Gateway
 from dmed.trust.guard import Guard
-from dmed.trust.identity import DEMO_ACCOUNTS, Account
+from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, Account, _values, hashed
 from dmed.trust.keys import load_keys
 from dmed.trust.manifest import Manifest
-from dmed.trust.tables import DDL
+from dmed.trust.tables import DDL, save_account
 
 BASE = "http://test"
-TOKENS: dict[str, str] = {}
 
 
 class Room:
@@ -62,9 +61,15 @@ class Room:
 ACCOUNTS: tuple[Account, ...] = DEMO_ACCOUNTS
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def hashes() -> dict[str, str]:
+    """The password hashes of the demo accounts, made once: they are slow by intent."""
+    return {user: await hashed(password) for user, password in DEMO_PASSWORDS.items()}
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def room(
-    module_database_url: str, tmp_path_factory: pytest.TempPathFactory
+    module_database_url: str, tmp_path_factory: pytest.TempPathFactory, hashes: dict[str, str]
 ) -> AsyncIterator[Room]:
     """An installation with the demo accounts, shared by the tests of one file."""
     data: Path = tmp_path_factory.mktemp("data")
@@ -72,8 +77,8 @@ async def room(
     await migrate(module_database_url, list(DDL))
     database = await Database.open(module_database_url, settings)
     made = Room(database, settings)
-    await made.guard.identity.save_demo()
     for account in ACCOUNTS:
+        await save_account(database.hot, _values(account, hashes[account.user]))
         made.tokens[account.user] = await made.guard.identity.issue_token(account.user)
     yield made
     for client in made.clients:

@@ -233,3 +233,11 @@ async def test_parallel_retries_write_once(doctor: httpx.AsyncClient, counted: A
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert await counted("resource") == before + 1
+
+
+async def test_if_none_match_star_creates_only(service: httpx.AsyncClient) -> None:
+    """PUT with If-None-Match: * makes a record, and never replaces one (RFC 9110)."""
+    only_new = {"If-None-Match": "*"}
+    record = person(id="once")
+    assert (await service.put("/Patient/once", json=record, headers=only_new)).status_code == 201
+    assert (await service.put("/Patient/once", json=record, headers=only_new)).status_code == 412

@@ -252,3 +252,24 @@ async def test_operations_are_behind_their_roles(room: Any) -> None:
     assert (await other.anonymous().get("/$ping")).status_code == 401
     statement = (await other.anonymous().get("/metadata")).json()
     assert statement["rest"][0]["operation"][0]["name"] == "ping"
+
+
+def test_openapi_says_the_same_as_the_capability_statement() -> None:
+    """Every type has its paths, each behind the bearer token but metadata."""
+    from dmed.fhir.facts import facts
+    from dmed.kit.settings import Settings
+    from dmed.server.openapi import openapi
+
+    document = openapi((), Settings())
+    assert document["security"] == [{"bearer": []}]
+    opened = [
+        path
+        for path, item in document["paths"].items()
+        for one in item.values()
+        if isinstance(one, dict) and one.get("security") == []
+    ]
+    assert opened == ["/fhir/metadata"]
+    for name in facts().resources:
+        assert {"get", "post"} <= document["paths"][f"/fhir/{name}"].keys()
+    logical = openapi((), Settings(logical_delete=True))
+    assert "delete" not in logical["paths"]["/fhir/Patient/{id}"]

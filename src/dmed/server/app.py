@@ -33,7 +33,7 @@ from dmed.server.outcome import outcome_of, unexpected
 from dmed.trust.gateway import Gateway
 from dmed.trust.guard import CSRF_HEADER, Guard, check_csrf
 from dmed.trust.manifest import Manifest
-from dmed.trust.request import REQUEST_ID
+from dmed.trust.request import REQUEST_ID, REQUEST_KEY
 
 _log = logging.getLogger("dmed.server")
 Scope = MutableMapping[str, Any]
@@ -61,6 +61,7 @@ class FhirApp:
     async def __call__(self, scope: Scope, receive: Receive, send_: Send) -> None:
         """Answer one request; a failure becomes an OperationOutcome, whatever it is."""
         request_id = request_id_of(scope)
+        scope[REQUEST_KEY] = request_id
         REQUEST_ID.set(request_id)
         try:
             asked = self._fast.asked(scope)

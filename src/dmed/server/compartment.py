@@ -15,16 +15,15 @@ from dmed.server.answer import Answer
 from dmed.server.bundle import bundle, hits
 from dmed.server.call import Call
 from dmed.server.door import Door, only_positive
-from dmed.trust.decide import readable
 from dmed.trust.gateway import Hit
 
 _KNOWN = frozenset({"_count", "_cursor", "_type", "_format", "_pretty"})
 
 
 @lru_cache(maxsize=1)
-def _members() -> tuple[str, ...]:
-    """Types that can lie in a Patient compartment, in the order in which pages show them."""
-    return ("Patient", *sorted(set(facts().compartments["Patient"]) - {"Patient"}))
+def _members() -> frozenset[str]:
+    """Types that can lie in a Patient compartment."""
+    return frozenset(facts().compartments["Patient"]) | {"Patient"}
 
 
 async def everything(door: Door, call: Call, patient: str, pairs: list[tuple[str, str]]) -> Answer:
@@ -36,8 +35,10 @@ async def everything(door: Door, call: Call, patient: str, pairs: list[tuple[str
     settings = door.settings
     size = only_positive(asked["_count"], "_count") if asked.get("_count") else 0
     size = min(size or settings.count_default, settings.count_max)
-    types = _types(call, asked.get("_type", ""))
-    start, inner = _place(asked.get("_cursor", ""), types)
+    present = await door.plain.types_of(call.subject, patient)
+    types = _types(present, asked.get("_type", ""), asked.get("_cursor", ""))
+    first, inner = _place(asked.get("_cursor", ""))
+    start = types.index(first) if first in types else 0
     found: list[Hit] = []
     following = ""
     for number in range(start, len(types)):
@@ -69,27 +70,30 @@ def _page(
     return bundle("searchset", hits(call.base, found), links=links)
 
 
-def _types(call: Call, wanted: str) -> list[str]:
-    seen = readable(call.subject.role, is_plain=True)
-    members = [name for name in _members() if seen is None or name in seen]
-    if not wanted:
-        return members
-    names = set(wanted.split(","))
-    if not names <= set(_members()):
-        raise InvalidError(f"_type={wanted[:100]!r} names no types of the compartment", "_type")
-    return [name for name in members if name in names]
+def _types(present: list[str], wanted: str, cursor: str) -> list[str]:
+    """The types to walk, Patient first; a type that a cursor names stays, whatever is there now."""
+    names = {*present, _place(cursor)[0]} - {""}
+    if wanted:
+        asked = set(wanted.split(","))
+        if not asked <= _members():
+            raise InvalidError(f"_type={wanted[:100]!r} names no types of the compartment", "_type")
+        names &= asked
+    return sorted(names, key=lambda name: (name != "Patient", name))
 
 
 def _cursor(type_: str, inner: str) -> str:
     return base64.urlsafe_b64encode(f"{type_} {inner}".encode()).decode().rstrip("=")
 
 
-def _place(cursor: str, types: list[str]) -> tuple[int, str]:
+def _place(cursor: str) -> tuple[str, str]:
+    """The type at which a page starts and the place in it."""
     if not cursor:
-        return 0, ""
+        return "", ""
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        type_, _, inner = raw.partition(" ")
-        return types.index(type_), inner
     except (binascii.Error, ValueError) as fault:
         raise InvalidError("_cursor is not one of our page links", "_cursor") from fault
+    type_, _, inner = raw.partition(" ")
+    if type_ not in _members():
+        raise InvalidError("_cursor is not one of our page links", "_cursor")
+    return type_, inner

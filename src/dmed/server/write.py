@@ -86,7 +86,10 @@ def body_of(type_: str, body: bytes) -> bytes:
 async def update(door: Door, call: Call, type_: str, id_: str) -> Answer:
     """PUT: a new version, or a new record under the client's id; 412 where If-Match is stale."""
     body = await call.json_body()
-    written = await door.plain.update(call.subject, type_, id_, body, if_match=call.if_match())
+    expected = call.if_match()
+    if call.headers.get("if-none-match", "").strip() == "*":
+        expected = 0  # RFC 9110: only where there is no such record yet.
+    written = await door.plain.update(call.subject, type_, id_, body, if_match=expected)
     return written_answer(call, written)
 
 

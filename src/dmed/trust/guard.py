@@ -17,6 +17,7 @@ from dmed.kit.settings import Settings
 from dmed.trust.identity import Identity
 from dmed.trust.keys import Keys
 from dmed.trust.model import Subject
+from dmed.trust.request import REQUEST_ID, REQUEST_KEY, new_request_id
 from dmed.trust.tables import Connection
 
 COOKIE = "dmed_session"
@@ -41,6 +42,9 @@ class Guard:
         A bearer token wins over a cookie; one that is not accepted raises UnauthorizedError.
         With a cookie `scope["state"]["csrf"]` is what forms must send back.
         """
+        if REQUEST_KEY not in scope:
+            scope[REQUEST_KEY] = new_request_id()
+        REQUEST_ID.set(scope[REQUEST_KEY])
         cookie = b""
         for name, value in scope["headers"]:
             if name == b"authorization":

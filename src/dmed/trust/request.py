@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from dmed.kit.ids import secret
 
 REQUEST_ID: ContextVar[str] = ContextVar("dmed_request_id", default="")
+REQUEST_KEY = "dmed_request_id"
+"""Where an ASGI scope carries the id of its request, once somebody has given it."""
 _process = secret(72)
 _count = itertools.count(1)
 

@@ -63,13 +63,17 @@ _ACCOUNT = (
 class Connection(Protocol):
     """What these statements run on: a pool or one connection of asyncpg."""
 
-    async def execute(self, query: str, *args: Any) -> str: ...
+    async def execute(self, query: str, *args: Any) -> str:
+        """The status of a statement, e.g. "INSERT 0 1"."""
 
-    async def fetch(self, query: str, *args: Any) -> list[Any]: ...
+    async def fetch(self, query: str, *args: Any) -> list[Any]:
+        """All rows."""
 
-    async def fetchrow(self, query: str, *args: Any) -> Any: ...
+    async def fetchrow(self, query: str, *args: Any) -> Any:
+        """The first row, or None."""
 
-    async def fetchval(self, query: str, *args: Any) -> Any: ...
+    async def fetchval(self, query: str, *args: Any) -> Any:
+        """The first value of the first row, or None."""
 
 
 class Told:

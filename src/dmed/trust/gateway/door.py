@@ -14,6 +14,7 @@ from dmed.fhir.query_model import Query
 from dmed.kit.errors import PreconditionError
 from dmed.kit.settings import Settings
 from dmed.store import audit as store_audit
+from dmed.store import compartment as store_compartment
 from dmed.store import history as store_history
 from dmed.store import read as store_read
 from dmed.store import search as store_search
@@ -21,7 +22,7 @@ from dmed.store import unit as store_unit
 from dmed.store import write as store_write
 from dmed.store.model import HistoryPage, Scope, SearchPage, Stored, Written
 from dmed.store.pool import Database
-from dmed.trust.decide import Action, Context, decide
+from dmed.trust.decide import Action, Context, decide, readable
 from dmed.trust.gateway import kept, prepare, references
 from dmed.trust.gateway.common import (
     LETTERS,
@@ -121,6 +122,13 @@ class Gateway:
             scope = msgspec.structs.replace(scope, patients=(patient,))
         audit = audit_of(subject, "E", type_, query=asked_text(pairs), patient=patient)
         return asked, await store_search.search(self._db, scope, audit, asked)
+
+    async def types_of(self, subject: Subject, patient: str) -> list[str]:
+        """The types of which a person has records that the subject may see, in order."""
+        await self.check_allowed(subject, Action.READ, "Patient", patient)
+        seen = readable(subject.role, self._context.is_plain)
+        found = await store_compartment.types_of(self._db, patient)
+        return [name for name in found if seen is None or name in seen]
 
     async def get(self, subject: Subject, type_: str, id_: str) -> dict[str, Any]:
         """A record as dict with Decimal; errors as `read`."""

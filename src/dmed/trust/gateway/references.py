@@ -43,7 +43,7 @@ async def make_literal(unit: GatewayUnit, resources: Sequence[Any]) -> None:
             if found is None:
                 continue
             if text not in known:
-                records = await unit.match(found.group(1), found.group(2))
+                records = await unit.match(found.group(1), found.group(2), lock=False)
                 if len(records) != 1:
                     count = "several records" if records else "no record"
                     raise PreconditionError(f"The reference {text} matches {count}", path)

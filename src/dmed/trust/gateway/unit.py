@@ -94,7 +94,7 @@ class GatewayUnit:
         record_id = id_ or prepare.make_id(resource)
         write = prepare.write_of(resource, record_id, is_new=True)
         try:
-            return await self._unit.write(audit_of(self._subject, "C"), write)
+            return await self._unit.write(audit_of(self._subject, "C", outcome=201), write)
         except PreconditionError as exists:
             raise ConflictError(issues=exists.issues) from exists
 
@@ -171,6 +171,8 @@ class GatewayUnit:
         The resources are validated and their references resolved already. Any failure undoes all.
         """
         deletions = [change for change in changes if change.kind == "delete"]
+        # One order for all transactions: two that delete the same records queue, not deadlock.
+        deletions.sort(key=lambda change: (change.type, change.id))
         for change in changes:
             self.check(Action(change.kind), change.type)
         written: dict[tuple[str, str], Written] = {}
@@ -179,11 +181,13 @@ class GatewayUnit:
             if write is not None:
                 done = await self._unit.write(audit_of(self._subject, "D"), write)
                 written[change.type, change.id] = done
-        for kind, letter in (("create", "C"), ("update", "U")):
+        for kind, letter, outcome in (("create", "C", 201), ("update", "U", 200)):
             writes = [self._write(change) for change in changes if change.kind == kind]
             if writes:
                 try:
-                    all_done = await self._unit.write_many(audit_of(self._subject, letter), writes)
+                    all_done = await self._unit.write_many(
+                        audit_of(self._subject, letter, outcome=outcome), writes
+                    )
                 except PreconditionError as stale:
                     raise (mismatch() if kind == "update" else stale) from stale
                 written.update({(done.type, done.id): done for done in all_done})
@@ -213,11 +217,11 @@ class GatewayUnit:
         audit = audit_of(self._subject, "E", type_, query=asked_text(pairs))
         return asked, await self._unit.search(audit, asked)
 
-    async def match(self, type_: str, criteria: str) -> list[Stored]:
+    async def match(self, type_: str, criteria: str, *, lock: bool = True) -> list[Stored]:
         """What conditional criteria match, at most two, under a lock on the criteria.
 
         Nobody else decides on the same criteria until this unit ends, so that parallel
-        conditional creates make one record.
+        conditional creates make one record. A mere reference needs no lock.
         """
         self.check(Action.SEARCH, type_)
         pairs = [pair for pair in pairs_of(criteria) if pair[0] not in {"_count", "_sort"}]
@@ -227,7 +231,8 @@ class GatewayUnit:
             type_, [*pairs, ("_count", "2"), ("_total", "none")], settings=self._settings,
             strict=True,
         )  # fmt: skip
-        await self.lock(criteria_key(type_, pairs))
+        if lock:
+            await self.lock(criteria_key(type_, pairs))
         audit = audit_of(self._subject, "E", type_, query=asked_text(pairs))
         return only_matches(await self._unit.search(audit, asked))
 
