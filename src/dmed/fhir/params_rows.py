@@ -21,6 +21,7 @@ from dmed.fhir.values import (
     canonical_quantity,
     date_bounds,
     hull,
+    named_type,
     number_bounds,
     period_bounds,
     reference,
@@ -354,7 +355,7 @@ def reference_writer(numbers: tuple[tuple[int, str], ...]) -> Write:
             rows.references.append((number, type_, id_, version))
         if not bound:
             return
-        named = type_ or (value.type if value.type is not UNSET else "")
+        named = type_ or named_type(id_) or ("" if value.type is UNSET else value.type)
         for number, only in bound:
             if only == named:
                 rows.references.append((number, type_, id_, version))

@@ -40,6 +40,9 @@ _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _REFERENCE = re.compile(
     r"([A-Z][A-Za-z]{2,63})/([A-Za-z0-9.\-]{1,64})(?:/_history/([A-Za-z0-9.\-]{1,64}))?"
 )
+_NAMING = re.compile(
+    r"(?:.*/)?([A-Z][A-Za-z]{2,63})/[A-Za-z0-9.\-]{1,64}(?:/_history/[A-Za-z0-9.\-]{1,64})?(?:\|.*)?"
+)
 _HALF = {exponent: Decimal(5).scaleb(exponent - 1) for exponent in range(-12, 7)}
 
 
@@ -278,6 +281,12 @@ def reference(text: str) -> Reference:
         return Reference(match[1], match[2], match[3] or "")
     address, _, version = text.partition("|")
     return Reference("", address, version)
+
+
+def named_type(address: str) -> str:
+    """The resource type that an address of a record names, relative or absolute; "" for others."""
+    match = _NAMING.fullmatch(address)
+    return match[1] if match else ""
 
 
 def relative(text: str, base: str) -> str:

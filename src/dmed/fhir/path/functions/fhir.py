@@ -15,6 +15,7 @@ from dmed.fhir.path.errors import PathExecutionError
 from dmed.fhir.path.functions.table import Arguments, function
 from dmed.fhir.path.items import Stub, Typed, type_of
 from dmed.fhir.path.navigate import navigate
+from dmed.fhir.values import named_type
 
 _EXTENSION_TYPES = ("Extension",)
 
@@ -88,7 +89,7 @@ def _target(env: Env, item: Any) -> Any:
     found = _entry(env.root, address)
     if found is None:
         found = env.hooks.resolve(address)
-    return Stub(_named(address) or type_name, address) if found is None else found
+    return Stub(named_type(address) or type_name, address) if found is None else found
 
 
 def _address(item: Any) -> tuple[str, str]:
@@ -102,16 +103,6 @@ def _address(item: Any) -> tuple[str, str]:
     named = getattr(item, "type", UNSET)
     type_name = named if isinstance(named, str) else ""
     return (address if isinstance(address, str) else ""), type_name.rpartition("/")[2]
-
-
-_TYPE_OF_ADDRESS = re.compile(
-    r"(?:.*/)?([A-Z][A-Za-z]+)/[A-Za-z0-9.\-]{1,64}(?:/_history/[A-Za-z0-9.\-]+)?(?:\|.*)?"
-)
-
-
-def _named(address: str) -> str:
-    match = _TYPE_OF_ADDRESS.fullmatch(address)
-    return match[1] if match else ""
 
 
 def _contained(env: Env, id_: str) -> Any:
