@@ -217,3 +217,9 @@ def test_what_was_taken_out_is_not_called_missing():
         "Observation.status",
         "Observation.code.text",
     ]
+
+
+def test_hostile_names_make_no_hostile_answers():
+    """A key or code of a million letters is cut in the answer, and costs no search for words."""
+    [(where, sentence)] = faults(patient(f'"{"x" * 1_000_000}":1'))
+    assert len(where) + len(sentence) < 1000

@@ -283,3 +283,11 @@ def test_data_types_can_be_validated_alone():
     """A data type decoded by itself is checked by the same rules."""
     found = codec.decode(b'{"start":"2024-13"}', "Period")
     assert [issue.expression for issue in validate.validate(found)] == ["Period.start"]
+
+
+def test_a_simple_quantity_has_no_comparator():
+    """Where the definition asks for a SimpleQuantity, a comparator is refused."""
+    low = {"value": 3, "comparator": "<"}
+    [(where, sentence)] = observation(valueRange={"low": low})
+    assert (where, "sqty-1" in sentence) == ("Observation.valueRange.low", True)
+    assert observation(valueQuantity=low) == []

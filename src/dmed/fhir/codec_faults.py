@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any
@@ -118,8 +118,7 @@ def _resource(value: JsonObject, path: str, expected: str | None, depth: int) ->
         return
     name = types[-1]
     if not isinstance(name, str) or isinstance(name, JsonNumber) or name not in facts().resources:
-        near = difflib.get_close_matches(str(name), facts().resources, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = _hint(str(name), facts().resources)
         yield Issue("structure", f"{_said(name)} is no R5 resource type{hint}", where)
         return
     if expected is not None and name != expected:
@@ -161,9 +160,14 @@ def _pair(key: str) -> str:
 
 
 def _unknown(key: str, type_name: str, where: str, properties: dict[str, _Property]) -> Issue:
-    near = difflib.get_close_matches(key, properties, 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return Issue("structure", f"{type_name} has no field {key!r}{hint}", where)
+    hint = _hint(key, properties)
+    return Issue("structure", f"{type_name} has no field '{key:.60}'{hint}", where[:500])
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    """The known word that is nearest to a wrong one; long words are not compared."""
+    near = difflib.get_close_matches(word, list(known), 1) if len(word) < 64 else []
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _array(item: Any, known: _Property, where: str, pair: Any, depth: int) -> Iterator[Issue]:

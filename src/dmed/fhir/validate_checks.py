@@ -205,6 +205,8 @@ def _parts(element: Element, each: ElementType, is_resource: bool) -> list[Check
             parts.append(_format(test, each.code))
     else:
         parts.append(_complex(each.code))
+    if each.profile == "SimpleQuantity":
+        parts.append(_simple_quantity)
     if each.targets and each.code in {"Reference", "CodeableReference"}:
         parts.append(_targets(each))
     if element.strength == "required" and element.binding in facts().value_sets:
@@ -249,6 +251,11 @@ def _format(test: Callable[[Any], object], code: str) -> Check:
             run.fault("value", f"'{value!s:.60}' is not {format_said(code)}", place)
 
     return check
+
+
+def _simple_quantity(value: Any, place: Place, run: Run) -> None:
+    if value.comparator is not UNSET:
+        run.fault("invariant", "a comparator is not allowed here (sqty-1)", place)
 
 
 def _narrative(value: Any, place: Place, run: Run) -> None:

@@ -33,7 +33,7 @@ class _Codes:
     def said(self, code: str) -> str:
         """The codes that are allowed, for a sentence: all of few, the nearest of many."""
         words = sorted(self.plain)
-        near = difflib.get_close_matches(code, words, 1)
+        near = difflib.get_close_matches(code, words, 1) if len(code) < 64 else []
         hint = f"; did you mean {near[0]}?" if near and len(words) > 12 else ""
         return any_of(words) + hint
 
@@ -67,7 +67,7 @@ def _plain(codes: _Codes) -> CodeCheck:
         if codes.unchecked:
             run.not_checked(codes.url)
         else:
-            run.fault("code-invalid", f"'{value}' is not one of {codes.said(value)}", place)
+            run.fault("code-invalid", f"'{value:.60}' is not one of {codes.said(value)}", place)
 
     return check
 
@@ -80,7 +80,8 @@ def _verdict(codes: _Codes, coding: Any) -> bool | None:
 
 def _said(coding: Any) -> str:
     system = "" if coding.system is UNSET else coding.system
-    return f"{system}|{'' if coding.code is UNSET else coding.code}"
+    code = "" if coding.code is UNSET else coding.code
+    return f"{system:.100}|{code:.60}"
 
 
 def _coding(codes: _Codes) -> CodeCheck:
@@ -133,5 +134,6 @@ def _quantity(codes: _Codes) -> CodeCheck:
 
 
 def _short(codes: _Codes) -> str:
-    systems = ", ".join(codes.systems)
-    return f"{codes.url} ({systems}: {any_of(sorted(codes.plain))})"
+    if not codes.plain:
+        return codes.url
+    return f"{codes.url} ({', '.join(codes.systems)}: {any_of(sorted(codes.plain))})"

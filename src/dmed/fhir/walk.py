@@ -17,7 +17,7 @@ from dmed.fhir.facts import facts
 from dmed.fhir.types import attribute, is_primitive, struct_of
 
 _ADDRESSES = frozenset({"uri", "url", "canonical", "oid", "uuid"})
-_LINK = re.compile(r"""(\s(?:href|src)\s*=\s*)(["'])(.*?)\2""", re.DOTALL)
+_LINK = re.compile(r"""(\s(?:href|src)\s{0,9}=\s{0,9})(["'])([^"'<>]{1,2000})\2""")
 _Field: TypeAlias = tuple[str, str, bool]
 """(attribute, JSON name, is an array)"""
 
