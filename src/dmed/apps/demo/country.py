@@ -21,13 +21,12 @@ from dmed.kit.seed import Made, generator, local, make
 from dmed.modules.facilities.demo import (
     DEMO_DISTRICT,
     OPENED,
-    District,
     Institutions,
-    Region,
     authorities,
     institutions,
     used_districts,
 )
+from dmed.modules.facilities.model import District, Region
 from dmed.modules.medicines import demo as medicines
 from dmed.modules.medid import demo as medid
 from dmed.modules.medid.demo import Home

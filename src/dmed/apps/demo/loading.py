@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from dmed.apps.demo.country import UNTIL, Country
+from dmed.apps.demo.country import UNTIL, Country, digest
 from dmed.fhir import codec, params
 from dmed.kit.errors import ConflictError, InvalidError
 from dmed.kit.ids import bucket_in
@@ -31,7 +31,7 @@ _COMMON = (-1, 0, 0)
 
 
 class AlreadyThereError(ConflictError):
-    """Records of a synthetic country are in this database already."""
+    """Records of another synthetic country are in this database."""
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,9 +96,10 @@ async def load(
     url: str, *, persons: int, seed: int = 1, until: date = UNTIL, processes: int = 2,
     report: Report | None = None,
 ) -> Loaded:
-    """Fills an empty database (`url`: the owner's address, tables made) with a country.
+    """Fills a database (`url`: the owner's address, tables made) with a country.
 
-    Raises AlreadyThereError if records of one are there already.
+    A load that was interrupted goes on where it stopped when it is called again, and a whole one
+    stores nothing more. Raises AlreadyThereError if records of another country are there.
     """
     country = _country(persons, seed, until)
 
@@ -108,18 +109,21 @@ async def load(
 
     def landed(progress: store_load.Progress, faults: Sequence[Fault]) -> None:
         if faults:
-            raise AlreadyThereError(f"a synthetic country is here already: {faults[0].reasons[0]}")
+            raise AlreadyThereError(f"another synthetic country is here: {faults[0].reasons[0]}")
         if report is not None:
             report(min(persons, progress.items * persons // max(1, households)), progress.loaded)
 
     households = sum(1 for _ in country.households())
+    source = f"synthetic country {persons} {seed} {until}"
     audit = AuditRow(request=f"demo-{persons}-{seed}", action="C", subject="demo",
                      role="administrator", purpose="HSYSADMIN", detail="synthetic country")
     with tempfile.TemporaryDirectory(prefix="dmed-demo-") as notes:
         done = await store_load.load(
             url, Scope("demo"), audit, items(), Produce(persons, seed, until, Path(notes)),
-            processes=processes, chunk_items=CHUNK_HOUSEHOLDS, report=landed)
-        return Loaded(records=done.loaded, seconds=done.seconds, digest=_digest(Path(notes)))
+            digest=source, processes=processes, chunk_items=CHUNK_HOUSEHOLDS, report=landed)
+        # What an earlier run stored was not made again: then all is made once more to tell.
+        told = digest(country.records()) if done.skipped else _digest(Path(notes))
+    return Loaded(records=done.loaded, seconds=done.seconds, digest=told)
 
 
 def accounts(persons: int = 20) -> tuple[Account, ...]:

@@ -65,19 +65,20 @@ async def register(request: Request) -> Response:
     if any(finding.severity == "error" for finding in findings):
         return _form(request, typed, findings, status=422)
     despite = tuple(str(one) for one in form.getlist("despite"))
+    seen: dict[str, Any]
     try:
         made = await api.register(
             view.gateway(request), view.signed_in(request), draft, despite=despite
         )
     except api.NearMatchesError as near:
-        return view.render(
-            request, "medid/near.html", {"typed": typed, "matches": near.matches, "holder": None}
-        )
+        seen = {"matches": near.matches, "holder": None}
     except api.NumberHeldError as held:
-        return view.render(
-            request, "medid/near.html", {"typed": typed, "matches": [], "holder": held.holder}
-        )
-    return view.redirect(request, f"/card/{made}?registered=1")
+        seen = {"matches": [], "holder": held.holder}
+    else:
+        return view.redirect(request, f"/card/{made}?registered=1")
+    # What was answered on the way stays answered: the flag and those already put aside.
+    kept = {"typed": typed, "unverified": draft.is_pinfl_unverified, "despite": despite}
+    return view.render(request, "medid/near.html", {**kept, **seen})
 
 
 def _form(
