@@ -155,6 +155,8 @@ def test_quantities() -> None:
         ("4500", "/uL", "4500000000", "/L"),
         ("300", "umol/L", "0.3", "mmol/L"),
         ("1", "L", "1000", "mL"),
+        ("5", "/100{WBC}", "0.05", "1"),
+        ("7", "10*9/L", "7000000000", "/L"),
     ],
 )
 def test_quantities_meet_in_canonical_units(
@@ -180,6 +182,8 @@ def test_units_that_are_not_known_stay_as_they_are() -> None:
     one = Decimal(1)
     assert values.canonical_quantity(one, one, UCUM, "[foo]") is None
     assert values.canonical_quantity(one, one, "http://other", "mg") is None
+    assert values.canonical_quantity(one, one, UCUM, "1/0") is None
+    assert values.canonical_quantity(one, one, UCUM, ".".join(["Tm99"] * 5000)) is None
     assert not same_kind("mg", "mL")
     assert same_kind("kPa", "mm[Hg]")
 

@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 UCUM = "http://unitsofmeasure.org"
+CODE_LENGTH_MAX = 80
+"""Longest unit code that is taken apart; a record from outside may hold any text."""
 
 _PREFIXES = {
     "T": 12, "G": 9, "M": 6, "k": 3, "h": 2, "da": 1, "d": -1, "c": -2, "m": -3, "u": -6,
@@ -26,7 +28,7 @@ _ATOMS: dict[str, tuple[str, str, bool]] = {
     "m": ("1", "m1", True), "g": ("1", "g1", True), "s": ("1", "s1", True),
     "mol": ("1", "mol1", True), "K": ("1", "K1", True), "A": ("1", "A1", True),
     "rad": ("1", "rad1", True), "cd": ("1", "cd1", True),
-    "1": ("1", "", False), "10*": ("10", "", False), "10^": ("10", "", False),
+    "10*": ("10", "", False), "10^": ("10", "", False),
     "%": ("1", "%1", False), "[ppth]": ("0.1", "%1", False), "[ppm]": ("0.0001", "%1", False),
     "L": ("0.001", "m3", True), "l": ("0.001", "m3", True), "ar": ("100", "m2", True),
     "t": ("1000000", "g1", True), "u": ("1.66053886E-24", "g1", True),
@@ -57,7 +59,9 @@ _CANONICAL = (
     "%", "1", "osm", "g/d", "mL/kg/h", "[pH]", "[CFU]/mL", "N", "W", "V", "Gy",
 )  # fmt: skip  # One list.
 
-_TERM = re.compile(r"(\[[^\]\s]+\]|10[*^]|%|[A-Za-z]+(?:\[[^\]\s]+\])?|1)([+-]?\d{1,2})?")
+_TERM = re.compile(
+    r"(\[[^\]\s]+\]|10[*^]|%|[A-Za-z]+(?:\[[^\]\s]+\])?)([+-]?\d{1,2})?|([1-9]\d{0,8})"
+)
 _ANNOTATION = re.compile(r"\{[^{}]*\}")
 _WIDE = Context(prec=40)
 _KELVIN = Decimal("273.15")
@@ -122,13 +126,18 @@ def _parse(code: str) -> tuple[Decimal, Vector] | None:
     plain = _ANNOTATION.sub(lambda found: "1" if _stands_alone(code, found) else "", code)
     factor = Decimal(1)
     powers: dict[str, int] = {}
-    if not plain:
+    if not plain or len(code) > CODE_LENGTH_MAX:
         return None
     with localcontext(_WIDE):
         for sign, text in _factors(plain):
             match = _TERM.fullmatch(text)
-            atom = _atom(match[1]) if match else None
-            if match is None or atom is None:
+            if match is None:
+                return None
+            if match[3]:  # A plain number, as in /100{WBC}.
+                factor *= Decimal(match[3]) ** sign
+                continue
+            atom = _atom(match[1])
+            if atom is None:
                 return None
             power = sign * int(match[2] or 1)
             factor *= atom[0] ** power
