@@ -13,7 +13,7 @@ from dmed.fhir import codec
 from dmed.fhir.facts import facts
 from dmed.kit.errors import InvalidError, Issue
 
-_quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_quick = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 _texts = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=12) | (
     st.sampled_from(
         ['"', "\\", '\\"', "null", "{}", "[]", ":{}", ",null,", "1E+400", "[[[{{", "\t"]
@@ -154,7 +154,7 @@ _SOUND = (
 )
 
 
-@settings(_quick, max_examples=600)
+@settings(_quick, max_examples=400)
 @given(st.data())
 def test_a_mutated_body_is_equal_or_refused(data):
     """Whatever bytes are changed: the body is refused, or it comes back equal in every value."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from dmed.fhir import codec, validate
 
 REFUSED = {
@@ -51,6 +53,7 @@ def test_national_examples_keep_the_rules(shared_data):
     assert refused(shared_data / "uz-core" / "core" / "examples") == {}
 
 
+@pytest.mark.slow
 def test_official_examples_are_refused_only_for_reviewed_reasons(r5_examples):
     """Exactly the listed official examples break a rule, each the one that is written here."""
     found = refused(r5_examples)
