@@ -229,7 +229,9 @@ CASES = {
     "Observation?component-code-value-quantity=urn:x|8480-6$gt140": "",
     "Observation?component-code-value-quantity=8480-6$gt140,8462-4$gt140": "o4 o5",
     "Observation?combo-code-value-quantity=8867-4$72": "o1",
-    "Observation?code-value-string=11111-1$yaxshi": "o6",
+    "Observation?code-value-string=11111-1$yaxshi holat": "o6",
+    "Observation?code-value-string=11111-1$other": "",
+    "Observation?code-value-string=http://loinc.org|11111-1$Yaxshi HOLAT": "o6",
     # Chains, both ways.
     "Observation?patient.name=aziz": "o3 o5 o6",
     "Observation?subject:Patient.identifier=urn:pinfl|41203920000001": "o1 o2 o4",

@@ -171,7 +171,7 @@ def _composite(criterion: Match, value: Value, row: str, args: Arguments) -> str
 def _composite_row(criterion: Match, value: Value, alias: str, args: Arguments) -> str:
     assert isinstance(value, Composite)
     parameter = args.bind(criterion.number, "int")
-    key = args.bind(reduced_number(value), "bigint")
+    key = args.bind(reduced_number(criterion.number, value), "bigint")
     bounds = [ordered(part, alias, args) for part in value.parts]
     return " AND ".join([f"{alias}.param = {parameter}", f"{alias}.key = {key}",
                          *(bound for bound in bounds if bound)])

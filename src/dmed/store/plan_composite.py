@@ -1,7 +1,8 @@
 """Composite parameters: what their index key holds, and how a value is taken apart. Pure.
 
 A key is the number of the components' plain codes: systems, units and texts are left out of it,
-because a search may leave them out too. They are asked of the components' own parameters.
+because a search may leave them out too. They are asked of the components' own parameters. Only a
+text that has no parameter of its own (R5 forgot Observation.value-string) is in the key, folded.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dmed.fhir.query_model import (
 )
 from dmed.store.keys import composite_number, type_names
 
+_TEXT = "text"
 _WITH_CODE = frozenset({"token", "reference", "uri"})
 
 
@@ -47,12 +49,12 @@ def parts_of(type_name: str, code: str, value: Value) -> Parts:
         own = params.parameters(type_name).get(component.code)
         if own is not None and (whole or _says_more(part)):
             found.append(Match(type_name, own.code, own.type, own.number, "", (part,)))
-    return Parts(tuple(found), whole and len(found) == len(value.parts))
+    return Parts(tuple(found), parameter.number in needless())
 
 
-def reduced_number(value: Composite) -> int:
+def reduced_number(param: int, value: Composite) -> int:
     """The number under which rows of a searched composite lie."""
-    return composite_number("$".join(_code(part) for part in value.parts))
+    return composite_number("$".join(map(_code, _kinds().get(param, ()), value.parts)))
 
 
 def row_number(param: int, key: str) -> int:
@@ -80,8 +82,10 @@ def _says_more(part: Simple) -> bool:
     return isinstance(part, Text)
 
 
-def _code(part: Simple) -> str:
+def _code(kind: str, part: Simple) -> str:
     match part:
+        case Text(key=key) if kind == _TEXT:
+            return key
         case Token(code=code):
             return code or ""
         case Link(id=id_):
@@ -93,6 +97,8 @@ def _code(part: Simple) -> str:
 
 def _reduced(kind: str, piece: str) -> str:
     """One piece of a key as `params` writes it: `code|system`, `Type/id`, an address or a text."""
+    if kind == _TEXT:
+        return piece
     if kind not in _WITH_CODE:
         return ""
     if kind == "token":
@@ -101,10 +107,26 @@ def _reduced(kind: str, piece: str) -> str:
 
 
 @cache
+def needless() -> frozenset[int]:
+    """Numbers of the composites that are always taken apart, so that no row of theirs is read."""
+    return frozenset(
+        each.number
+        for name in type_names()
+        for each in params.parameters(name).values()
+        if each.type == "composite" and _is_whole(each.expression, name)
+        and all(part.code in params.parameters(name) for part in each.components)
+    )
+
+
+@cache
 def _kinds() -> dict[int, tuple[str, ...]]:
     """The component kinds of every composite parameter, by its number."""
     return {
-        each.number: tuple(part.type for part in each.components)
+        each.number: tuple(
+            _TEXT if part.type == "string" and part.code not in params.parameters(name)
+            else part.type
+            for part in each.components
+        )
         for name in type_names()
         for each in params.parameters(name).values()
         if each.type == "composite"

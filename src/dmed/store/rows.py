@@ -17,7 +17,7 @@ from dmed.store.keys import (
     type_number,
 )
 from dmed.store.model import Write
-from dmed.store.plan_composite import row_number
+from dmed.store.plan_composite import needless, row_number
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "token": ("vid", "bucket", "param", "system", "code"),
@@ -68,7 +68,7 @@ def _add(rows: dict[str, list[tuple[Any, ...]]], write: Write) -> None:
     rows["composite"] += dict.fromkeys(
         (vid, bucket, param, row_number(param, key), None if low is None else float(low),
          None if high is None else float(high))
-        for param, key, low, high in index.composites)
+        for param, key, low, high in index.composites if param not in needless())
 
 
 def _string(vid: int, bucket: int, param: int, folded: str, exact: str) -> tuple[Any, ...]:

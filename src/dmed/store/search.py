@@ -114,12 +114,12 @@ async def _page(
         return [], SearchPage([], total, None)
     is_backward = place is not None and place.is_backward
     start = place or _start(rows[0], total)
-    after = _token(query, order, start, rows[-1], is_backward=False)
-    before = _token(query, order, start, rows[0], is_backward=True)
+    has_next = has_more or is_backward
+    has_previous = has_more if is_backward else place is not None
     return rows, SearchPage(
         [], total,
-        next_cursor=after if has_more or is_backward else None,
-        previous_cursor=before if (has_more if is_backward else place is not None) else None,
+        _token(query, order, start, rows[-1], is_backward=False) if has_next else None,
+        _token(query, order, start, rows[0], is_backward=True) if has_previous else None,
     )
 
 

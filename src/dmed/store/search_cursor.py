@@ -13,7 +13,6 @@ import zlib
 
 import msgspec
 
-from dmed.fhir.query import self_link
 from dmed.fhir.query_model import Query
 from dmed.kit.errors import InvalidError
 
@@ -39,10 +38,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
 
 def fingerprint(query: Query) -> int:
     """What a search asks for, paging aside: a token of another search is refused by it."""
-    plain = msgspec.structs.replace(
-        query, cursor="", ignored=(), count=0, total="", summary="", elements=(), includes=(),
-        revincludes=())
-    return zlib.crc32(f"{query.type}?{self_link(plain)}".encode())
+    return zlib.crc32(msgspec.msgpack.encode((query.type, query.criteria, query.sort)))
 
 
 def written(cursor: Cursor) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from dmed.fhir.query_model import Missing, SortKey
-from dmed.store.plan import SORT_COLUMNS, Plan, holds, in_scope, matches, sort_kind
+from dmed.store.plan import SORT_COLUMNS, Plan, holds, in_scope, is_local, matches, sort_kind
 from dmed.store.plan_where import Arguments
 from dmed.store.search_cursor import Cursor
 from dmed.store.search_pages import (
@@ -31,8 +31,10 @@ _WALKED = frozenset({"string", "token", "date", "reference", "uri"})
 
 def is_walked(plan: Plan, order: Order) -> bool:
     """Whether a plan over many records can be read in the order of its one sort key."""
-    return plan.mode in {"walk", "type"} and len(order.keys) == 1 and (
-        order.keys[0].kind in _WALKED and order.keys[0].number != 0)
+    if plan.mode not in {"walk", "type"} or (plan.driver is not None and is_local(plan.driver)):
+        return False
+    first = order.keys[0] if len(order.keys) == 1 else None
+    return first is not None and first.kind in _WALKED and first.number != 0
 
 
 def valued_page(
