@@ -119,6 +119,9 @@ def test_official_suite(shared_data: Path) -> None:
         ("%unheard", path.PathSemanticError),
         ("name is Nothing", path.PathSemanticError),
         ("(" * 300, path.PathSyntaxError),
+        ("iif(" * 300, path.PathSyntaxError),
+        (".".join(["name"] * 5000), path.PathSyntaxError),
+        ("|".join(["1"] * 5000), path.PathSyntaxError),
     ],
 )
 def test_faults_are_named(expression: str, fault: type[path.PathError]) -> None:

@@ -54,6 +54,8 @@ _PREFIXES = {
     "ext-": "http://hl7.org/fhir/StructureDefinition/",
     "vs-": "http://hl7.org/fhir/ValueSet/",
 }
+NODES_MAX = 20_000
+"""Most nodes compiled for one expression; some functions compile their argument twice."""
 RESERVED = frozenset({"resource", "rootResource", "context", *CONSTANTS})
 
 
@@ -92,6 +94,7 @@ class Compiler:
 
     def __init__(self, root_type: str, *, strict: bool) -> None:
         self.strict = strict
+        self._nodes_left = NODES_MAX
         self.root_type = root_type
         owner = facts().types.get(root_type.partition(".")[0])
         is_resource = owner is not None and owner.kind == "resource" and not is_open(owner.name)
@@ -103,6 +106,9 @@ class Compiler:
 
     def chain(self, node: Node, scope: Scope) -> tuple[Code, Scope]:
         """A node's code, and the scope that later members of its chain see."""
+        self._nodes_left -= 1
+        if self._nodes_left < 0:
+            raise PathSemanticError("the expression is too large")
         if isinstance(node, (Member, Call, Indexer)):
             source, after = self._source(node, scope)
             if isinstance(node, Member):
@@ -196,14 +202,14 @@ class Compiler:
 
     def typed(self, sign: str, operand: Node, wanted: tuple[str, ...], scope: Scope) -> Code:
         """`is`, `as` and ofType(): a test, or the items that have one of the types."""
-        code = self.code(operand, scope)
         if sign == "is":
-            return is_type(code, wanted)
-        kept = None
+            return is_type(self.code(operand, scope), wanted)
         if isinstance(operand, Member):
-            source, after = self._source(operand, scope)
-            kept = narrowed(source, operand.name, wanted) if after is scope else None
-        if kept is None:
+            source = self._source(operand, scope)[0]
+            code = self._member(operand, source)
+            kept = narrowed(source, operand.name, wanted) or of_type(code, wanted)
+        else:
+            code = self.code(operand, scope)
             kept = of_type(code, wanted)
         return only_one(kept, code) if sign == "as" else kept
 

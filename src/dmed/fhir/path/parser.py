@@ -22,8 +22,10 @@ from dmed.fhir.path.tree import (
     Variable,
 )
 
-DEPTH_MAX = 200
+NESTING_MAX = 100
 """Deepest nesting of parentheses and arguments; an expression from outside cannot exhaust us."""
+DEPTH_MAX = 200
+"""Deepest tree: a chain of that many steps or operators. The longest of R5 has about 60."""
 
 _PRECEDENCE = {
     "implies": 1, "or": 2, "xor": 2, "and": 3, "in": 4, "contains": 4,
@@ -42,7 +44,36 @@ _SPECIALS = {"this", "index", "total"}
 @lru_cache(maxsize=2048)
 def parse(text: str) -> Node:
     """The tree of an expression. Raises PathSyntaxError that names the place."""
-    return _Parser(tokens(text)).whole()
+    node = _Parser(tokens(text)).whole()
+    if _depth(node) > DEPTH_MAX:
+        raise PathSyntaxError(f"longer than {DEPTH_MAX} steps")
+    return node
+
+
+def _depth(node: Node) -> int:
+    deepest = 0
+    rest = [(node, 1)]
+    while rest:
+        each, depth = rest.pop()
+        deepest = max(deepest, depth)
+        rest += [(child, depth + 1) for child in children(each)]
+    return deepest
+
+
+def children(node: Node) -> list[Node]:
+    """The nodes directly below a node."""
+    match node:
+        case Member(source=source):
+            return [] if source is None else [source]
+        case Call(source=source, arguments=arguments):
+            return [*arguments] if source is None else [source, *arguments]
+        case Indexer(source=source, index=index):
+            return [source, index]
+        case Unary(operand=operand) | TypeTest(operand=operand):
+            return [operand]
+        case Binary(left=left, right=right):
+            return [left, right]
+    return []
 
 
 class _Parser:
@@ -81,8 +112,8 @@ class _Parser:
 
     def _expression(self, weakest: int) -> Node:
         self._depth += 1
-        if self._depth > DEPTH_MAX:
-            raise PathSyntaxError(f"nested deeper than {DEPTH_MAX} at {self._now.at}")
+        if self._depth > NESTING_MAX:
+            raise PathSyntaxError(f"nested deeper than {NESTING_MAX} at {self._now.at}")
         left = self._unary()
         while True:
             token = self._now

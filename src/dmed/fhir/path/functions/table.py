@@ -9,7 +9,8 @@ from dmed.fhir.path.code import NONE, Code, Env, Items, Run, single, values
 from dmed.fhir.path.compiler import Compiler, Scope
 from dmed.fhir.path.errors import PathExecutionError, PathSemanticError
 from dmed.fhir.path.items import SYSTEM, type_of
-from dmed.fhir.path.tree import Literal, Node, Special, Unary
+from dmed.fhir.path.parser import children
+from dmed.fhir.path.tree import Node, Special
 
 Arguments: TypeAlias = tuple[Node, ...]
 Build = Callable[[Compiler, Code, Arguments, Scope], Code]
@@ -105,8 +106,4 @@ def counts(node: Node) -> bool:
     """Whether a tree asks for $index anywhere, so that a loop must keep it."""
     if isinstance(node, Special):
         return node.name == "index"
-    if isinstance(node, (Literal, Unary)):
-        return isinstance(node, Unary) and counts(node.operand)
-    children = [getattr(node, field, None) for field in ("source", "index", "left", "right")]
-    children += [getattr(node, "operand", None), *getattr(node, "arguments", ())]
-    return any(child is not None and counts(child) for child in children)
+    return any(counts(child) for child in children(node))
