@@ -118,6 +118,12 @@ class Platform:
 class CachedFiles(StaticFiles):
     """Static files; their addresses carry the content's digest, so browsers keep them a year."""
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the bytes through us: a file handed to the server by its path goes uncompressed."""
+        extensions = {name: value for name, value in (scope.get("extensions") or {}).items()
+                      if name != "http.response.pathsend"}
+        await super().__call__({**scope, "extensions": extensions}, receive, send)
+
     def file_response(self, *arguments: Any, **options: Any) -> Response:
         """The file with its time to live: a year where the address carries a digest."""
         response = super().file_response(*arguments, **options)

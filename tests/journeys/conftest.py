@@ -1,0 +1,187 @@
+"""A served country of twenty persons, a real Chromium, and a person at a browser."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = ROOT / "build" / "screenshots"
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_OPTIONS = [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip  # A list of options reads better filled.
+START_SECONDS_MAX = 90
+ANSWER_MS_MAX = 10_000
+VIEW = {"width": 1440, "height": 900}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def live_server() -> Iterator[str]:
+    """The address of the platform, served by its own command over a fresh synthetic country."""
+    folder = Path(tempfile.mkdtemp(prefix="dmed-journey-"))
+    folder.chmod(0o711)
+    port = _free_port()
+    program = [sys.executable, "-c", "from dmed.apps.cli import main; main()"]
+    variables = {**os.environ, "DMED_DATA": str(folder / "data"), "DMED_PORT": str(port)}
+    log = (folder / "log").open("w")
+    subprocess.run([*program, "demo", "--persons", "20", "--seed", "1"], env=variables,
+                   check=True, stdout=log, stderr=log)  # fmt: skip  # One command.
+    server = subprocess.Popen([*program, "serve", "--workers", "1"], env=variables,
+                              stdout=log, stderr=log)  # fmt: skip  # Same.
+    try:
+        _wait(f"http://127.0.0.1:{port}/readyz", server, folder / "log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(30)
+        server.kill()
+        log.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + START_SECONDS_MAX
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=1):
+            return
+        if server.poll() is not None:
+            break
+        time.sleep(0.2)
+    pytest.fail(f"the platform did not start: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A Chromium for one file of journeys, or a skip that says what is missing."""
+    if not CHROMIUM.exists():
+        pytest.skip("Chromium is not on this machine: browser journeys are not driven")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=CHROMIUM_OPTIONS)
+        yield browser
+        browser.close()
+
+
+READ_QR = """async (element) => {
+  const picture = new Image();
+  const text = new XMLSerializer().serializeToString(element);
+  picture.src = URL.createObjectURL(new Blob([text], { type: "image/svg+xml" }));
+  await picture.decode();
+  const canvas = new OffscreenCanvas(600, 600);
+  const pen = canvas.getContext("2d");
+  pen.fillStyle = "white";
+  pen.fillRect(0, 0, 600, 600);
+  pen.drawImage(picture, 20, 20, 560, 560);
+  const image = pen.getImageData(0, 0, 600, 600);
+  const worker = new Worker("/pages/camera-worker.js", { type: "module" });
+  const read = new Promise((resolve, reject) => {
+    worker.onmessage = ({ data }) => resolve(data.text);
+    worker.onerror = (fault) => reject(new Error(fault.message));
+  });
+  worker.postMessage({ image, formats: ["QRCode"] });
+  return read;
+}"""
+
+
+class Workplace:
+    """A signed-in person at a browser of their own; complaints of the console are kept."""
+
+    def __init__(self, browser: Browser, address: str, language: str, theme: str = "light") -> None:
+        self.address = address
+        self.context = browser.new_context(viewport=VIEW, color_scheme=theme)  # type: ignore[arg-type]  # light or dark.
+        self.context.add_cookies([{"name": "dmed_language", "value": language, "url": address}])
+        self.page: Page = self.context.new_page()
+        self.page.set_default_timeout(ANSWER_MS_MAX)
+        self.complaints: list[str] = []
+        self.page.on("console", self._hear)
+        self.page.on("pageerror", lambda fault: self.complaints.append(str(fault)))
+
+    def _hear(self, message: Any) -> None:
+        if message.type in {"error", "warning"}:
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    def sign_in(self, user: str) -> None:
+        """By keyboard alone: the name has the focus."""
+        self.page.goto(self.address + "/signin")
+        self.type(user)
+        self.press("Tab")
+        self.type(f"{user}-demo")
+        self.press("Enter")
+        self.page.locator("nav.rail").wait_for()
+
+    def type(self, text: str) -> None:
+        """Types into whatever has the focus, as a person or a scanner does."""
+        self.page.keyboard.type(text)
+
+    def press(self, key: str) -> None:
+        """Presses a key: "Control+k", "F2"."""
+        self.page.keyboard.press(key)
+
+    def scan(self, text: str) -> None:
+        """A scanner types a code, its GS signs too, and ends with Enter."""
+        self.page.keyboard.insert_text(text)
+        self.press("Enter")
+
+    def choose(self, box: str, text: str) -> None:
+        """Types into a search box and takes the first answer."""
+        self.page.locator(f"{box}:focus").wait_for()
+        self.type(text)
+        self.page.locator(f"{box}-list [role=option]").first.wait_for()
+        self.press("Enter")
+
+    def read_qr(self) -> str:
+        """What the camera would read from the code on the screen."""
+        text: str = self.page.locator(".qr svg").evaluate(READ_QR)
+        return text
+
+    def picture(self, name: str) -> Path:
+        """A screenshot, kept as output of the run."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        path = SCREENSHOTS / f"{name}.png"
+        self.page.screenshot(path=path)
+        return path
+
+    def close(self) -> None:
+        """Leaves; the console must have been silent."""
+        self.context.close()
+        assert self.complaints == []
+
+
+@pytest.fixture
+def workplace(chromium: Browser, live_server: str) -> Iterator[Callable[..., Workplace]]:
+    """Makes workplaces: `workplace("ru", theme="dark")`; each must end without complaints."""
+    made: list[Workplace] = []
+
+    def make(language: str = "uz", *, theme: str = "light") -> Workplace:
+        made.append(Workplace(chromium, live_server, language, theme))
+        return made[-1]
+
+    yield make
+    for place in made:
+        place.close()
