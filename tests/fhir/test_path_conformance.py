@@ -122,6 +122,7 @@ def test_official_suite(shared_data: Path) -> None:
         ("iif(" * 300, path.PathSyntaxError),
         (".".join(["name"] * 5000), path.PathSyntaxError),
         ("|".join(["1"] * 5000), path.PathSyntaxError),
+        ("name" + ".repeat(extension" * 40 + ")" * 40, path.PathSemanticError),
     ],
 )
 def test_faults_are_named(expression: str, fault: type[path.PathError]) -> None:

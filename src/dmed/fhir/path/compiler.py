@@ -109,15 +109,17 @@ class Compiler:
         self._nodes_left -= 1
         if self._nodes_left < 0:
             raise PathSemanticError("the expression is too large")
+        if isinstance(node, Call) and node.name in ("ofType", "as") and node.source is not None:
+            if len(node.arguments) != 1:
+                raise PathSemanticError(f"{node.name}() takes one type")
+            wanted = self.wanted(type_name(node.arguments[0]))
+            return self._restricted(node.name, node.source, wanted, scope)
         if isinstance(node, (Member, Call, Indexer)):
             source, after = self._source(node, scope)
             if isinstance(node, Member):
                 return self._member(node, source), after
             if isinstance(node, Indexer):
                 return self._indexed(node, source, after), after
-            if node.name in ("ofType", "as") and after is scope and node.source is not None:
-                wanted = self.wanted(type_name(node.arguments[0]) if node.arguments else None)
-                return self.typed(node.name, node.source, wanted, scope), scope
             return self._call(node, source, after)
         return self._simple(node, scope), scope
 
@@ -147,7 +149,10 @@ class Compiler:
                 left, right = self.code(node.left, scope), self.code(node.right, scope)
                 return operators.binary(node.sign, left, right)
             case TypeTest():
-                return self.typed(node.sign, node.operand, self.wanted(node.type), scope)
+                wanted = self.wanted(node.type)
+                if node.sign == "as":
+                    return self._restricted("as", node.operand, wanted, scope)[0]
+                return is_type(self.code(node.operand, scope), wanted)
         raise AssertionError(node)
 
     # Names and variables ---------------------------------------------------------------------
@@ -200,18 +205,18 @@ class Compiler:
             raise PathSemanticError(f"{name.name!r} is no type")
         return found
 
-    def typed(self, sign: str, operand: Node, wanted: tuple[str, ...], scope: Scope) -> Code:
-        """`is`, `as` and ofType(): a test, or the items that have one of the types."""
-        if sign == "is":
-            return is_type(self.code(operand, scope), wanted)
+    def _restricted(
+        self, sign: str, operand: Node, wanted: tuple[str, ...], scope: Scope
+    ) -> tuple[Code, Scope]:
+        """`as` and ofType(): the items that have one of the types."""
         if isinstance(operand, Member):
-            source = self._source(operand, scope)[0]
+            source, after = self._source(operand, scope)
             code = self._member(operand, source)
             kept = narrowed(source, operand.name, wanted) or of_type(code, wanted)
         else:
-            code = self.code(operand, scope)
+            code, after = self.chain(operand, scope)
             kept = of_type(code, wanted)
-        return only_one(kept, code) if sign == "as" else kept
+        return only_one(kept, code) if sign == "as" else kept, after
 
     # Calls -----------------------------------------------------------------------------------
 
