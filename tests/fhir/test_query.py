@@ -21,7 +21,7 @@ from dmed.fhir.query import (
     parse,
     self_link,
 )
-from dmed.fhir.query_model import Link, Match, Moment, Quantity, Query, Text, Token
+from dmed.fhir.query_model import Chain, Link, Match, Moment, Quantity, Query, Text, Token
 from dmed.kit.errors import InvalidError
 from dmed.kit.settings import Settings
 
@@ -47,6 +47,15 @@ def test_tokens_are_told_apart() -> None:
 def test_strings_are_folded_and_kept() -> None:
     """A string keeps what was written, for exact, and its folded key."""
     assert values(one("Patient", "name", "КаримOVA")) == (Text("КаримOVA", "karimova"),)
+
+
+def test_names_that_are_heard_have_their_skeleton() -> None:
+    """`phonetic` compares skeletons, in a chain as well; other texts are only folded."""
+    chain = one("Observation", "patient.phonetic", "Юлдашева").criteria[0]
+    skeleton = values(one("Patient", "phonetic", "Yo‘ldosheva"))[0]
+
+    assert isinstance(chain, Chain)
+    assert chain.branches[0].values[0].key == skeleton.key != "yoldosheva"  # type: ignore[attr-defined,union-attr]  # Texts of a Match.
 
 
 def test_references_become_type_and_id() -> None:

@@ -143,6 +143,8 @@ CASES = {
     "Patient?given=a\\$c": "",
     "Patient?name=aziz,olma": "p2 p3",
     "Patient?name=karim&name=aziz": "p2",
+    "Patient?phonetic=Каримов": "p1 p2 p3",
+    "Observation?patient.phonetic=Каримова&code=8867-4": "o1",
     # Tokens.
     "Patient?gender=female": "p1 p3",
     "Patient?gender=female,unknown": "p1 p3 p4",
@@ -256,7 +258,7 @@ async def test_a_search_finds_these_and_no_others(db: Database, request_: str) -
     assert page.total == len(CASES[request_].split())
 
 
-@pytest.mark.parametrize("request_", CASES, ids=str)
+@pytest.mark.parametrize("request_", list(CASES)[::3], ids=str)
 async def test_a_total_without_records_is_the_same(db: Database, request_: str) -> None:
     """`_summary=count` counts what the search finds, and `_total=accurate` too."""
     expected = len(CASES[request_].split())

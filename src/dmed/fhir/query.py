@@ -436,7 +436,7 @@ class _CriterionReader:
         field = Field(
             self.label,
             kind,
-            targets=found.targets if found else (),
+            code, targets=found.targets if found else (),
             only=only,
             base=self.base,
             components=tuple(part.type for part in found.components) if found else (),

@@ -42,6 +42,7 @@ class Field(msgspec.Struct, frozen=True):
     label: str
     """The parameter as the caller wrote it, for messages."""
     kind: str
+    code: str = ""
     targets: tuple[str, ...] = ()
     only: str = ""
     """Type modifier of a reference parameter."""
@@ -66,7 +67,7 @@ def read(field: Field, text: str) -> Value:
     for kind, piece in zip(field.components, pieces, strict=True):
         if not piece:
             raise field.wrong(text, "has an empty part")
-        part = msgspec.structs.replace(field, kind=kind, components=(), targets=(), only="")
+        part = Field(field.label, kind, base=field.base)
         read_part = _READERS[kind](part, piece)
         if isinstance(read_part, Token) and read_part.code is None:
             raise field.wrong(text, "needs a code in each part")
@@ -121,8 +122,7 @@ def _prefixed(text: str) -> tuple[str, str]:
 def _string(field: Field, text: str) -> Simple:
     plain = unescape(text)
     # A name that is listened for, not read, is compared by its skeleton (params_rows.PHONETIC).
-    is_heard = field.label.partition(":")[0].endswith("phonetic")
-    return Text(plain, name_key(plain) if is_heard else fold(plain))
+    return Text(plain, name_key(plain) if field.code == "phonetic" else fold(plain))
 
 
 def _token(field: Field, text: str) -> Simple:

@@ -49,7 +49,7 @@ async def search(db: Database, scope: Scope, audit: AuditRow, query: Query) -> S
     UnavailableError where the database needs longer than SEARCH_SECONDS_MAX.
     """
     check_type(scope, query.type)
-    pool = db.connection() if _is_one_patient(query) else db.searching()
+    pool = db.connection() if _is_prepared(scope, query) else db.searching()
     async with pool as connection:
         found = await find(connection, scope, query)
     await audits.disclose(db, audit, found.people)
@@ -82,10 +82,11 @@ async def find(connection: Any, scope: Scope, query: Query) -> Found:
     return Found(msgspec.structs.replace(page, hits=_subsetted(hits, query)), tuple(disclosed))
 
 
-def _is_one_patient(query: Query) -> bool:
-    """Whether a prepared plan serves: one patient's records in the order of versions."""
-    simple = all(isinstance(each, Match | Missing) for each in query.criteria)
-    return simple and not query.sort and any(
+def _is_prepared(scope: Scope, query: Query) -> bool:
+    """Whether a prepared plan serves: records of a few patients in the order of versions."""
+    if query.sort or not all(isinstance(each, Match | Missing) for each in query.criteria):
+        return False
+    return scope.patients is not None or any(
         isinstance(each, Match) and is_local(each) for each in query.criteria)
 
 
