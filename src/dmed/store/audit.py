@@ -16,7 +16,7 @@ from dmed.kit.errors import UnavailableError
 from dmed.kit.ids import bucket_in, bucket_of
 from dmed.store.keys import type_number
 from dmed.store.model import AuditRow
-from dmed.store.pool import Database, is_lost, told
+from dmed.store.pool import CONNECT_SECONDS_MAX, Database, is_lost, told
 
 FLUSHES_MAX = 2
 GROUP_MAX = 256
@@ -164,12 +164,12 @@ async def again_if_lost(
     which is on the safe side.
     """
     try:
-        async with db.hot.acquire() as connection:
+        async with db.hot.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
             return await act(connection)
     except Exception as error:
         if not is_lost(error):
             raise
-    async with db.hot.acquire() as connection:
+    async with db.hot.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
         return await act(connection)
 
 

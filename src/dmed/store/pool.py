@@ -34,6 +34,14 @@ _LOST = (
     OSError,
     TimeoutError,
 )
+FAILURES = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""Everything that a statement or a connection may raise."""
 RETRIED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 """Errors after which the same single write may simply be tried again."""
 
@@ -58,6 +66,9 @@ def is_lost(error: BaseException) -> bool:
     text = str(error)
     if isinstance(error, asyncpg.PostgresError):
         return getattr(error, "sqlstate", "") == "25P04"  # transaction_timeout of PostgreSQL 17+
+    if isinstance(error, asyncpg.InternalClientError):
+        # The driver's own surprise at a connection that died between two of its steps.
+        return True
     return isinstance(error, asyncpg.InterfaceError) and ("clos" in text or "termin" in text)
 
 
@@ -66,7 +77,7 @@ def told() -> Iterator[None]:
     """Lets database errors leave the block as the DmedError that the caller is told."""
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except FAILURES as error:
         known = translated(error)
         if known is None:
             raise
@@ -117,8 +128,9 @@ class Database:
 
 
 async def _pool(url: str, plans: str, size: int, seconds: int) -> Any:
-    return await asyncpg.create_pool(
-        url, min_size=1, max_size=size, max_queries=2**60, max_inactive_connection_lifetime=0,
+    # No least size: the pool would try in vain, and say so each second, while the server is away.
+    pool = await asyncpg.create_pool(
+        url, min_size=0, max_size=size, max_queries=2**60, max_inactive_connection_lifetime=0,
         timeout=CONNECT_SECONDS_MAX, command_timeout=_ANSWER_SECONDS_MAX,
         statement_cache_size=_STATEMENTS_KEPT, max_cached_statement_lifetime=0,
         max_cacheable_statement_size=0, init=_prepare, reset=_leave,
@@ -128,6 +140,12 @@ async def _pool(url: str, plans: str, size: int, seconds: int) -> Any:
             "idle_in_transaction_session_timeout": f"{WRITE_SECONDS_MAX}s",
         },
     )  # fmt: skip  # One setting a line would hide which belong together.
+    try:
+        async with pool.acquire(timeout=CONNECT_SECONDS_MAX):
+            return pool
+    except BaseException:
+        pool.terminate()
+        raise
 
 
 async def _prepare(connection: Any) -> None:

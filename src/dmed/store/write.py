@@ -22,7 +22,7 @@ from dmed.store.audit import digest_sql, disclosed, person_bucket
 from dmed.store.columns import Parameters, columns, one_column, selected
 from dmed.store.keys import system_number, text_key, type_number
 from dmed.store.model import AuditRow, Scope, Write, Written
-from dmed.store.pool import RETRIED, Database, told
+from dmed.store.pool import CONNECT_SECONDS_MAX, FAILURES, RETRIED, Database, told
 from dmed.store.read import check_people, check_type, missing
 from dmed.store.rows import COLUMNS, index_rows
 
@@ -219,7 +219,7 @@ async def write(db: Database, scope: Scope, audit: AuditRow, one: Write) -> Writ
     rows = [audit_rows(audit, one)]
     for attempt in range(TRIES_MAX):
         try:
-            async with db.hot.acquire() as connection:
+            async with db.hot.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
                 if attempt == 0:
                     written = await send(db, connection, [one], rows, actor)
                 else:
@@ -230,7 +230,7 @@ async def write(db: Database, scope: Scope, audit: AuditRow, one: Write) -> Writ
             with told():
                 await explain_duplicate(db, [one], error)
             await asyncio.sleep(_PAUSE_SECONDS)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        except FAILURES:
             with told():
                 raise
         else:
