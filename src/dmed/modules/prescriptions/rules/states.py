@@ -347,12 +347,15 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     """The same pharmacy claims again: the same secret, nothing is written."""
 
 
-def said(standing: Standing) -> str:
+def said_of(number: int, state: ItemState, holder: str) -> str:
     """One English sentence: in what state an item is and, at a pharmacy, who holds it."""
-    text = f"Item {standing.number} {_SAID[standing.state]}"
-    if standing.holder:
-        text += f" ({standing.holder_name or standing.holder})"
-    return text + f" [state {standing.state}]"
+    where = f" ({holder})" if holder else ""
+    return f"Item {number} {_SAID[state]}{where} [state {state}]"
+
+
+def said(standing: Standing) -> str:
+    """The same of a standing."""
+    return said_of(standing.number, standing.state, standing.holder_name or standing.holder)
 
 
 def move(standing: Standing, event: Event, actor: Actor, now: datetime) -> Move:
@@ -441,3 +444,15 @@ def check_undo(handed_over: datetime, pharmacy: str, actor: Actor, now: datetime
             f"Handed over on {handed_over.astimezone(TASHKENT).date()}: an undo is possible within "
             f"{UNDO_WITHIN.days} days"
         )
+
+
+def shown(row: Row) -> str:
+    """A row as a line of the reference page."""
+    sources = ", ".join(sorted(state.value for state in row.sources)) or "-"
+    who = ", ".join(sorted(each.value for each in row.who))
+    request = row.request + (f" ({row.reason})" if row.reason else "")
+    needs = row.needs or "-"
+    return (
+        f"| {sources} | {row.event.value} | {who} | {needs} | {row.task} / {row.state.value} "
+        f"| {request} | {'kept' if row.keeps_holder else '-'} |"
+    )

@@ -15,7 +15,7 @@ from dmed.modules.medid import api as medid
 from dmed.modules.prescriptions import tables
 from dmed.modules.prescriptions.model import Alert, Draft
 from dmed.modules.prescriptions.rules import checks, courses, resources
-from dmed.modules.prescriptions.service import diagnoses
+from dmed.modules.prescriptions.service import diagnoses, views
 from dmed.trust.model import Role, Subject
 
 if TYPE_CHECKING:
@@ -93,15 +93,15 @@ async def drop(gateway: Gateway, subject: Subject, draft_id: str) -> None:
         await tables.drop_draft(unit, subject.user, draft_id)
 
 
-async def check(
-    gateway: Gateway, subject: Subject, draft: Draft, *, without: frozenset[str] = frozenset()
-) -> list[Alert]:
-    """Everything to say about a draft, worst first. `without`: ids of MedicationRequests that do
-    not count as running, because this draft replaces them.
-    """
+async def check(gateway: Gateway, subject: Subject, draft: Draft) -> list[Alert]:
+    """Everything to say about a draft, worst first. What it replaces does not count as running."""
     require_doctor(subject)
     person = checks.Person()
     if draft.patient:
+        without: frozenset[str] = frozenset()
+        if draft.replaces:
+            old = await views.prescription(gateway, subject, draft.replaces)
+            without = frozenset(item.request for item in old.items)
         facts = await medid.facts(gateway, subject, draft.patient)
         person = person_of(facts, without)
     return checks.check(draft, preparations_of(draft), diagnoses.viral(), person, today())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dmed.kit import pdf, qr
+from dmed.kit.errors import ForbiddenError
 from dmed.kit.i18n import Speech, translator
 from dmed.modules.facilities import api as facilities
 from dmed.modules.medicines import api as medicines
@@ -12,7 +13,7 @@ from dmed.modules.prescriptions.model import Item, ItemState, Prescription
 from dmed.modules.prescriptions.rules import courses, numbers, tokens
 from dmed.modules.prescriptions.service import diagnoses, views
 from dmed.modules.prescriptions.service.keys import Keys, keys
-from dmed.trust.model import Subject
+from dmed.trust.model import Role, Subject
 
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway
@@ -64,9 +65,18 @@ def token_of(found: Prescription, patient: dict[str, Any], secrets: Keys) -> str
     return tokens.sign(token, secrets.private)
 
 
+def require_issuer(subject: Subject, found: Prescription) -> None:
+    """The code leaves the platform on paper of the prescribing organisation only: a pharmacist,
+    who must be shown it, cannot look it up.
+    """
+    if subject.role is not Role.DOCTOR or subject.organisation != found.organisation:
+        raise ForbiddenError("Only a doctor of the prescribing organisation may print the code")
+
+
 async def qr_text(gateway: Gateway, subject: Subject, number: str) -> str:
     """The text in the QR code: number, access code, signed token."""
     found = await views.prescription(gateway, subject, number)
+    require_issuer(subject, found)
     patient = await views.patient_of(gateway, subject, found.patient)
     return _text(gateway, found, patient)
 
@@ -82,6 +92,7 @@ async def slip_pdf(
 ) -> bytes:
     """The slip as PDF; the print is noted in the audit."""
     found = await views.prescription(gateway, subject, number)
+    require_issuer(subject, found)
     patient = await views.patient_of(gateway, subject, found.patient)
     place = None
     if found.organisation:

@@ -108,8 +108,8 @@ async def sign(
         before = await _before(unit, subject, key, "sign")
     if before:
         return await with_code(gateway, subject, before)
-    without = await _replaced(gateway, subject, draft)
-    alerts = await drafts.check(gateway, subject, draft, without=without)
+    await _check_replaced(gateway, subject, draft)
+    alerts = await drafts.check(gateway, subject, draft)
     blocking = checks.unanswered(alerts)
     if blocking:
         raise refusal(blocking)
@@ -147,12 +147,19 @@ def _same_act(kept: Any, act: str) -> str:
     return str(kept["number"])
 
 
-async def _replaced(gateway: Gateway, subject: Subject, draft: Draft) -> frozenset[str]:
-    """Ids of the requests that a correction replaces: they do not count as running."""
+async def _check_replaced(gateway: Gateway, subject: Subject, draft: Draft) -> None:
+    """Only what nobody claimed can be corrected; ConflictError names the state before any check.
+    The transaction decides again under lock.
+    """
     if not draft.replaces:
-        return frozenset()
+        return
     old = await views.prescription(gateway, subject, draft.replaces)
-    return frozenset(item.request for item in old.items)
+    for item in old.items:
+        if item.state is not ItemState.TO_BE_DISPENSED:
+            raise ConflictError(
+                f"{states.said_of(item.number, item.state, item.holder_name)}; it cannot be "
+                "corrected any more"
+            )
 
 
 async def _write(
