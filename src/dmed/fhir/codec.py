@@ -26,9 +26,10 @@ from dmed.kit.errors import InvalidError, Issue
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _NOT_BRACKETS = bytes(b for b in range(256) if b not in b"[]{}")
-_EMPTY = re.compile(rb"[:\[,](?:\[\]|\{\})|[\[,]null[,\]]")
+_EMPTY = (b":[]", b",[]", b"[[]", b":{}", b",{}", b"[{}")
+_NULL = (b"[null", b",null")
 _CONTROL = re.compile(rb"\\(?:u00|b|f)")
-_LARGE_EXPONENT = re.compile(rb"[0-9]E[+-][0-9]{3}")
+_LARGE_EXPONENT = re.compile(rb"E[+-][0-9]{3}")
 
 
 @cache
@@ -79,7 +80,9 @@ def _is_suspect(body: bytes, encoded: bytes) -> bool:
         return True
     if b"\\" in body and (b"\\u0022" in body or _CONTROL.search(encoded)):
         return True
-    if (b"[]" in encoded or b"{}" in encoded or b"null" in encoded) and _EMPTY.search(encoded):
+    if (b"[]" in encoded or b"{}" in encoded) and any(each in encoded for each in _EMPTY):
+        return True
+    if b"null" in encoded and any(each in encoded for each in _NULL):
         return True
     if (b"E+" in encoded or b"E-" in encoded) and _LARGE_EXPONENT.search(encoded):
         return True
