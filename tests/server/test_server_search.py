@@ -206,4 +206,8 @@ async def test_what_is_not_served_says_so(doctor: httpx.AsyncClient) -> None:
     assert refused.headers["allow"] == "GET, HEAD, PUT, DELETE"
     assert (await doctor.get("/Patient/s1/_nothing")).status_code == 404
     assert (await doctor.get("/Patient/$nothing")).status_code == 404
+    for odd in ("%00", "a%20b", "a%2Fb", "%F0%9F%98%80", "a" * 65, "%E0"):
+        for path in (f"/Patient/{odd}", f"/Patient/{odd}?_pretty=true", f"/Patient/{odd}/_history",
+                     f"/Patient/{odd}/*", f"/Patient/{odd}/Observation"):  # fmt: skip
+            assert (await doctor.get(path)).status_code == 404, path
     assert (await doctor.get("/Patient/s1/_history/abc")).status_code == 404

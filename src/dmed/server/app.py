@@ -31,6 +31,7 @@ from dmed.server.door import Door
 from dmed.server.fast import FastRead
 from dmed.server.outcome import outcome_of, unexpected
 from dmed.trust.gateway import Gateway
+from dmed.trust.gateway.prepare import ID
 from dmed.trust.guard import CSRF_HEADER, Guard, check_csrf
 from dmed.trust.manifest import Manifest
 from dmed.trust.request import REQUEST_ID, REQUEST_KEY
@@ -172,8 +173,8 @@ async def _second(door: Door, call: Call, type_: str, second: str) -> Answer:
     if second == "_history":
         _only(call, "GET")
         return await history.history(door, call, type_)
-    if second.startswith("_"):
-        raise NotFoundError(f"There is nothing at {call.path[:100]}")
+    if call.method != "PUT":
+        _check_id(call, second)
     match call.method:
         case "GET" | "HEAD":
             return await read.read(door, call, type_, second)
@@ -186,6 +187,7 @@ async def _second(door: Door, call: Call, type_: str, second: str) -> Answer:
 
 async def _deep(door: Door, call: Call, parts: tuple[str, ...]) -> Answer:
     type_, id_, third = parts[:3]
+    _check_id(call, id_)
     if third == "_history" and len(parts) == 3:
         _only(call, "GET")
         return await history.history(door, call, type_, id_)
@@ -199,6 +201,11 @@ async def _deep(door: Door, call: Call, parts: tuple[str, ...]) -> Answer:
             return await search.compartment(door, call, id_, third, call.criteria())
         return await search.compartment(door, call, id_, third, await _search_pairs(call))
     raise NotFoundError(f"There is nothing at {call.path[:100]}")
+
+
+def _check_id(call: Call, id_: str) -> None:
+    if not ID.fullmatch(id_):
+        raise NotFoundError(f"There is nothing at {call.path[:100]}")
 
 
 async def _search_pairs(call: Call) -> list[tuple[str, str]]:

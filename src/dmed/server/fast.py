@@ -17,6 +17,7 @@ from dmed.kit.errors import UnauthorizedError
 from dmed.server import negotiate
 from dmed.server.answer import GZIP_MIN_BYTES, http_date
 from dmed.server.door import Door
+from dmed.trust.gateway.prepare import ID
 from dmed.trust.guard import Guard
 
 _UNUSUAL = frozenset({b"cookie", b"if-none-match", b"if-modified-since", b"prefer"})
@@ -43,9 +44,7 @@ class FastRead:
         if scope["method"] != "GET" or scope["query_string"]:
             return None
         parts = scope["path"].split("/")
-        if len(parts) != _PARTS or parts[2] not in self._types or not parts[3]:
-            return None
-        if parts[3][0] in "_$":
+        if len(parts) != _PARTS or parts[2] not in self._types or not ID.fullmatch(parts[3]):
             return None
         token = b""
         takes_gzip = False

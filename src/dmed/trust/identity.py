@@ -22,6 +22,7 @@ from dmed.kit.errors import (
     NotFoundError,
     ThrottledError,
     UnauthorizedError,
+    UnavailableError,
 )
 from dmed.kit.ids import secret
 from dmed.kit.settings import Settings
@@ -39,6 +40,8 @@ _EPOCH_S = 2.0
 _hasher = PasswordHasher()
 # A hash takes 64 MB: more than two at once in a worker would let strangers fill its memory.
 _hashing = asyncio.Semaphore(2)
+_WAITING_MAX = 64
+_waiting = 0
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +170,7 @@ class Identity:
         this name is tried too often from this address. Other addresses are not held up by it, so
         nobody can lock a colleague out.
         """
+        user = user if is_user_name(user) else ""
         key = hashlib.sha256(f"{user}\0{address}".encode()).digest()
         if not await tables.reserve_attempt(self._connection, key):
             pause_s = await tables.pause_s(self._connection, key)
@@ -299,6 +303,17 @@ async def verified(stored: str, password: str) -> bool:
     """Whether a password belongs to a stored hash; never raises for strange input."""
     if len(password) > PASSWORD_MAX_CHARACTERS:
         return False
+    global _waiting  # noqa: PLW0603  # One count a process, as the semaphore.
+    if _waiting >= _WAITING_MAX:
+        raise UnavailableError("Too many people sign in at once, try again")
+    _waiting += 1
+    try:
+        return await _verified(stored, password)
+    finally:
+        _waiting -= 1
+
+
+async def _verified(stored: str, password: str) -> bool:
     async with _hashing:
         try:
             return await asyncio.to_thread(_hasher.verify, stored, password)
@@ -320,8 +335,13 @@ def _short(cookie: str) -> str:
     return _digest(cookie).hex()[:16]
 
 
+def is_user_name(user: str) -> bool:
+    """Whether a text can be a sign-in name at all: 2 to 64 Latin letters, digits, hyphens."""
+    return 2 <= len(user) <= 64 and user.isascii() and user.replace("-", "").isalnum()
+
+
 def _user_name(user: str) -> str:
-    if not (2 <= len(user) <= 64 and user.isascii() and user.replace("-", "").isalnum()):
+    if not is_user_name(user):
         raise InvalidError("A sign-in name has 2 to 64 Latin letters, digits and hyphens")
     return user
 

@@ -43,6 +43,7 @@ DDL: tuple[str, ...] = (
         seen timestamptz not null,
         free timestamptz not null
     )""",
+    "create index if not exists sign_in_attempt_seen on sign_in_attempt (seen)",
     """create table if not exists revoked_token (
         jti text collate "C" primary key,
         ends timestamptz not null
@@ -167,8 +168,9 @@ async def open_session(
     language: str,
     ends: datetime,
 ) -> None:
-    """Store a new page session and sweep the ended ones away."""
+    """Store a new page session; sweep ended sessions and forgotten attempts away."""
     await connection.execute("delete from page_session where ends < now()")
+    await connection.execute("delete from sign_in_attempt where seen < now() - interval '1 hour'")
     await connection.execute(
         "insert into page_session (digest, account, csrf, language, ends)"
         " values ($1, $2, $3, $4, $5)",

@@ -219,7 +219,8 @@ class Gateway:
         self, subject: Subject, action: str, detail: str, *, patient: str = "", outcome: int = 200
     ) -> None:
         """The audit row of an act without a record: a sign-in, a print, a refusal."""
-        row = audit_of(subject, action, patient=patient, detail=detail[:500], outcome=outcome)
+        told = detail.replace("\0", "")[:500]
+        row = audit_of(subject, action, patient=patient, detail=told, outcome=outcome)
         await store_audit.note(self._db, [row])
 
     async def check_allowed(
