@@ -32,7 +32,7 @@ def render(template: Path, data: Mapping[str, Any], *, paper: str = "a5") -> byt
         made = typst.compile(
             template, root=PACKAGE, sys_inputs={"data": text}, ignore_system_fonts=True
         )
-    except typst.TypstError as error:
+    except (typst.TypstError, RuntimeError) as error:
         raise DmedError(f"{template.name} could not be printed: {error}") from error
     if not isinstance(made, bytes):
         raise DmedError(f"{template.name} gave no single PDF")

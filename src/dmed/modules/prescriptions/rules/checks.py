@@ -305,7 +305,8 @@ def _pregnancies(line: Line, person: Person) -> Iterator[Alert]:
 def _courses(line: Line) -> Iterator[Alert]:
     preparation, item = line.preparation, line.item
     where = f"Item {line.index + 1}"
-    if line.is_viral and preparation.antibiotic and preparation.atc.startswith("J01"):
+    is_systemic = preparation.antibiotic and preparation.atc.startswith("J01")
+    if line.is_viral and is_systemic:
         yield _alert(
             "antibiotic-viral",
             Tier.INTERRUPT,
@@ -314,7 +315,7 @@ def _courses(line: Line) -> Iterator[Alert]:
             inn=preparation.inn.key,
             icd=line.diagnosis,
         )
-    if preparation.antibiotic and item.duration_days > _ANTIBIOTIC_DAYS_MAX:
+    if is_systemic and item.duration_days > _ANTIBIOTIC_DAYS_MAX:
         yield _alert(
             "antibiotic-long",
             Tier.PASSIVE,

@@ -47,7 +47,7 @@ def filled(preparation: Preparation, item: DraftItem) -> DraftItem:
 
 def component_milligrams(preparation: Preparation) -> dict[str, Decimal]:
     """Milligrams of each INN in one dose unit; empty where the strength is no mass (IU, %)."""
-    found = _PART.findall(preparation.strength_text.split("/")[0])
+    found = _PART.findall(preparation.strength_text.split(",")[0].split("/")[0])
     names = preparation.inn.components
     if len(found) != len(names):
         return {}
