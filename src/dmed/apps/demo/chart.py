@@ -134,12 +134,12 @@ class Chart:
 
     def condition(
         self, code: str, name: str, moment: datetime, *, doctor: Holder, encounter: str,
-        onset: date, until: date | None = None, is_chronic: bool = False,
+        onset: date, until: date | None = None, is_chronic: bool = False, is_main: bool = False,
     ) -> str:
         """A diagnosis, resolved on the day `until` where that is given."""
         resource: dict[str, Any] = {
             "resourceType": "Condition",
-            "extension": _ADDITIONAL if is_chronic else _MAIN,
+            "extension": _ADDITIONAL if is_chronic and not is_main else _MAIN,
             "clinicalStatus": _RESOLVED if until else _ACTIVE,
             "verificationStatus": _CONFIRMED,
             "category": _PROBLEM if is_chronic else _VISIT_DIAGNOSIS,

@@ -14,6 +14,7 @@ PREGNANT_WEEKS = 22
 
 def tell(life: Life) -> None:
     """The records of a planted person."""
+    life.body_mass = 23.0
     {"pregnant": _pregnant, "bronchitis": _bronchitis, "chronic": _chronic,
      "double": _double}.get(life.person.tale, _healthy)(life)
 
@@ -90,7 +91,7 @@ def _pregnant(life: Life) -> None:
     encounter = chart.new_id()
     anaemia = chart.condition("O99.0", "Homiladorlikda kamqonlik", moment + timedelta(minutes=9),
                               doctor=women, encounter=encounter, onset=date(2026, 10, 4),
-                              is_chronic=True)
+                              is_chronic=True, is_main=True)
     chart.encounter(moment, moment + timedelta(minutes=20), doctor=women,
                     place=women.organisation, condition=anaemia, encounter_id=encounter,
                     reason="Homiladorlikda kamqonlik")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 _CANDIDATES_MAX = 30
 """Most candidates that one key may bring to a comparison."""
-_OBSERVATIONS_MAX = 300
+_OBSERVATIONS_MAX = 200
 _OTHERS_MAX = 60
 _CONDITIONS_MAX = 200
 _TIMELINE_MAX = 60

@@ -28,6 +28,7 @@ Record = dict[str, Any]
 ATC_SYSTEM = "http://www.whocc.no/atc"
 ICD10 = "http://hl7.org/fhir/sid/icd-10"
 LOINC = "http://loinc.org"
+CVX = "http://hl7.org/fhir/sid/cvx"
 WEIGHT_LOINC = "29463-7"
 PRESSURE_LOINC = "85354-9"
 PREGNANCY_CODES = ("Z32.1", "Z33", "Z34", "Z35")
@@ -306,12 +307,20 @@ def _point(observation: Record) -> TrendPoint | None:
     return TrendPoint(when, Decimal(high), Decimal(low))
 
 
+def _vaccine(concept: Record, language: str) -> str:
+    texts = i18n.translator()
+    key = f"medid.cvx.{coding(concept, CVX)}"
+    if texts.has(key):
+        return texts.text(language, key)
+    return str(concept.get("text") or first(concept.get("coding")).get("display", ""))
+
+
 def _title(code: str, concept: Record, language: str) -> str:
     texts = i18n.translator()
     key = f"medid.loinc.{code}"
     if texts.has(key):
         return texts.text(language, key)
-    return concept.get("text") or first(concept.get("coding")).get("display", "") or code
+    return str(concept.get("text") or first(concept.get("coding")).get("display", "") or code)
 
 
 def _result(code: str, found: list[Record], language: str) -> Result | None:
@@ -387,13 +396,13 @@ def _entry(record: Record, language: str) -> TimelineEntry:
         who = first(record.get("performer")).get("actor", {}) or record.get("requester", {})
         detail = who.get("display", "")
     elif kind == "Immunization":
-        title = record.get("vaccineCode", {}).get("text", "")
+        title = _vaccine(record.get("vaccineCode", {}), language)
         when = record.get("occurrenceDateTime", "")
         dose = first(record.get("protocolApplied")).get("doseNumber", "")
         detail = dose
     else:
         code = record.get("code", {})
-        title = code.get("text") or first(code.get("coding")).get("display", "")
+        title = _title(coding(code, LOINC), code, language)
         detail = coding(code, ICD10)
         when = record.get("recordedDate") or record.get("effectiveDateTime", "")
     return TimelineEntry(when=when, kind=_ENTRY_KINDS.get(kind, "report"), title=title,
