@@ -118,7 +118,7 @@ def test_a_blank_before_a_zone_is_a_plus() -> None:
     ("Patient", "_include", "Patient:none"), ("Patient", "_include", "Nothing:x"),
     ("Patient", "_include", "Observation:subject"), ("Patient", "_include:recurse", "*"),
     ("Patient", "_revinclude", "Observation:patient:Nothing"), ("Patient", "_include", "a:b:c:d"),
-    ("ValueSet", "url", "a b"), ("Patient", "_lastUpdated:missing", "true"),
+    ("Observation", "code-value-quantity:missing", "true"), ("ValueSet", "url", "a b"), ("Patient", "_lastUpdated:missing", "true"),
 ])  # fmt: skip  # A list of faults.
 def test_malformed_values_are_always_refused(type_name: str, name: str, value: str) -> None:
     """Lenient or strict: a malformed value is a 400 whose message names the parameter."""

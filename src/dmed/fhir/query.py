@@ -55,7 +55,7 @@ _MODIFIERS: Mapping[str, frozenset[str]] = {
     "date": frozenset({"missing"}),
     "number": frozenset({"missing"}),
     "quantity": frozenset({"missing"}),
-    "composite": frozenset({"missing"}),
+    "composite": frozenset(),
 }
 _SUMMARIES = ("true", "text", "data", "count", "false")
 _TOTALS = ("none", "estimate", "accurate")
