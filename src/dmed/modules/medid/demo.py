@@ -35,6 +35,8 @@ _NI = {"coding": [{"system": _V2_0203, "code": "NI"}]}
 _HC = {"coding": [{"system": _V2_0203, "code": "HC"}]}
 _SIZES = (1,) * 7 + (2,) * 11 + (3,) * 12 + (4,) * 22 + (5,) * 22 + (6,) * 16 + (7,) * 10
 """Household sizes of a hundred households."""
+_PERSONS_NUMBERED = 1_000_000
+"""A birth date and sex leave a million PINFLs: later persons' numbers stay unverified."""
 _PHONE_CODES = ("90", "91", "93", "94", "95", "97", "98", "99", "33", "88")
 
 
@@ -347,8 +349,8 @@ def patient(person: Person, numbers: Random, until: date) -> Made:
     moment = registered_at(person, numbers)
     identifiers: list[dict[str, Any]] = []
     if person.has_pinfl:
-        identifiers.append({"use": "official", "type": _NI, "system": PINFL_SYSTEM,
-                            "value": person.pinfl})
+        use = "official" if person.number < _PERSONS_NUMBERED else "temp"
+        identifiers.append({"use": use, "type": _NI, "system": PINFL_SYSTEM, "value": person.pinfl})
     identifiers.append({"use": "official", "type": _HC, "system": MED_ID_SYSTEM,
                         "value": person.med_id})
     language = person.people if person.people != "uz" or person.spelling != "russian" else "ru"
