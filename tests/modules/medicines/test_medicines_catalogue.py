@@ -130,3 +130,27 @@ def test_preparation_is_found_again_in_its_resources() -> None:
         assert api.preparation_of(reference) == product.preparation
         assert api.preparation_of(api.product_resource(product.key)) == product.preparation
         assert api.product(product.gtin) == product
+
+
+@pytest.mark.parametrize(
+    ("concept", "key"),
+    [
+        ({"coding": [{"system": rules.INN_SYSTEM, "code": "000439"}],
+          "text": "Amoksitsillin 500 mg kapsula"}, "amoxicillin-capsule-500mg"),
+        ({"coding": [{"system": rules.ATC_SYSTEM, "code": "J01CA04"}],
+          "text": "Amoxicillin 250 mg capsules"}, "amoxicillin-capsule-250mg"),
+        ({"coding": [{"system": rules.ATC_SYSTEM, "code": "J01XX01"}]},
+         "fosfomycin-granules-sachet-3g"),
+        ({"coding": [{"system": rules.INN_SYSTEM, "code": "000439"}]}, ""),
+        ({"coding": [{"system": rules.INN_SYSTEM, "code": "000439"}], "text": "amoxicillin"}, ""),
+        ({"text": "Amoksitsillin 500 mg kapsula"}, ""),
+        ({"coding": [{"system": "http://snomed.info/sct", "code": "27658006"}]}, ""),
+    ],
+)  # fmt: skip  # A table.
+def test_an_inn_code_is_no_guess(concept: dict[str, Any], key: str) -> None:
+    """A code that fits several preparations needs strength and form in the text; nothing is
+    guessed from a text alone.
+    """
+    found = api.preparation_of({"concept": concept})
+
+    assert (found.key if found else "") == key

@@ -170,6 +170,17 @@ async def test_the_code_is_needed_beside_the_number(ward: Any) -> None:
         await api.claim(ward.gateway, ward.pharmacist, made.number)
 
 
+async def test_a_number_alone_shows_nothing(ward: Any) -> None:
+    """A pharmacy sees a prescription by its number only while it holds or has handed over."""
+    made = await ward.signed()
+    with pytest.raises(ForbiddenError, match="has not claimed"):
+        await api.claimed(ward.gateway, ward.other, made.number)
+    await api.claim(ward.gateway, ward.pharmacist, made.number, made.code)
+    assert (await api.claimed(ward.gateway, ward.pharmacist, made.number)).held == (1,)
+    with pytest.raises(ForbiddenError, match="has not claimed"):
+        await api.claimed(ward.gateway, ward.other, made.number)
+
+
 async def test_a_forged_token_is_refused(ward: Any) -> None:
     """A right code beside a changed token: the signature does not hold."""
     made = await ward.signed()

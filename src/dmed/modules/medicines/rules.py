@@ -271,8 +271,8 @@ def key_in(
     preparations: Mapping[str, Preparation],
     by_gtin: Mapping[str, Product],
 ) -> str:
-    """Our preparation key that a CodeableConcept or a Medication names, or ""; a code that fits
-    several preparations (an INN alone) names none.
+    """Our preparation key that a CodeableConcept or a Medication names, or "". An INN or ATC code
+    names one where only one preparation has it, or where the text tells strength and form.
     """
     for coding in concept.get("coding", ()):
         if coding.get("system") == PREPARATION_SYSTEM and coding.get("code") in preparations:
@@ -282,4 +282,26 @@ def key_in(
             product = by_gtin.get(str(identifier.get("value", "")))
             if product:
                 return product.preparation.key
-    return ""
+    codes = {
+        str(coding.get("code", ""))
+        for coding in concept.get("coding", ())
+        if coding.get("system") in {INN_SYSTEM, ATC_SYSTEM}
+    } - {""}
+    fitting = [each for each in preparations.values()
+               if codes and {each.inn.code, each.atc} >= codes]  # fmt: skip  # One filter.
+    if len(fitting) > 1:
+        text = fold(str(concept.get("text", "")))
+        fitting = [each for each in fitting if text and _is_told(each, text)]
+    return fitting[0].key if len(fitting) == 1 else ""
+
+
+def _is_told(preparation: Preparation, text: str) -> bool:
+    """Whether a folded text holds the strength and the form of a preparation, in one language."""
+    bare = text.replace(" ", "")
+    form = preparation.form
+    for language in _COLUMN:
+        strength = strength_label(preparation.strength_text, language)
+        form_name = fold(form.name(language)).split()[0]
+        if fold(strength).replace(" ", "") in bare and form_name.rstrip("ieay")[:6] in text:
+            return True
+    return False

@@ -88,9 +88,13 @@ async def claim(
 
 
 async def claimed(gateway: Gateway, subject: Subject, number: str) -> Claim:
-    """A claim of this pharmacy as it stands: for showing the counter again after a reload."""
+    """A claim of this pharmacy as it stands: for showing the counter again after a reload.
+
+    ForbiddenError where this pharmacy holds nothing of it and never handed anything over: a number
+    alone, which can be guessed, shows nobody's prescription.
+    """
     counter.pharmacy_of(subject)
-    return await views.claim(gateway, subject, number)
+    return await views.own_claim(gateway, subject, number)
 
 
 async def scan_pack(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dmed.kit import clock
+from dmed.kit.errors import ForbiddenError
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.model import Claim, Handover, QueueRow, ScannedPack, Today
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
 _QUEUE_MAX = 50
 _HANDED_MAX = 50
 _LANGUAGES = ("uz", "ru", "en")
+
+
+async def own_claim(gateway: Gateway, subject: Subject, text: str) -> Claim:
+    """The claim of a pharmacy that has to do with this prescription, or ForbiddenError."""
+    number = prescriptions.read_number(text)
+    async with gateway.unit(subject) as unit:
+        leases = await tables.claims(unit, number, subject.organisation)
+        handed = await tables.handovers_of(unit, number, subject.organisation)
+    if not leases and not handed:
+        raise ForbiddenError(
+            "This pharmacy has not claimed the prescription: scan its QR code, "
+            "or type the number and the code under it"
+        )
+    return await claim(gateway, subject, number)
 
 
 async def claim(
