@@ -273,7 +273,7 @@ CREATE TABLE load_ledger (
 
 # The application role may not make tables; this function makes the months ahead for it.
 _MONTHS = """
-CREATE FUNCTION make_months(ahead integer) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+CREATE OR REPLACE FUNCTION make_months(ahead integer) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public AS $$
 DECLARE
     first timestamptz; after timestamptz; name text; part regclass;
@@ -296,7 +296,9 @@ BEGIN
     END LOOP;
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'dmed_app')
        AND current_user <> 'dmed_app' THEN
-        FOR part IN SELECT relid FROM pg_partition_tree('public.audit') LOOP
+        -- Only where there is something to take: each REVOKE makes every session plan anew.
+        FOR part IN SELECT relid FROM pg_partition_tree('public.audit')
+                    WHERE has_table_privilege('dmed_app', relid, 'UPDATE, DELETE, TRUNCATE') LOOP
             EXECUTE format('REVOKE UPDATE, DELETE, TRUNCATE ON %s FROM dmed_app', part);
         END LOOP;
     END IF;
@@ -334,7 +336,7 @@ def _first() -> str:
                       *INDEX_TABLES)
     )
     index = _INDEX.replace("{middle}", _MIDDLE)
-    return _RECORDS + index + _STATISTICS + _FLOW + _QUEUES + _vid_function() + _MONTHS + upkeep
+    return _RECORDS + index + _STATISTICS + _FLOW + _QUEUES + _vid_function() + upkeep
 
 
 def _middles() -> str:
@@ -376,6 +378,7 @@ async def migrate(url: str, extra_ddl: Sequence[str] = ()) -> list[int]:
             applied = await _apply(connection)
             for statement in extra_ddl:
                 await connection.execute(statement)
+            await connection.execute(_MONTHS)
             for ddl in SEARCH_INDEXES.values():
                 # A first load that was interrupted may have left some out.
                 await connection.execute(ddl)
