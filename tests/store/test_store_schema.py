@@ -10,7 +10,9 @@ import asyncpg
 import pytest
 
 from dmed.apps.postgres import Cluster
-from dmed.store import schema
+from dmed.kit.settings import Settings
+from dmed.store import schema, upkeep
+from dmed.store.pool import Database
 
 
 async def test_migrate_is_repeatable_and_safe_in_parallel(any_database_url: str) -> None:
@@ -55,3 +57,19 @@ async def test_the_application_cannot_change_the_audit(cluster: Cluster, databas
         await connection.execute("SELECT make_months(4)")
     finally:
         await connection.close()
+
+
+async def test_upkeep_removes_only_what_is_old(any_database_url: str) -> None:
+    """Of two criteria locks the one of the day before yesterday goes."""
+    await schema.migrate(any_database_url)
+    db = await Database.open(any_database_url, Settings(pool_size=2))
+    try:
+        await db.hot.execute(
+            "INSERT INTO criteria_lock VALUES ('old', now() - interval '2 days'), ('new', now())")
+        gone = await upkeep.tidy(db)
+        left = await db.hot.fetch("SELECT criteria FROM criteria_lock")
+    finally:
+        await db.close()
+
+    assert gone == 1
+    assert [row["criteria"] for row in left] == ["new"]
