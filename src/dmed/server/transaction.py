@@ -6,6 +6,7 @@ in one order for all transactions, so that two of them queue instead of deadlock
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -38,6 +39,8 @@ from dmed.trust.model import Role, Subject
 _RESTFUL = re.compile(r"(?:https?|urn):\S+?/([A-Z][A-Za-z]{2,63}/[A-Za-z0-9\-.]{1,64})")
 _BINDING = frozenset({"active", "completed"})
 """States of an order or its fulfilment that others act upon."""
+_TURN = 32
+"""Entries after which other requests of the worker get their turn."""
 _PLACEHOLDER = ("urn:uuid:", "urn:oid:")
 
 
@@ -49,15 +52,19 @@ async def transaction(door: Door, call: Call, posted: Any, body: bytes) -> Answe
     _check_intercepted(door, call.subject, made)
     key = idempotency_key(call)
     digest = digest_of(call, body)
+    conditional = [plan for plan in made if _is_conditional(plan)]
+    if not conditional:
+        # The slow part needs no database: no lock and no feed reader should wait for it.
+        await _prepare(made)
     async with door.plain.unit(call.subject) as unit:
         if key:
             kept = await unit.recall(key, digest)
             if kept is not None:
                 return again(kept)
-        await _match(unit, made)
-        _name(made)
+        if conditional:
+            await _match(unit, conditional)
+            await _prepare(made)
         await _resolve(unit, made)
-        _validate(made)
         written = await _write(unit, made)
         entries = [await _response(call, unit, plan, written) for plan in made]
         answer = Answer(body=bundle("transaction-response", entries))
@@ -66,10 +73,21 @@ async def transaction(door: Door, call: Call, posted: Any, body: bytes) -> Answe
     return answer
 
 
-async def _match(unit: GatewayUnit, made: list[Plan]) -> None:
+def _is_conditional(plan: Plan) -> bool:
+    if plan.method == "POST":
+        return bool(plan.if_none_exist)
+    return plan.method in {"PUT", "DELETE"} and not plan.id
+
+
+async def _prepare(made: list[Plan]) -> None:
+    """Name new records, resolve references between entries, validate; yields to other requests."""
+    _name(made)
+    await _link(made)
+    await _validate(made)
+
+
+async def _match(unit: GatewayUnit, conditional: list[Plan]) -> None:
     """Let conditional entries find what they mean; PreconditionError where it is several."""
-    conditional = [plan for plan in made if plan.if_none_exist or (plan.query and not plan.id
-                   and plan.method in {"PUT", "DELETE"})]  # fmt: skip
     first: dict[tuple[str, str], Plan] = {}
     for plan in sorted(conditional, key=lambda one: (one.type, one.if_none_exist or one.query)):
         if plan.method == "POST":
@@ -114,19 +132,25 @@ def _name(made: list[Plan]) -> None:
 
 
 async def _resolve(unit: GatewayUnit, made: list[Plan]) -> None:
-    """References between entries and by criteria become literal; what stays unresolved is 400."""
+    """References by criteria become literal."""
+    written = [plan for plan in made if _is_written(plan)]
+    known = [f"{plan.type}/{plan.id}" for plan in written]
+    await unit.resolve([plan.resource for plan in written], known)
+
+
+async def _link(made: list[Plan]) -> None:
+    """References between entries become literal; what stays unresolved is 400."""
     mapping = _mapping(made)
-    written = [plan for plan in made if _is_written(plan) and plan.resource is not None]
     issues: list[Issue] = []
-    for plan in written:
+    for number, plan in enumerate(plan for plan in made if _is_written(plan)):
+        if number % _TURN == 0:
+            await asyncio.sleep(0)
         if mapping:
             walk.rewrite_urls(plan.resource, mapping)
         if plan.type != "Bundle":
             issues += _unresolved(plan)
     if issues:
         raise InvalidError(issues=tuple(issues))
-    known = [f"{plan.type}/{plan.id}" for plan in written]
-    await unit.resolve([plan.resource for plan in written], known)
 
 
 def _mapping(made: Iterable[Plan]) -> dict[str, str]:
@@ -162,9 +186,11 @@ def _is_written(plan: Plan) -> bool:
     return plan.method in {"POST", "PUT"} and plan.found is None and plan.same_as < 0
 
 
-def _validate(made: list[Plan]) -> None:
+async def _validate(made: list[Plan]) -> None:
     issues: list[Issue] = []
-    for plan in made:
+    for number, plan in enumerate(made):
+        if number % _TURN == 0:
+            await asyncio.sleep(0)
         if _is_written(plan):
             issues += prepare.faults(plan.resource, f"{plan.place}.resource")
     if issues:

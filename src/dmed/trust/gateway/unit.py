@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from typing import Any
@@ -38,6 +39,7 @@ from dmed.trust.gateway.kept import Kept, recall, remember
 from dmed.trust.model import Subject
 
 Content = bytes | dict[str, Any]
+_TURN = 32
 
 
 class Change(msgspec.Struct, kw_only=True):
@@ -182,7 +184,7 @@ class GatewayUnit:
                 done = await self._unit.write(audit_of(self._subject, "D"), write)
                 written[change.type, change.id] = done
         for kind, letter, outcome in (("create", "C", 201), ("update", "U", 200)):
-            writes = [self._write(change) for change in changes if change.kind == kind]
+            writes = await self._writes([change for change in changes if change.kind == kind])
             if writes:
                 try:
                     all_done = await self._unit.write_many(
@@ -192,6 +194,14 @@ class GatewayUnit:
                     raise (mismatch() if kind == "update" else stale) from stale
                 written.update({(done.type, done.id): done for done in all_done})
         return [written.get((change.type, change.id)) for change in changes]
+
+    async def _writes(self, changes: Sequence[Change]) -> list[Write]:
+        made: list[Write] = []
+        for number, change in enumerate(changes):
+            if number % _TURN == _TURN - 1:
+                await asyncio.sleep(0)  # Other requests of the worker get their turn.
+            made.append(self._write(change))
+        return made
 
     def _write(self, change: Change) -> Write:
         if change.kind == "create":
