@@ -35,6 +35,8 @@ Go'zal Гўзал Гузал
 Oybek Ойбек Айбек
 Şahnoza Shahnoza Шахноза Шаҳноза
 Dubrovskiy Дубровский Дубровская Dubrovskaya
+Valiyev Валиев Valiev Валиева
+Dáwletov Даулетов Dauletov
 """.strip().splitlines()
 TWO_NAMES = [("Karimov", "Rahimov"), ("Dilnoza", "Dilfuza"), ("Anvar", "Akbar"),
              ("Yusupov", "Yunusov"), ("Malika", "Malohat")]  # fmt: skip  # Pairs.

@@ -69,11 +69,11 @@ _SON_OR_DAUGHTER = frozenset({
 _REFORMED = str.maketrans({"ş": "sh", "ç": "ch", "ğ": "g", "ñ": "n"})
 _ENDINGS = (
     "yevich", "yevna", "ovich", "evich", "ovna", "evna", "inichna", "skaya", "skiy", "skii",
-    "ski", "sky", "yeva", "yev", "iyev", "ieva", "iev", "ova", "eva", "ov", "ev",
+    "ski", "sky", "yeva", "yev", "ova", "eva", "ov", "ev",
 )  # fmt: skip  # Same reason.
 _SOUNDS = (
     ("dzh", "j"), ("dj", "j"), ("zh", "j"), ("kh", "h"), ("gh", "g"), ("ts", "s"), ("ck", "k"),
-    ("x", "h"), ("q", "k"), ("w", "v"),
+    ("x", "h"), ("q", "k"), ("w", "u"),
 )  # fmt: skip  # Pairs in the order in which they are taken.
 _VOWELS = str.maketrans({"e": "i", "o": "a", "u": "a"})
 _STEM_LETTERS_MIN = 3
