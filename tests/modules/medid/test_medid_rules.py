@@ -209,7 +209,7 @@ def test_ages_are_whole_years_and_months(born, years, months):
 
 
 def test_both_spellings_of_our_names_have_one_key():
-    """Of the pool's names written by hand in Uzbek and in Russian at most one in a hundred parts."""
+    """Of names written by hand in Uzbek and in Russian at most one in a hundred parts."""
     pairs = [pair.split(":") for people, pool in names().items() if people != "streets"
              for kind in pool.values() for pair in kind]
     apart = [pair for pair in pairs if name_key(pair[0]) != name_key(pair[1])]

@@ -136,10 +136,9 @@ def _escaped(text: str) -> str:
 async def near_matches(gateway: Gateway, subject: Subject, draft: Draft) -> list[NearMatch]:
     """Cards that may be the draft's person, strongest first."""
     draft = rules.complete(draft)
-    candidates: dict[str, Record] = {}
-    for pairs in _keys(draft):
-        for one in await _patients(gateway, subject, *pairs):
-            candidates[one["id"]] = one
+    found = await asyncio.gather(
+        *(_patients(gateway, subject, *pairs) for pairs in _keys(draft)))
+    candidates = {one["id"]: one for part in found for one in part}
     matches = [match for one in candidates.values() if (match := _match(draft, one))]
     return sorted(matches, key=lambda match: match.weight, reverse=True)
 
