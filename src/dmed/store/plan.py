@@ -207,11 +207,11 @@ def driver_rows(criterion: Match, args: Arguments) -> str:
 def count_rows(criterion: Match, limit: int, args: Arguments, *, records: bool = False) -> str:
     """How many rows match a driver, counted up to a limit: the probe of density.
 
-    `records` counts the records among these rows instead.
+    With `records` also how many records these rows belong to.
     """
     most = args.bind(limit, "int")
-    what = "DISTINCT n.vid" if records else "*"
-    return f"SELECT count({what}) FROM ({driver_rows(criterion, args)} LIMIT {most}) AS n"
+    what = "count(*), count(DISTINCT n.vid)" if records else "count(*)"
+    return f"SELECT {what} FROM ({driver_rows(criterion, args)} LIMIT {most}) AS n"
 
 
 # Matches -------------------------------------------------------------------------------------

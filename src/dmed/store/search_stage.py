@@ -31,7 +31,7 @@ STAGE_MAX = 5_000
 """Most records that the inner search of a chain or `_has` may find."""
 TOTAL_MAX = 1_000
 """Up to here a total is exact without being asked for; above it is left out (decisions 4)."""
-DENSE_ROWS = 20_000
+DENSE_ROWS = 10_000
 """From so many index rows on, a criterion is dense: records are walked newest first."""
 
 
@@ -146,8 +146,9 @@ async def chosen(
 async def _counts(connection: Any, drivers: Sequence[Match]) -> tuple[list[int], int]:
     """Rows of each driver, and records among those of the only one: rows may be of few records."""
     args = Arguments()
-    columns = [f"({count_rows(each, DENSE_ROWS, args)})" for each in drivers]
     if len(drivers) == 1:
-        columns.append(f"({count_rows(drivers[0], DENSE_ROWS, args, records=True)})")
-    row = await connection.fetchrow(f"SELECT {', '.join(columns)}", *args.values)
+        sql = count_rows(drivers[0], DENSE_ROWS, args, records=True)
+    else:
+        sql = "SELECT " + ", ".join(f"({count_rows(each, DENSE_ROWS, args)})" for each in drivers)
+    row = await connection.fetchrow(sql, *args.values)
     return list(row)[: len(drivers)], row[-1]
