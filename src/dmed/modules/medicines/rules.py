@@ -5,6 +5,7 @@ FHIR: https://hl7.org/fhir/R5/medication.html, profile uz-core-medication of the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -39,10 +40,11 @@ _UNITS: Mapping[str, tuple[str, str, str]] = {
     "inhaler": ("ingalyator", "ингалятор", "inhaler"),
     "ml": ("ml", "мл", "ml"),
     "drop": ("tomchi", "кап.", "drop"),
-    "puff": ("doza", "доза", "puff"),
-    "application": ("marta surtish", "нанесение", "application"),
+    "puff": ("doza", "доз.", "puff"),
+    "application": ("marta surtish", "нанес.", "application"),
     "iu": ("XB", "МЕ", "IU"),
 }
+_POINT = re.compile(r"(?<=\d)\.(?=\d)")
 _COLUMN = {"uz": 0, "ru": 1, "en": 2}
 _STRENGTH_WORDS = {
     "ru": {"mg": "мг", "g": "г", "mcg": "мкг", "IU": "МЕ", "ml": "мл", "dose": "доза",
@@ -68,7 +70,8 @@ def strength_label(text: str, language: str) -> str:
             continue
         out.append(words.get(word, word) + sign)
         word = ""
-    return "".join(out)
+    text = "".join(out)
+    return text if language == "en" else _POINT.sub(",", text)
 
 
 def label(preparation: Preparation, language: str) -> str:
@@ -297,11 +300,12 @@ def key_in(
 
 def _is_told(preparation: Preparation, text: str) -> bool:
     """Whether a folded text holds the strength and the form of a preparation, in one language."""
-    bare = text.replace(" ", "")
+    bare = text.replace(" ", "").replace(",", ".")
     form = preparation.form
     for language in _COLUMN:
         strength = strength_label(preparation.strength_text, language)
         form_name = fold(form.name(language)).split()[0]
-        if fold(strength).replace(" ", "") in bare and form_name.rstrip("ieay")[:6] in text:
+        is_strength = fold(strength).replace(" ", "").replace(",", ".") in bare
+        if is_strength and form_name.rstrip("ieay")[:6] in text:
             return True
     return False

@@ -1,0 +1,127 @@
+"""The plain national calls over HTTP: what a system of a clinic and of a pharmacy sends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import msgspec
+import pytest_asyncio
+
+from dmed.apps import demo
+from dmed.modules.pharmacy import MODULE as PHARMACY
+from dmed.modules.prescriptions import MODULE as PRESCRIPTIONS
+from dmed.server.app import fhir_app
+from dmed.trust.guard import Guard
+from dmed.trust.identity import Identity
+from dmed.trust.keys import load_keys
+
+MARKING = "https://mobile-api.aslbelgisi.uz/marking"
+
+
+class Line(msgspec.Struct):
+    """Clients of the two professions, and the room they work in."""
+
+    doctor: httpx.AsyncClient
+    pharmacist: httpx.AsyncClient
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def line(ward: Any) -> AsyncIterator[Line]:
+    """The FHIR door with both modules, and bearer tokens of the demo accounts."""
+    database, settings = ward.gateway._db, ward.gateway.settings
+    keys = load_keys(settings.data)
+    identity = Identity(database.hot, settings, keys)
+    await identity.save_demo(demo.accounts())
+    app = fhir_app(ward.gateway, Guard(database.hot, settings, keys), (PRESCRIPTIONS, PHARMACY))
+    clients = []
+    for user in ("doctor", "pharmacist"):
+        token = await identity.issue_token(user)
+        clients.append(httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app), base_url="http://test/fhir",
+            headers={"authorization": f"Bearer {token}",
+                     "content-type": "application/fhir+json"},
+        ))  # fmt: skip  # One client.
+    yield Line(*clients)
+    for client in clients:
+        await client.aclose()
+
+
+def _request(patient: str, **more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "MedicationRequest", "status": "active", "intent": "order",
+        "medication": {"concept": {
+            "coding": [{"system": "http://www.whocc.no/atc", "code": "J01CA04"}],
+            "text": "Amoxicillin 500 mg capsule"}},
+        "subject": {"reference": f"Patient/{patient}"},
+        "reason": [{"concept": {"coding": [
+            {"system": "http://hl7.org/fhir/sid/icd-10", "code": "J15.9"}]}}],
+        "dosageInstruction": [{
+            "timing": {"repeat": {"frequency": 3, "period": 1, "periodUnit": "d",
+                                  "boundsDuration": {"value": 7, "unit": "d", "code": "d",
+                                                     "system": "http://unitsofmeasure.org"}}},
+            "doseAndRate": [{"doseQuantity": {"value": 1, "unit": "dona"}}]}],
+        **more,
+    }  # fmt: skip  # One record.
+
+
+async def test_from_the_doctors_post_to_the_last_pack(line: Line, ward: Any) -> None:
+    """POST MedicationRequest, search by patient, POST MedicationDispense twice, read back."""
+    patient = await ward.person()
+    made = await line.doctor.post("/MedicationRequest", json=_request(patient))
+    assert made.status_code == 201, made.text
+    request = made.json()
+    assert request["groupIdentifier"]["value"].startswith("1726")
+
+    found = await line.pharmacist.get(f"/MedicationRequest?patient={patient}&status=active")
+    assert [entry["resource"]["id"] for entry in found.json()["entry"]] == [request["id"]]
+    for units in (16, 5):
+        dispense = {
+            "resourceType": "MedicationDispense", "status": "completed",
+            "contained": [{"resourceType": "Medication", "id": "p", "identifier": [
+                {"system": MARKING, "value": ward.pack()[:31]}]}],
+            "medication": {"reference": {"reference": "#p"}},
+            "subject": {"reference": f"Patient/{patient}"},
+            "authorizingPrescription": [{"reference": f"MedicationRequest/{request['id']}"}],
+            "quantity": {"value": units},
+            "whenHandedOver": "2026-11-23T10:00:00+05:00",
+        }  # fmt: skip  # One record.
+        answer = await line.pharmacist.post("/MedicationDispense", json=dispense)
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["whenHandedOver"] == "2026-11-23T10:00:00+05:00"
+
+    read = await line.doctor.get(f"/MedicationRequest/{request['id']}")
+    assert read.json()["status"] == "completed"
+    found = await line.doctor.get(
+        f"/MedicationDispense?prescription=MedicationRequest/{request['id']}"
+    )
+    assert sum(each["resource"]["quantity"]["value"] for each in found.json()["entry"]) == 21
+    again = await line.pharmacist.post("/MedicationDispense", json=dispense)
+    assert again.status_code == 409
+    assert "[state dispensed]" in again.json()["issue"][0]["diagnostics"]
+
+
+async def test_refusals_are_operation_outcomes(line: Line, ward: Any) -> None:
+    """Each fault is an issue with its sentence and status; nothing is stored."""
+    patient = await ward.person()
+    answer = await line.doctor.post("/MedicationRequest", json=_request(patient, reason=[
+        {"concept": {"text": "no code"}}]))  # fmt: skip  # One call.
+    assert answer.status_code == 422
+    assert "an indication" in answer.json()["issue"][0]["diagnostics"]
+    assert answer.json()["issue"][0]["code"] == "business-rule"
+    answer = await line.pharmacist.post("/MedicationRequest", json=_request(patient))
+    assert answer.status_code == 403
+    found = await line.doctor.get(f"/MedicationRequest?patient={patient}")
+    assert not found.json().get("entry")
+
+
+async def test_a_retried_post_makes_one_prescription(line: Line, ward: Any) -> None:
+    """The same Idempotency-Key gives the same answer."""
+    patient = await ward.person()
+    headers = {"idempotency-key": f"http-{patient}"}
+    first = await line.doctor.post("/MedicationRequest", json=_request(patient), headers=headers)
+    second = await line.doctor.post("/MedicationRequest", json=_request(patient), headers=headers)
+
+    assert first.status_code == second.status_code == 201
+    assert first.json()["id"] == second.json()["id"]
