@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from dmed.fhir.query_model import Match, Missing, Query
+from dmed.fhir.query_model import Criterion, Match, Missing, Query, Token
 from dmed.fhir.subset import subset
 from dmed.kit.clock import now
 from dmed.kit.ids import vid_at
@@ -83,11 +83,21 @@ async def find(connection: Any, scope: Scope, query: Query) -> Found:
 
 
 def _is_prepared(scope: Scope, query: Query) -> bool:
-    """Whether a prepared plan serves: records of a few patients in the order of versions."""
+    """Whether a prepared plan serves: few records in the order of versions, whatever the values.
+
+    That is: of certain patients, by id, or by an identifier.
+    """
     if query.sort or not all(isinstance(each, Match | Missing) for each in query.criteria):
         return False
-    return scope.patients is not None or any(
-        isinstance(each, Match) and is_local(each) for each in query.criteria)
+    return scope.patients is not None or any(_is_selective(each) for each in query.criteria)
+
+
+def _is_selective(criterion: Criterion) -> bool:
+    if not isinstance(criterion, Match) or criterion.modifier:
+        return False
+    if criterion.code in {"_id", "identifier"}:
+        return all(isinstance(one, Token) and one.code for one in criterion.values)
+    return is_local(criterion)
 
 
 async def _exact_total(connection: Any, plan: Plan) -> int:
