@@ -145,6 +145,33 @@ async def test_scope_limits_reads_and_history(db: Database) -> None:
     assert [row["outcome"] for row in await noted(db, "refused")] == [403]
 
 
+async def test_scope_keeps_a_record_with_its_people(db: Database) -> None:
+    """Who may see p2 alone cannot take a record of p1 over by writing p2 into it."""
+    one = record(patients=("p1",))
+    await write.write(db, SCOPE, audit("C"), one)
+    narrow = Scope("p2", patients=("p2",))
+    taken = record(id_=one.id, bucket=one.bucket, patients=("p2",))
+    with pytest.raises(ForbiddenError):
+        await write.write(db, narrow, audit("U"), taken)
+    with pytest.raises(ForbiddenError):
+        async with unit.unit(db, narrow) as work:
+            await work.write(audit("U"), taken)
+    own = record(patients=("p2",))
+
+    assert (await write.write(db, narrow, audit("C"), own)).created
+    assert (await read.read(db, SCOPE, audit(), "Observation", one.id)).vid == one.vid
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "a\ud800b"])
+async def test_an_unstorable_text_is_invalid(db: Database, text: str) -> None:
+    """A value that PostgreSQL cannot hold is the caller's fault, and nothing is stored."""
+    one = record(index=Index(tokens=[(1, "", text)]))
+    with pytest.raises(InvalidError):
+        await write.write(db, SCOPE, audit("C"), one)
+    with pytest.raises(NotFoundError):
+        await read.read(db, SCOPE, audit(), "Observation", one.id)
+
+
 async def test_instance_history_pages_newest_first(db: Database) -> None:
     """Eleven versions and a delete over pages of five: in order, none twice, with the total."""
     one = record(id_="hist-1", client_id=True)

@@ -11,7 +11,14 @@ import pytest
 import pytest_asyncio
 
 from dmed.fhir.index import Index, parameter_number
-from dmed.kit.errors import ConflictError, DmedError, GoneError, NotFoundError, PreconditionError
+from dmed.kit.errors import (
+    ConflictError,
+    DmedError,
+    GoneError,
+    NotFoundError,
+    PreconditionError,
+    UnavailableError,
+)
 from dmed.kit.ids import bucket_of, new_id, new_vid
 from dmed.kit.settings import Settings
 from dmed.store import read, schema, unit, write
@@ -296,3 +303,20 @@ async def test_the_pool_survives_the_loss_of_every_connection(db: Database) -> N
 
     assert (await read.read(db, SCOPE, audit("R"), "Patient", one.id)).vid == one.vid
     assert (await write.write(db, SCOPE, audit(), patient(kind="create"))).created
+
+
+async def test_a_unit_that_takes_too_long_stores_nothing(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction beyond the documented limit is a 503, and none of it is stored."""
+    monkeypatch.setattr(unit, "WRITE_SECONDS_MAX", 0.05)
+    one = patient(kind="create")
+
+    async def slow() -> None:
+        async with unit.unit(db, SCOPE) as work:
+            await work.write(audit(), one)
+            await asyncio.sleep(0.1)
+
+    with pytest.raises(UnavailableError):
+        await slow()
+    assert set((await rows_of(db, one.vid)).values()) == {0}

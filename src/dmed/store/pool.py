@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
 
-from dmed.kit.errors import ConflictError, DmedError, UnavailableError
+from dmed.kit.errors import ConflictError, DmedError, InvalidError, UnavailableError
 from dmed.kit.settings import Settings
 
 WRITE_SECONDS_MAX = 5
@@ -24,6 +25,8 @@ CONNECT_SECONDS_MAX = 5
 _ANSWER_SECONDS_MAX = 30.0
 _STATEMENTS_KEPT = 512
 
+_UNSTORABLE = {"22021", "22P05"}
+"""PostgreSQL's codes for characters that its texts cannot hold."""
 _LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
@@ -52,6 +55,8 @@ def translated(error: BaseException) -> DmedError | None:
         return ConflictError("another change to the same records came first: try again")
     if isinstance(error, asyncpg.LockNotAvailableError):
         return ConflictError(f"the records are held by another change for {LOCK_SECONDS_MAX} s")
+    if getattr(error, "sqlstate", "") in _UNSTORABLE or "surrogates not allowed" in str(error):
+        return InvalidError("a text holds characters that cannot be stored")
     if isinstance(error, asyncpg.QueryCanceledError):
         return UnavailableError("the database needed longer than the documented limit")
     if isinstance(error, _LOST) or is_lost(error):
@@ -133,7 +138,7 @@ async def _pool(url: str, plans: str, size: int, seconds: int) -> Any:
         url, min_size=0, max_size=size, max_queries=2**60, max_inactive_connection_lifetime=0,
         timeout=CONNECT_SECONDS_MAX, command_timeout=_ANSWER_SECONDS_MAX,
         statement_cache_size=_STATEMENTS_KEPT, max_cached_statement_lifetime=0,
-        max_cacheable_statement_size=0, init=_prepare, reset=_leave,
+        max_cacheable_statement_size=0, init=partial(_prepare, seconds=seconds), reset=_leave,
         server_settings={
             "application_name": "dmed", "plan_cache_mode": plans, "jit": "off", "timezone": "UTC",
             "statement_timeout": f"{seconds}s", "lock_timeout": f"{LOCK_SECONDS_MAX}s",
@@ -148,9 +153,9 @@ async def _pool(url: str, plans: str, size: int, seconds: int) -> Any:
         raise
 
 
-async def _prepare(connection: Any) -> None:
+async def _prepare(connection: Any, *, seconds: int) -> None:
     if connection.get_server_version().major >= 17:
-        await connection.execute(f"SET transaction_timeout = '{SEARCH_SECONDS_MAX}s'")
+        await connection.execute(f"SET transaction_timeout = '{seconds + 1}s'")
 
 
 async def _leave(_connection: Any) -> None:

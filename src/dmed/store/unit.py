@@ -94,7 +94,7 @@ class Unit:
             changed = [one for one in chosen if one.kind != "create"
                        and (one.type, one.id) not in self._held]
             if changed:
-                await writes_.lock(self.db, self.connection, changed)
+                await writes_.lock(self.db, self.scope, self.connection, changed)
             try:
                 done = await writes_.send(self.db, self.connection, chosen, rows, actor)
             except asyncpg.UniqueViolationError as error:

@@ -23,7 +23,7 @@ from dmed.store.columns import Parameters, columns, one_column, selected
 from dmed.store.keys import system_number, text_key, type_number
 from dmed.store.model import AuditRow, Scope, Write, Written
 from dmed.store.pool import CONNECT_SECONDS_MAX, FAILURES, RETRIED, Database, told
-from dmed.store.read import check_people, check_type, missing
+from dmed.store.read import check_people, check_type, missing, people
 from dmed.store.rows import COLUMNS, index_rows
 
 TRIES_MAX = 8
@@ -220,11 +220,11 @@ async def write(db: Database, scope: Scope, audit: AuditRow, one: Write) -> Writ
     for attempt in range(TRIES_MAX):
         try:
             async with db.hot.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
-                if attempt == 0:
+                if attempt == 0 and scope.patients is None:
                     written = await send(db, connection, [one], rows, actor)
                 else:
                     async with connection.transaction():
-                        await lock(db, connection, [one])
+                        await lock(db, scope, connection, [one])
                         written = await send(db, connection, [one], rows, actor)
         except (*RETRIED, asyncpg.UniqueViolationError) as error:
             with told():
@@ -259,18 +259,22 @@ async def send(
     ]
 
 
-async def lock(db: Database, connection: Any, writes: Sequence[Write]) -> None:
+async def lock(db: Database, scope: Scope, connection: Any, writes: Sequence[Write]) -> None:
     """Holds the current versions until the transaction's end, so that its next statement sees them.
 
-    Takes them in the order given.
+    Takes them in the order given. ForbiddenError for one that lies outside the scope: a new
+    version may not carry a record away from people whom the subject may not see.
     """
     await settle_buckets(connection, writes, _claims(db))
-    await connection.fetch(
-        "SELECT FROM unnest($1::smallint[], $2::smallint[], $3::text[]) WITH ORDINALITY "
-        "AS w(bucket, type, id, n) JOIN LATERAL (SELECT FROM resource r WHERE r.bucket = w.bucket "
-        "AND r.type = w.type AND r.id = w.id FOR UPDATE) AS r ON true ORDER BY n",
+    rows = await connection.fetch(
+        "SELECT r.patient, r.others FROM unnest($1::smallint[], $2::smallint[], $3::text[]) "
+        "WITH ORDINALITY AS w(bucket, type, id, n) JOIN LATERAL (SELECT patient, others "
+        "FROM resource r WHERE r.bucket = w.bucket AND r.type = w.type AND r.id = w.id FOR UPDATE) "
+        "AS r ON true ORDER BY n",
         [write.bucket for write in writes], [type_number(write.type) for write in writes],
         [write.id for write in writes])
+    for row in rows:
+        check_people(scope, people(row))
 
 
 def _claims(db: Database) -> dict[tuple[str, str], int]:
