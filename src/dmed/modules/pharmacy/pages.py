@@ -232,7 +232,8 @@ def _said(t: Speech, reason: prescriptions.Reason) -> str:
             except NotFoundError:
                 text = value
         values[name] = t.script(text)
-    return t(reason.key, **values)
+    sentence = t(reason.key, **values)
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _picker(t: Speech) -> Any:

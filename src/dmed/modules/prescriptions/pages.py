@@ -21,7 +21,7 @@ from dmed.modules.medicines import api as medicines
 from dmed.modules.medid import api as medid
 from dmed.modules.prescriptions import api
 from dmed.modules.prescriptions.model import Alert, Draft, DraftItem, Prescription, Reason, Tier
-from dmed.modules.prescriptions.rules import courses
+from dmed.modules.prescriptions.rules import courses, numbers
 from dmed.pages import view
 from dmed.trust.manifest import SIGNED_IN, Route
 from dmed.trust.model import Role
@@ -40,7 +40,8 @@ READERS = frozenset({Role.DOCTOR, Role.PHARMACIST})
 def say(t: Speech, reason: Reason) -> str:
     """A reason in the reader's language; values named "...inn" are INN keys and become names."""
     values = {name: _value(t, name, value) for name, value in reason.values.items()}
-    return t(reason.key, **values)
+    sentence = t(reason.key, **values)
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _value(t: Speech, name: str, value: str) -> str:
@@ -166,7 +167,8 @@ async def _facts(request: Request, draft: Draft, *, is_tried: bool) -> dict[str,
         "offered": (),
         "overrides": [(code, t(f"prescriptions.override.{code}")) for code in api.OVERRIDE_REASONS],
         "timings": [
-            (code, t(f"prescriptions.timing.{code}") if code else "—") for code in api.TIMINGS
+            (code, t(f"prescriptions.timing.{code}") if code else t("prescribe.timing_any"))
+            for code in api.TIMINGS
         ],
         "validities": [
             (code, t(f"prescribe.validity.{code or 'usual'}")) for code in VALIDITY_CLASSES
@@ -317,10 +319,12 @@ async def _prescription(request: Request, number: str, *, status: int = 200) -> 
     t = view.speech(request)
     found = await api.prescription(gateway, subject, number)
     is_mine = bool(found.prescriber) and found.prescriber == subject.practitioner_role
+    text = await api.qr_text(gateway, subject, found.number) if is_mine else ""
     facts = {
         "rx": found, "number": api.show_number(found.number), "is_mine": is_mine,
         "is_new": "signed" in request.query_params,
         "qr": await api.qr_svg(gateway, subject, found.number) if is_mine else "",
+        "code": numbers.show_code(numbers.read_qr(text).code) if text else "",
         "diagnosis": _diagnosis(t, found.diagnosis),
         "reasons": [(code, t(f"prescriptions.cancel.{code}")) for code in api.CANCEL_REASONS],
         "may_change": all(item.state.value == "to-be-dispensed" for item in found.items),

@@ -134,6 +134,9 @@
     if (scan && !keyed(combination(event))) scan.focus();
   });
 
+  // A number that is filled in is replaced by typing, not typed into.
+  document.addEventListener("focusin", (event) => { if (event.target.matches(".dose input, [data-select]")) event.target.select(); });
+
   // Dialogs, theme, timers
   document.addEventListener("click", (event) => {
     const opener = event.target.closest?.("[data-opens]");
@@ -211,8 +214,8 @@
 
   // Focus goes where the work goes on: after a swap to the part's [data-focus].
   function settle(root) {
-    const next = one("[data-focus]", root) || (root.matches?.("[data-focus]") ? root : null);
-    if (next && isShown(next)) next.focus({ preventScroll: false });
+    const next = one("[aria-invalid]", root) || one("[data-focus]", root) || (root.matches?.("[data-focus]") ? root : null);
+    if (next && isShown(next)) { next.focus(); if (next.value) next.select?.(); }
     for (const form of all("form[data-keep]", root)) restore(form);
     one("dialog[data-open]", root)?.showModal();
   }
