@@ -175,3 +175,13 @@ async def test_the_slip_is_a_pdf(village):
     made = await api.slip_pdf(village.gateway, village.registrar, village.people["chronic"], "ru")
 
     assert made.startswith(b"%PDF")
+
+
+async def test_what_is_coded_is_read_in_the_readers_language(village):
+    """Diagnoses, medicines, results and vaccines come in Russian for a Russian reader."""
+    card = await api.card(village.gateway, village.doctor, village.people["pregnant"], "ru")
+    words = [card.problems[0].text, card.medicines[0].text, card.results[0].title,
+             card.vaccinations[0].title, card.visits[0].reason]
+
+    assert [word for word in words if not any("а" <= letter <= "я" for letter in word.lower())
+            ] == []

@@ -111,8 +111,9 @@ class Chart:
     def encounter(
         self, start: datetime, end: datetime, *, doctor: Holder, place: str, kind: str = "AMB",
         service: int = 4, condition: str = "", encounter_id: str = "", reason: str = "",
+        code: str = "",
     ) -> str:
-        """A finished visit; `condition` is the id of its diagnosis."""
+        """A finished visit; `condition` is the id of its diagnosis, `code` and `reason` say it."""
         period = {"start": stamp(start), "end": stamp(end)}
         resource: dict[str, Any] = {
             "resourceType": "Encounter",
@@ -128,7 +129,7 @@ class Chart:
         }
         if condition:
             reference = {"reference": {"reference": f"Condition/{condition}"}}
-            resource["reason"] = [{"value": [{"concept": {"text": reason}}]}]
+            resource["reason"] = [{"value": [{"concept": _diagnosis(code, reason)}]}]
             resource["diagnosis"] = [{"condition": [reference]}]
         return self._put(encounter_id or self.new_id(), end, "encounter", resource)
 

@@ -173,7 +173,8 @@ class Life:
         kind = "HH" if (age < 3 or age > 74) and self.numbers.random() < 0.3 else "AMB"
         self.chart.encounter(
             moment, moment + timedelta(minutes=15), doctor=doctor, place=doctor.organisation,
-            kind=kind, condition=condition, encounter_id=encounter, reason=disease.name)
+            kind=kind, condition=condition, encounter_id=encounter, reason=disease.name,
+            code=disease.code)
         self.vitals(moment, encounter, doctor, age, has_fever=disease.has_fever)
         if disease.panel and self.numbers.random() < disease.panel_share:
             self.panel(disease.panel, moment, encounter, doctor, disease.code)
@@ -203,7 +204,8 @@ class Life:
             moment, moment + stay, doctor=self.staff.hospital if is_inpatient else doctor,
             place=(self.staff.hospital if is_inpatient else doctor).organisation,
             kind="IMP" if is_inpatient else "AMB", service=4 if is_first else 3,
-            condition=ongoing.condition, encounter_id=encounter, reason=disease.name)
+            condition=ongoing.condition, encounter_id=encounter, reason=disease.name,
+            code=disease.code)
         self.vitals(moment, encounter, doctor, age, always=True)
         if disease.panel and self.numbers.random() < 0.42:
             self.panel(disease.panel, moment, encounter, doctor, "")

@@ -51,7 +51,7 @@ def _pregnancy(life: Life, weeks: int) -> None:
                                 is_chronic=True)
     chart.encounter(moment, moment + timedelta(minutes=25), doctor=doctor,
                     place=doctor.organisation, service=1, condition=condition,
-                    encounter_id=encounter, reason="Homiladorlik")
+                    encounter_id=encounter, reason="Homiladorlik", code="Z34.9")
     life.vitals(moment, encounter, doctor, 25, always=True)
     life.panel("cbc", moment, encounter, doctor, "")
     life.panel("urine", moment, encounter, doctor, "")
@@ -62,7 +62,7 @@ def _pregnancy(life: Life, weeks: int) -> None:
         moment = _at(life, later)
         encounter = chart.encounter(moment, moment + timedelta(minutes=15), doctor=doctor,
                                     place=doctor.organisation, service=1, condition=condition,
-                                    reason="Homiladorlik")
+                                    reason="Homiladorlik", code="Z34.9")
         life.vitals(moment, encounter, doctor, 25, always=True)
         later += timedelta(days=28)
 
@@ -94,7 +94,7 @@ def _pregnant(life: Life) -> None:
                               is_chronic=True, is_main=True)
     chart.encounter(moment, moment + timedelta(minutes=20), doctor=women,
                     place=women.organisation, condition=anaemia, encounter_id=encounter,
-                    reason="Homiladorlikda kamqonlik")
+                    reason="Homiladorlikda kamqonlik", code="O99.0")
     iron = chart.prescribe("ferrous-sulfate-er-tablet-80mg", moment + timedelta(minutes=12),
                            doctor=women, encounter=encounter, code="O99.0",
                            name="Homiladorlikda kamqonlik", days=60)
@@ -107,7 +107,7 @@ def _pregnant(life: Life) -> None:
         moment = _at(life, day)
         visit = chart.encounter(moment, moment + timedelta(minutes=15), doctor=women,
                                 place=women.organisation, condition=anaemia,
-                                reason="Homiladorlikda kamqonlik")
+                                reason="Homiladorlikda kamqonlik", code="O99.0")
         results = [chart.laboratory("hb", hb, moment, visit, women),
                    chart.laboratory("glu", 4.7, moment, visit, women)]
         chart.blood_pressure(118, 74, moment, visit, women)
@@ -126,7 +126,7 @@ def _bronchitis(life: Life) -> None:
                                 onset=day - timedelta(days=2))
     chart.encounter(moment, moment + timedelta(minutes=15), doctor=doctor,
                     place=doctor.organisation, condition=condition, encounter_id=encounter,
-                    reason="O‘tkir bronxit")
+                    reason="O‘tkir bronxit", code="J20.9")
     chart.vital("8310-5", "Tana harorati", 38.1, "Cel", "°C", moment, encounter, doctor)
     chart.vital("29463-7", "Vazn", 81.0, "kg", "kg", moment, encounter, doctor)
 

@@ -272,9 +272,9 @@ async def card(gateway: Gateway, subject: Subject, patient_id: str, language: st
     standing = [one for one in found["Condition"] if reading.is_standing(one)]
     taken = [one for one in found["MedicationRequest"] if reading.is_taken(one, today)]
     course = [one for type_, records in found.items() if type_ != "Observation" for one in records]
-    visits = sorted((reading.visit(one) for one in found["Encounter"]),
+    visits = sorted((reading.visit(one, language) for one in found["Encounter"]),
                     key=lambda one: one.when, reverse=True)
-    problems = sorted((reading.diagnosis(one) for one in standing),
+    problems = sorted((reading.diagnosis(one, language) for one in standing),
                       key=lambda one: one.since, reverse=True)
     return Card(
         banner=reading.banner(patient, found["AllergyIntolerance"], found["Condition"], language,

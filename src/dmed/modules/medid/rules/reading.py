@@ -200,7 +200,17 @@ def is_standing(condition: Record) -> bool:
         "refuted", "entered-in-error"}  # fmt: skip  # One set.
 
 
-def diagnosis(condition: Record) -> DiagnosisFact:
+def diagnosis_text(concept: Record, language: str) -> str:
+    """A coded diagnosis in words: as it was written for Uzbek readers, else by its ICD-10 code."""
+    written = concept.get("text") or first(concept.get("coding")).get("display", "")
+    key = f"medid.icd.{coding(concept, ICD10)}"
+    texts = i18n.translator()
+    if written and (language in ("uz", "uz-Cyrl") or not texts.has(key)):
+        return str(written)
+    return texts.text(language, key) if texts.has(key) else coding(concept, ICD10)
+
+
+def diagnosis(condition: Record, language: str = "uz") -> DiagnosisFact:
     """A Condition as a fact."""
     code = condition.get("code", {})
     kind = next((first(one.get("valueCodeableConcept", {}).get("coding")).get("code", "")
@@ -211,7 +221,7 @@ def diagnosis(condition: Record) -> DiagnosisFact:
     return DiagnosisFact(
         id=condition["id"],
         code=coding(code, ICD10) or first(code.get("coding")).get("code", ""),
-        text=code.get("text") or first(code.get("coding")).get("display", ""),
+        text=diagnosis_text(code, language),
         since=condition.get("onsetDateTime", "")[:10] or condition.get("recordedDate", "")[:10],
         status=status_of(condition),
         kind=kind,
@@ -365,11 +375,11 @@ def results(observations: list[Record], language: str) -> tuple[Result, ...]:
 # --- The course of things --------------------------------------------------------------------
 
 
-def visit(encounter: Record) -> Visit:
+def visit(encounter: Record, language: str = "uz") -> Visit:
     """An Encounter as one line."""
     who = next((one.get("actor", {}).get("display", "")
                 for one in encounter.get("participant", [])), "")
-    reason = first(first(encounter.get("reason")).get("value")).get("concept", {}).get("text", "")
+    reason = first(first(encounter.get("reason")).get("value")).get("concept", {})
     kind = first(first(encounter.get("class")).get("coding")).get("code", "")
     return Visit(
         id=encounter["id"],
@@ -377,14 +387,14 @@ def visit(encounter: Record) -> Visit:
         kind=kind,
         organisation=encounter.get("serviceProvider", {}).get("display", ""),
         doctor=who,
-        reason=reason,
+        reason=diagnosis_text(reason, language),
     )
 
 
 def _entry(record: Record, language: str) -> TimelineEntry:
     kind = record["resourceType"]
     if kind == "Encounter":
-        seen = visit(record)
+        seen = visit(record, language)
         title = seen.reason or i18n.translator().text(language, "medid.timeline.visit")
         when = seen.when
         detail = ", ".join(part for part in (seen.doctor, seen.organisation) if part)
@@ -402,8 +412,9 @@ def _entry(record: Record, language: str) -> TimelineEntry:
         detail = dose
     else:
         code = record.get("code", {})
-        title = _title(coding(code, LOINC), code, language)
         detail = coding(code, ICD10)
+        title = diagnosis_text(code, language) if detail else _title(
+            coding(code, LOINC), code, language)
         when = record.get("recordedDate") or record.get("effectiveDateTime", "")
     return TimelineEntry(when=when, kind=_ENTRY_KINDS.get(kind, "report"), title=title,
                          detail=detail, reference=f"{kind}/{record['id']}")
