@@ -58,6 +58,19 @@ def test_names_that_are_heard_have_their_skeleton() -> None:
     assert chain.branches[0].values[0].key == skeleton.key != "yoldosheva"  # type: ignore[attr-defined,union-attr]  # Texts of a Match.
 
 
+def test_plain_codes_imply_their_system() -> None:
+    """A code's own system finds it, though the element has none; another system does not."""
+    gender = "http://hl7.org/fhir/administrative-gender"
+    kind = "http://hl7.org/fhir/endpoint-status"
+
+    assert values(one("Patient", "gender", f"{gender}|male")) == (
+        Token(gender, "male"), Token("", "male"))
+    assert values(one("Patient", "gender", "urn:x|male")) == (Token("urn:x", "male"),)
+    assert values(one("Endpoint", "status", f"{kind}|active"))[1:] == (Token("", "active"),)
+    assert values(one("Observation", "code", "http://loinc.org|1-1")) == (
+        Token("http://loinc.org", "1-1"),)
+
+
 def test_references_become_type_and_id() -> None:
     """Bare ids, relative and own absolute addresses are one; foreign ones stay addresses."""
     for text in ("7", "Patient/7", "https://dmed.example/fhir/Patient/7"):
@@ -118,7 +131,8 @@ def test_a_blank_before_a_zone_is_a_plus() -> None:
     ("Patient", "_include", "Patient:none"), ("Patient", "_include", "Nothing:x"),
     ("Patient", "_include", "Observation:subject"), ("Patient", "_include:recurse", "*"),
     ("Patient", "_revinclude", "Observation:patient:Nothing"), ("Patient", "_include", "a:b:c:d"),
-    ("Observation", "code-value-quantity:missing", "true"), ("ValueSet", "url", "a b"), ("Patient", "_lastUpdated:missing", "true"),
+    ("Observation", "code-value-quantity:missing", "true"), ("ValueSet", "url", "a b"),
+    ("Patient", "_lastUpdated:missing", "true"),
 ])  # fmt: skip  # A list of faults.
 def test_malformed_values_are_always_refused(type_name: str, name: str, value: str) -> None:
     """Lenient or strict: a malformed value is a 400 whose message names the parameter."""

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from dmed.fhir import params
 from dmed.fhir.facts import facts
 from dmed.fhir.params import SearchParameter
+from dmed.fhir.query_codes import with_implied
 from dmed.fhir.query_model import (
     Chain,
     Criterion,
@@ -447,7 +448,8 @@ class _CriterionReader:
         if len(pieces) > VALUES_MAX:
             why = f"Search parameter {self.label!r}: at most {VALUES_MAX} alternatives"
             raise InvalidError(issues=(Issue("too-costly", why, self.label),))
-        values = tuple(dict.fromkeys(read(field, piece) for piece in pieces))
+        given = [read(field, piece) for piece in pieces]
+        values = tuple(dict.fromkeys(with_implied(type_name, code, given)))
         if modifier != "exact" and any(isinstance(v, Text) and not v.key for v in values):
             raise field.wrong(self.text, "holds no letter to search for")
         return values
