@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -170,3 +171,33 @@ async def test_many_faults_are_counted_beyond_the_first(service: httpx.AsyncClie
     body = {"resourceType": "Patient", "name": [{"famly": "x"}] * 300}
     issues = (await service.post("/Patient", json=body)).json()["issue"]
     assert len(issues) <= 201
+
+
+async def test_parallel_writers_of_the_same_records_queue(service: httpx.AsyncClient) -> None:
+    """Transactions that write two records in opposite orders all succeed, and versions add up."""
+    forward = bundle(
+        entry("PUT", "Patient/q1", person("q1", id="q1")),
+        entry("PUT", "Patient/q2", person("q2", id="q2")),
+    )
+    backward = bundle(*reversed(forward["entry"]))
+    answers = await asyncio.gather(
+        *(service.post("/", json=body) for body in (forward, backward) * 10)
+    )
+    assert {answer.status_code for answer in answers} == {200}, [a.text for a in answers][-1]
+    for name in ("q1", "q2"):
+        assert (await service.get(f"/Patient/{name}/_history")).json()["total"] == 20
+    single = await asyncio.gather(
+        *(service.put("/Patient/q3", json=person("q3", id="q3")) for _ in range(16))
+    )
+    assert sorted(answer.status_code for answer in single) == [200] * 15 + [201]
+
+
+async def test_parallel_updates_under_if_match_lose_none(service: httpx.AsyncClient) -> None:
+    """Of sixteen updates that all saw one version, exactly one wins; the rest hear 412."""
+    made = await service.put("/Patient/im", json=person("im", id="im"))
+    headers = {"If-Match": made.headers["etag"]}
+    answers = await asyncio.gather(
+        *(service.put("/Patient/im", json=person("im", id="im"), headers=headers)
+          for _ in range(16))
+    )  # fmt: skip
+    assert sorted(answer.status_code for answer in answers) == [200] + [412] * 15
