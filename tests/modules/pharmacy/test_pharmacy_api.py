@@ -100,6 +100,20 @@ async def test_the_short_code_is_enough(ward: Any) -> None:
     assert claim.held == (1,)
 
 
+async def test_a_prescription_is_read_through_a_russian_keyboard(ward: Any) -> None:
+    """The QR and the typed code come in Cyrillic when the keyboard is Russian."""
+    us = "qwertyuiop[]asdfghjkl;'zxcvbnm,./QWERTYUIOP{}ASDFGHJKL:\"ZXCVBNM<>?$"
+    ru = "йцукенгшщзхъфывапролджэячсмитьбю.ЙЦУКЕНГШЩЗХЪФЫВАПРОЛДЖЭЯЧСМИТЬБЮ,;"
+    cyrillic = str.maketrans(us, ru)
+    made = await ward.signed()
+    qr = await prescriptions.qr_text(ward.gateway, ward.doctor, made.number)
+    assert api.is_prescription_code(qr.translate(cyrillic))
+    claim = await api.claim(ward.gateway, ward.pharmacist, qr.translate(cyrillic))
+    assert claim.is_token_valid is True
+    short = made.code[:8].translate(cyrillic)
+    assert (await api.claim(ward.gateway, ward.pharmacist, made.number, short)).held == (1,)
+
+
 async def test_of_sixty_four_claims_one_pharmacy_wins(ward: Any) -> None:
     """Two pharmacies, 64 claims at once: one holds it, the other is told who."""
     made = await ward.signed()

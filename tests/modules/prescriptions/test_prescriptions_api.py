@@ -288,6 +288,9 @@ async def test_a_history_without_tasks_is_shown(ward: Any) -> None:
     assert found
     assert {item.state for one in found for item in one.items} == {ItemState.DISPENSED}
     assert all(item.label["uz"] for one in found for item in one.items)
+    mine = [one for one in found if one.prescriber == ward.doctor.practitioner_role]
+    for one in mine[:1]:
+        assert await api.qr_svg(ward.gateway, ward.doctor, one.number)
 
 
 async def test_unknown_numbers_are_not_found(ward: Any) -> None:

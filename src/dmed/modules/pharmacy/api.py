@@ -23,6 +23,7 @@ from dmed.modules.pharmacy.model import (
     ScannedPack,
     Today,
 )
+from dmed.modules.pharmacy.rules import gs1
 from dmed.modules.pharmacy.service import counter, handing, views
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Event
@@ -63,7 +64,7 @@ def is_prescription_code(raw: str) -> bool:
     """Whether a scanned or typed text is a prescription (QR text or number) rather than a pack:
     one scan box serves both. Pure.
     """
-    return prescriptions.is_prescription_text(raw)
+    return prescriptions.is_prescription_text(gs1.as_meant(raw))
 
 
 async def claim(

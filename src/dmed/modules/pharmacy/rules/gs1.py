@@ -116,12 +116,17 @@ def _no_medicine_code(text: str) -> Fault:
     return fault("unknown", "This is no medicine code: scan the square DataMatrix code of the pack")
 
 
+def as_meant(raw: str) -> str:
+    """What the scanner or the hand meant: keys of a Cyrillic keyboard turned back to Latin."""
+    return raw.translate(_LAYOUT) if _CYRILLIC.search(raw) else raw
+
+
 def _cleaned(raw: str) -> tuple[str, list[str]]:
     """The text as the scanner meant it, and what had to be put right for that."""
     repairs: list[str] = []
     text = raw.strip(" \t\r\n\x04\x1e")
     if _CYRILLIC.search(text):
-        text = text.translate(_LAYOUT)
+        text = as_meant(text)
         repairs.append("layout")
     if _ESCAPED_GS.search(text):
         text = _ESCAPED_GS.sub(GS, text)

@@ -63,6 +63,11 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     """The operator knows the serial with its letters' case turned: Caps Lock is on."""
 
 
+def _day(value: date) -> str:
+    """A day as every language here writes it in figures: 31.08.2028."""
+    return f"{value:%d.%m.%Y}"
+
+
 def refuse(
     name: str,
     sentence: str,
@@ -147,7 +152,7 @@ def _wrong_pack(scan: Scan, product: Product) -> PackVerdict | None:
             fault="pack",
             advice="put_aside",
             quarantine=True,
-            expiry=expiry.isoformat() if expiry else "",
+            expiry=_day(expiry) if expiry else "—",
         )
     if scan.lot and seen.lot and scan.lot.upper() != seen.lot.upper():
         return refuse(
@@ -166,8 +171,8 @@ def _wrong_pack(scan: Scan, product: Product) -> PackVerdict | None:
             fault="pack",
             advice="put_aside",
             quarantine=True,
-            expiry=scan.expiry.isoformat(),
-            registered=seen.expiry.isoformat(),
+            expiry=_day(scan.expiry),
+            registered=_day(seen.expiry),
         )
     return _taken(scan, pack, product) if pack is not None else None
 

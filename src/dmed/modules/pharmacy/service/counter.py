@@ -10,6 +10,7 @@ from dmed.kit.errors import ConflictError, ForbiddenError, InvalidError, Unproce
 from dmed.modules.facilities import api as facilities
 from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.model import NOT_DISPENSED_REASONS, RETURN_REASONS, Claim
+from dmed.modules.pharmacy.rules import gs1
 from dmed.modules.pharmacy.service import views
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Actor, Case, CaseItem, Event, ItemState, Who
@@ -71,6 +72,7 @@ async def claim(
     """Take items to this counter; see `api.claim`."""
     now = clock.now()
     await require_licence(gateway, subject, now)
+    number_or_qr, code = gs1.as_meant(number_or_qr), gs1.as_meant(code)
     token_holds = None
     if number_or_qr.strip().upper().startswith("UZRX:"):
         text = prescriptions.read_qr(number_or_qr)

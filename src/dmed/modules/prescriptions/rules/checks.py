@@ -360,7 +360,7 @@ def _running(line: Line, person: Person, today: date) -> Iterator[Alert]:
                 f"Item {line.index + 1}: {running.text or running.inn} is already taken"
                 + (f" until {running.until}" if running.until else ""),
                 inn=preparation.inn.key,
-                until=str(running.until or ""),
+                until=f"{running.until:%d.%m.%Y}" if running.until else "—",
             )
         elif not same and running.atc[:5] == preparation.atc[:5] != "":
             yield _alert(

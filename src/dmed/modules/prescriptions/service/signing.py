@@ -104,39 +104,68 @@ async def sign(
     who = await signer(gateway, subject, now)
     draft = drafts.derive(draft)
     key = key or (f"draft:{draft.id}" if draft.id else "")
-    async with gateway.unit(subject) as unit:
-        before = await _before(unit, subject, key, "sign")
-    if before:
-        return await with_code(gateway, subject, before)
+    number = await _before(gateway, subject, key)
+    if not number:
+        try:
+            alerts = await _judged(gateway, subject, draft)
+        except (ConflictError, UnprocessableError):
+            # A retry beside the first request may meet what that one has just written.
+            number = await _before(gateway, subject, key)
+            if not number:
+                raise
+        else:
+            patient = await gateway.get(subject, "Patient", draft.patient)
+            number = await _signed(
+                gateway, subject, draft, key, who, patient, alerts, now, authored or now, bases
+            )
+    return await with_code(gateway, subject, number)
+
+
+async def _judged(gateway: Gateway, subject: Subject, draft: Draft) -> list[Alert]:
+    """The alerts of a draft that may be signed; UnprocessableError or ConflictError otherwise."""
     await _check_replaced(gateway, subject, draft)
     alerts = await drafts.check(gateway, subject, draft)
     blocking = checks.unanswered(alerts)
     if blocking:
         raise refusal(blocking)
-    patient = await gateway.get(subject, "Patient", draft.patient)
+    return alerts
+
+
+async def _signed(
+    gateway: Gateway,
+    subject: Subject,
+    draft: Draft,
+    key: str,
+    who: Signer,
+    patient: dict[str, Any],
+    alerts: list[Alert],
+    now: datetime,
+    authored: datetime,
+    bases: tuple[dict[str, Any], ...],
+) -> str:
+    """The one transaction of a signature; the number, also of the same act done before."""
     async with gateway.unit(subject) as unit:
         if key:
             kept = await tables.begin_act(unit, subject.user, key, "sign", "")
             if kept is not None:
-                return await with_code(gateway, subject, _same_act(kept, "sign"))
+                return _same_act(kept, "sign")
         if draft.replaces:
             await _cancel_replaced(unit, subject, draft.replaces, now)
-        number = await _write(
-            unit, gateway, subject, draft, who, patient, alerts, authored or now, bases
-        )
+        number = await _write(unit, gateway, subject, draft, who, patient, alerts, authored, bases)
         if draft.id:
             await tables.drop_draft(unit, subject.user, draft.id)
         if key:
             await tables.end_act(unit, subject.user, key, number)
-    return await with_code(gateway, subject, number)
+    return number
 
 
-async def _before(unit: GatewayUnit, subject: Subject, key: str, act: str) -> str:
-    """The number that an act under this key made before, or ""."""
+async def _before(gateway: Gateway, subject: Subject, key: str) -> str:
+    """The number that a signature under this key made before, or ""."""
     if not key:
         return ""
-    kept = await tables.kept_act(unit, subject.user, key)
-    return _same_act(kept, act) if kept is not None else ""
+    async with gateway.unit(subject) as unit:
+        kept = await tables.kept_act(unit, subject.user, key)
+    return _same_act(kept, "sign") if kept is not None else ""
 
 
 def _same_act(kept: Any, act: str) -> str:
