@@ -30,7 +30,7 @@ from dmed.server.capability import capability
 from dmed.server.door import Door
 from dmed.server.fast import FastRead
 from dmed.server.outcome import outcome_of, unexpected
-from dmed.trust.gateway import Gateway
+from dmed.trust.gateway import Gateway, prepare
 from dmed.trust.gateway.prepare import ID
 from dmed.trust.guard import CSRF_HEADER, Guard, check_csrf
 from dmed.trust.manifest import Manifest
@@ -42,6 +42,8 @@ Scope = MutableMapping[str, Any]
 
 def fhir_app(gateway: Gateway, guard: Guard, manifests: Iterable[Manifest]) -> FhirApp:
     """The ASGI app for everything below /fhir; the path it sees is the whole one."""
+    # A worker builds its definitions when it starts, not while its first caller waits.
+    prepare.warm()
     return FhirApp(Door(gateway, manifests), guard)
 
 

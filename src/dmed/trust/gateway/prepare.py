@@ -38,6 +38,12 @@ def read_content(content: bytes | dict[str, Any], type_name: str) -> Any:
     return resource
 
 
+def warm() -> None:
+    """Build what the first write of a process would wait for: structs, decoders, plans."""
+    resource = read_content({"resourceType": "Patient"}, "Patient")
+    write_of(resource, "warm")
+
+
 def check(resource: Any, prefix: str = "") -> None:
     """Refuse a resource that breaks R5; `prefix` is its place ("Bundle.entry[2].resource")."""
     issues = faults(resource, prefix)
