@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from dmed.apps import demo
 from dmed.apps.postgres import Cluster
+from dmed.apps.rooms import MODULES
 from dmed.kit.settings import Settings
 from dmed.store.pool import Database
 from dmed.store.schema import migrate
@@ -61,7 +62,8 @@ async def village(cluster: Cluster) -> AsyncIterator[Village]:
     name = f"village_{secrets.token_hex(4)}"
     cluster.make_database(name)
     url = cluster.url("dmed_owner", name)
-    await migrate(url, DDL)
+    own = tuple(one for module in MODULES for one in module.ddl)
+    await migrate(url, (*DDL, *own))
     await demo.load(url, persons=20, processes=0)
     db = await Database.open(url, Settings())
     who = _subjects()

@@ -15,7 +15,7 @@ PREGNANT_WEEKS = 22
 def tell(life: Life) -> None:
     """The records of a planted person."""
     life.body_mass = 23.0
-    {"pregnant": _pregnant, "bronchitis": _bronchitis, "chronic": _chronic,
+    {"pregnant": _pregnant, "angina": _angina, "chronic": _chronic,
      "double": _double}.get(life.person.tale, _healthy)(life)
 
 
@@ -115,18 +115,18 @@ def _pregnant(life: Life) -> None:
     life.vaccinate()
 
 
-def _bronchitis(life: Life) -> None:
-    """Rahimov Otabek: no allergies, an acute bronchitis of two days ago, nothing given yet."""
+def _angina(life: Life) -> None:
+    """Rahimov Otabek: no allergies, an acute tonsillitis since two days, nothing given yet."""
     _healthy(life)
     chart, doctor = life.chart, life.staff.doctors[0]
     day = life.until - timedelta(days=1)
     moment, encounter = _at(life, day), chart.new_id()
-    condition = chart.condition("J20.9", "O‘tkir bronxit", moment + timedelta(minutes=9),
+    condition = chart.condition("J03.9", "O‘tkir tonzillit", moment + timedelta(minutes=9),
                                 doctor=doctor, encounter=encounter,
                                 onset=day - timedelta(days=2))
     chart.encounter(moment, moment + timedelta(minutes=15), doctor=doctor,
                     place=doctor.organisation, condition=condition, encounter_id=encounter,
-                    reason="O‘tkir bronxit", code="J20.9")
+                    reason="O‘tkir tonzillit", code="J03.9")
     chart.vital("8310-5", "Tana harorati", 38.1, "Cel", "°C", moment, encounter, doctor)
     chart.vital("29463-7", "Vazn", 81.0, "kg", "kg", moment, encounter, doctor)
 

@@ -132,7 +132,7 @@ PLANTED: tuple[tuple[Plant, ...], ...] = (
         Plant("child", "male", date(2019, 5, 30), "Karimov:Каримов", "Temur:Темур", "Jasur:Джасур"),
     ),
     (
-        Plant("bronchitis", "male", date(1988, 5, 14), "Rahimov:Рахимов", "Otabek:Отабек",
+        Plant("angina", "male", date(1988, 5, 14), "Rahimov:Рахимов", "Otabek:Отабек",
               "Shuhrat:Шухрат", "+998935557788", "", 317_206, "710244000183"),
         Plant("healthy", "female", date(1991, 11, 2), "Rahimov:Рахимов", "Nigora:Нигора",
               "Zokir:Закир", "+998935557789", "Usmonov:Усманов"),
