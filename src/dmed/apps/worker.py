@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from dmed.kit.errors import DmedError
+from dmed.store import upkeep
 from dmed.store.pool import Database
 from dmed.trust.gateway import Gateway
 from dmed.trust.manifest import Manifest
@@ -31,15 +32,18 @@ async def keep_time(database: Database, gateway: Gateway, manifests: Sequence[Ma
 
 async def run_once(database: Database, gateway: Gateway, manifests: Sequence[Manifest]) -> bool:
     """Runs the jobs now; False when another worker has this minute."""
-    async with database.hot.acquire() as connection, connection.transaction():
-        if not await connection.fetchval(
-                "SELECT pg_try_advisory_xact_lock($1)", _TIMEKEEPER_LOCK):
+    async with database.connection() as connection:
+        # A lock of the session: the jobs' own transactions come and go meanwhile.
+        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _TIMEKEEPER_LOCK):
             return False
-        await connection.execute("SELECT make_months(3)")
-        for manifest in manifests:
-            for name, job in manifest.jobs:
-                try:
-                    await job(gateway)
-                except DmedError as error:
-                    _log.warning("job %s of %s: %s", name, manifest.name, error)
+        try:
+            await upkeep.tidy(database)
+            for manifest in manifests:
+                for name, job in manifest.jobs:
+                    try:
+                        await job(gateway)
+                    except DmedError as error:
+                        _log.warning("job %s of %s: %s", name, manifest.name, error)
+        finally:
+            await connection.execute("SELECT pg_advisory_unlock($1)", _TIMEKEEPER_LOCK)
     return True
