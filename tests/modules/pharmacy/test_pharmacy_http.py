@@ -25,6 +25,7 @@ class Line(msgspec.Struct):
 
     doctor: httpx.AsyncClient
     pharmacist: httpx.AsyncClient
+    service: httpx.AsyncClient
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -36,7 +37,7 @@ async def line(ward: Any) -> AsyncIterator[Line]:
     await identity.save_demo(demo.accounts())
     app = fhir_app(ward.gateway, Guard(database.hot, settings, keys), (PRESCRIPTIONS, PHARMACY))
     clients = []
-    for user in ("doctor", "pharmacist"):
+    for user in ("doctor", "pharmacist", "service"):
         token = await identity.issue_token(user)
         clients.append(httpx.AsyncClient(
             transport=httpx.ASGITransport(app=app), base_url="http://test/fhir",
@@ -100,6 +101,63 @@ async def test_from_the_doctors_post_to_the_last_pack(line: Line, ward: Any) -> 
     again = await line.pharmacist.post("/MedicationDispense", json=dispense)
     assert again.status_code == 409
     assert "[state dispensed]" in again.json()["issue"][0]["diagnostics"]
+
+
+def _bundle(patient: str, role: str, *, is_signed: bool) -> dict[str, Any]:
+    """A clinic's system sends the request with the doctor's signature over it."""
+    provenance: dict[str, Any] = {
+        "resourceType": "Provenance", "target": [{"reference": "urn:uuid:" + "1" * 8 + "-1111"
+                                                  "-4111-8111-111111111111"}],
+        "recorded": "2026-11-23T10:00:00+05:00", "agent": [{"who": {"display": "Yusupova A."}}],
+    }  # fmt: skip  # One record.
+    if is_signed:
+        provenance["signature"] = [{"sigFormat": "application/jose", "data": "c2lnbmVk"}]
+    address = provenance["target"][0]["reference"]
+    return {
+        "resourceType": "Bundle", "type": "transaction",
+        "entry": [
+            {"fullUrl": address, "resource": _request(
+                patient, requester={"reference": f"PractitionerRole/{role}"}),
+             "request": {"method": "POST", "url": "MedicationRequest"}},
+            {"resource": provenance, "request": {"method": "POST", "url": "Provenance"}},
+        ],
+    }  # fmt: skip  # Two entries.
+
+
+async def test_a_systems_signed_prescription_is_dispensed(line: Line, ward: Any) -> None:
+    """A transaction with a signed Provenance; at the first dispense it gets number and Task. The
+    same without a signature is refused.
+    """
+    patient = await ward.person()
+    refused = await line.service.post(
+        "", json=_bundle(patient, ward.doctor.practitioner_role, is_signed=False)
+    )
+    assert refused.status_code == 422, refused.text
+    made = await line.service.post(
+        "", json=_bundle(patient, ward.doctor.practitioner_role, is_signed=True)
+    )
+    assert made.status_code == 200, made.text
+    request = made.json()["entry"][0]["response"]["location"].split("/_history")[0]
+    request = request.rpartition("/")[2]
+    dispense = {
+        "resourceType": "MedicationDispense", "status": "completed",
+        "contained": [{"resourceType": "Medication", "id": "p", "identifier": [
+            {"system": MARKING, "value": ward.pack()[:31]}]}],
+        "medication": {"reference": {"reference": "#p"}},
+        "subject": {"reference": f"Patient/{patient}"},
+        "authorizingPrescription": [{"reference": f"MedicationRequest/{request}"}],
+        "quantity": {"value": 16},
+    }  # fmt: skip  # One record.
+    answer = await line.pharmacist.post("/MedicationDispense", json=dispense)
+    assert answer.status_code == 201, answer.text
+    read = (await line.doctor.get(f"/MedicationRequest/{request}")).json()
+    assert read["groupIdentifier"]["value"].startswith("1726")
+    tasks = await line.doctor.get(f"/Task?focus=MedicationRequest/{request}")
+    assert tasks.json()["entry"][0]["resource"]["status"] == "in-progress"
+    again = {**dispense, "quantity": {"value": 5}}
+    wrong = await line.pharmacist.post("/MedicationDispense", json=again)
+    assert wrong.status_code == 422
+    assert "already" in wrong.json()["issue"][0]["diagnostics"]
 
 
 async def test_refusals_are_operation_outcomes(line: Line, ward: Any) -> None:

@@ -47,9 +47,9 @@ from dmed.modules.prescriptions.rules.states import (
     dispense_event,
     said,
 )
+from dmed.modules.prescriptions.service import adopting, printing, signing, views
 from dmed.modules.prescriptions.service import diagnoses as diagnosis_list
 from dmed.modules.prescriptions.service import drafts as drafts_service
-from dmed.modules.prescriptions.service import printing, signing, views
 from dmed.modules.prescriptions.service.access import check_code, token_holds
 from dmed.modules.prescriptions.service.case import Case, CaseItem, is_held, move, open_case
 from dmed.trust.model import Subject
@@ -78,6 +78,7 @@ __all__ = [
     "Reason",
     "Tier",
     "Who",
+    "adopt",
     "cancel",
     "check",
     "check_code",
@@ -228,6 +229,11 @@ async def qr_text(gateway: Gateway, subject: Subject, number: str) -> str:
 async def number_of_request(unit: GatewayUnit, request_id: str) -> str:
     """The number of the prescription that a MedicationRequest belongs to, or ""."""
     return await tables.number_of_request(unit, request_id)
+
+
+async def adopt(gateway: Gateway, request_id: str) -> str:
+    """Give a system's signed prescription a number and a Task; "" where it is none."""
+    return await adopting.adopt(gateway, request_id)
 
 
 def view_of_case(case: Case, patient: dict[str, Any]) -> Prescription:

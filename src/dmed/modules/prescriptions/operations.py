@@ -17,14 +17,13 @@ from dmed.modules.prescriptions.model import Draft
 from dmed.modules.prescriptions.rules import resources
 from dmed.modules.prescriptions.rules.states import Actor, Event, Who
 from dmed.modules.prescriptions.service import drafts, signing
+from dmed.modules.prescriptions.service.adopting import PLATFORM
 from dmed.modules.prescriptions.service.case import move, open_case
 from dmed.trust.model import Role, Subject
 
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway
 
-PLATFORM = Subject(user="platform", role=Role.SERVICE, name="DMED", purpose="HSYSADMIN")
-"""Who acts when time does."""
 _EXPIRE_AT_ONCE = 200
 
 

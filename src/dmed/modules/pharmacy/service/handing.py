@@ -324,9 +324,11 @@ async def dispense_posted(gateway: Gateway, subject: Subject, resource: dict[str
             f"({dispenses.MARKING_SYSTEM})",
             "MedicationDispense.contained",
         )
+    request_id = target.removeprefix("MedicationRequest/")
     async with gateway.unit(subject) as unit:
-        request_id = target.removeprefix("MedicationRequest/")
         number = await prescriptions.number_of_request(unit, request_id)
+    number = number or await prescriptions.adopt(gateway, request_id)
+    async with gateway.unit(subject) as unit:
         if not number:
             raise UnprocessableError(
                 f"{target or 'The reference'} is no electronic prescription",

@@ -169,6 +169,26 @@ def _reason(code: str, known: Diagnosis | None) -> dict[str, Any]:
     return {"concept": {"coding": [coding], "text": known.uz if known else code}}
 
 
+def numbered(
+    request: dict[str, Any], item: DraftItem, preparation: Preparation, context: Context
+) -> dict[str, Any]:
+    """A request that a system signed, with the number that it gets here; the rest stays."""
+    dispense = request.get("dispenseRequest") or {}
+    return {
+        **request,
+        "identifier": [*request.get("identifier", ()),
+                       _identifier("PLAC", ITEM_SYSTEM, f"{context.number}-1")],
+        "groupIdentifier": _identifier("PGN", NUMBER_SYSTEM, context.number),
+        "dispenseRequest": {
+            **dispense,
+            "quantity": dispense.get("quantity")
+            or quantity(item.quantity, preparation.form.unit),
+            "validityPeriod": {**dispense.get("validityPeriod", {}),
+                               "end": context.valid_until.isoformat()},
+        },
+    }  # fmt: skip  # Nested once.
+
+
 def dosage(item: DraftItem, preparation: Preparation) -> dict[str, Any]:
     """The one dosage line of an item."""
     repeat: dict[str, Any] = {
