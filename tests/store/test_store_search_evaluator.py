@@ -329,3 +329,18 @@ async def test_sql_agrees_with_a_slow_reading(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search_stage, "DENSE_ROWS", dense)
         await compare(db, type_name, asked)
+
+
+async def test_every_prefix_agrees_for_every_value(db: Database) -> None:
+    """Each prefix with each date, number and quantity of the records, one by one."""
+    for prefix in PREFIXES:
+        sign = "" if prefix == "eq" else prefix
+        for date in DATES:
+            await compare(db, "Observation", [any_of("date", [
+                (sign + date, lambda value, p=prefix, d=date: date_holds(p, d, value))], spans)])
+        for text in NUMBERS:
+            await compare(db, "RiskAssessment", [any_of("probability", [
+                (sign + text, lambda value, p=prefix, n=text: number_holds(p, n, value))],
+                chances)])
+            await compare(db, "Observation", [any_of("value-quantity", [
+                amount_choice(prefix, text, "g")], amounts)])
