@@ -34,6 +34,17 @@ def test_one_wrong_digit_is_always_found(running: int, place: int, by: int) -> N
         numbers.read_number(wrong)
 
 
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [("1726004822157", True), ("1726-0048-2215-8", True), ("2726-0048-2215-8", True),
+     ("UZRX:1726004822157/A/", True), ("uzrx:1", True), ("4780001234567", False),
+     ("0109521001000024", False), ("", False), ("172600482215", False)],
+)  # fmt: skip  # Pairs.
+def test_a_bar_code_is_no_prescription(text: str, is_one: bool) -> None:
+    """Thirteen bare digits of an EAN are a pack, also where a number has a wrong check digit."""
+    assert numbers.is_prescription_text(text) is is_one
+
+
 def test_nearly_all_swapped_neighbours_are_found() -> None:
     """Of all swaps of different neighbours in a sample, at least 97 in 100 are found."""
     tried = found = 0

@@ -22,7 +22,7 @@ QR_PREFIX = "UZRX"
 SHORT_CODE_LENGTH = 8
 _BASE45 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:"
 _CODE = re.compile(r"[A-Z2-7]{52}")
-_LOOKS = re.compile(r"\d{4}[- ]?\d{4}[- ]?\d{4}[- ]?\d")
+_LOOKS = re.compile(r"17\d{11}|\d{4}[- ]\d{4}[- ]\d{4}[- ]\d", re.ASCII)
 
 
 def check_digit(digits: str) -> str:
@@ -60,7 +60,9 @@ def show_number(number: str) -> str:
 
 
 def is_prescription_text(raw: str) -> bool:
-    """Whether a scanned or typed text is a prescription (QR or number) rather than a pack."""
+    """Whether a scanned or typed text is a prescription (QR or number) rather than a pack. Bare
+    digits are one only with a region of this country in front: else they are an EAN-13.
+    """
     text = raw.strip()
     return text.upper().startswith(QR_PREFIX + ":") or bool(_LOOKS.fullmatch(text))
 
