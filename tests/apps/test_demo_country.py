@@ -124,6 +124,13 @@ def test_versions_tell_the_time_of_the_record(records):
         assert record.updated.date() <= demo.UNTIL
 
 
+def test_an_earlier_last_day_moves_the_country():
+    """Nothing lies after the last day asked for, the planted stories included."""
+    last = date(2026, 3, 1)
+
+    assert max(record.updated.date() for record in demo.generate(20, 1, last)) <= last
+
+
 def test_literal_references_lead_somewhere(records):
     """Whatever a record refers to is in the country."""
     known = {f"{record.type}/{record.id}" for record in records}

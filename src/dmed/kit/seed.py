@@ -7,15 +7,16 @@ version id and `meta.lastUpdated` follow from the moment of the record itself.
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from random import Random
 from typing import Any, NamedTuple
 
 import msgspec
 
-from dmed.kit.clock import TASHKENT
 from dmed.kit.ids import bucket_in, bucket_of, vid_at
 
+# A fixed offset is four times quicker than the zone's rules; it has held since 1992.
+_TASHKENT = timezone(timedelta(hours=5))
 _LATER_MS_MAX = 30_000
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -48,7 +49,7 @@ def drawn_id(bucket: int, numbers: Random) -> str:
 
 def local(day: date, minute_of_day: int, second: int = 0) -> datetime:
     """A moment of a Tashkent day."""
-    start = datetime(day.year, day.month, day.day, tzinfo=TASHKENT)
+    start = datetime(day.year, day.month, day.day, tzinfo=_TASHKENT)
     return start + timedelta(minutes=minute_of_day, seconds=second)
 
 

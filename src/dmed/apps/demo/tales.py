@@ -87,10 +87,11 @@ def _pregnant(life: Life) -> None:
             chart.condition("I83.9", "Oyoq venalari varikozi", moment + timedelta(minutes=9),
                             doctor=family, encounter=encounter, onset=day, is_chronic=True)
     _pregnancy(life, PREGNANT_WEEKS)
-    moment = _at(life, date(2026, 10, 4))
+    told = life.until - timedelta(days=47)
+    moment = _at(life, told)
     encounter = chart.new_id()
     anaemia = chart.condition("O99.0", "Homiladorlikda kamqonlik", moment + timedelta(minutes=9),
-                              doctor=women, encounter=encounter, onset=date(2026, 10, 4),
+                              doctor=women, encounter=encounter, onset=told,
                               is_chronic=True, is_main=True)
     chart.encounter(moment, moment + timedelta(minutes=20), doctor=women,
                     place=women.organisation, condition=anaemia, encounter_id=encounter,
@@ -103,7 +104,7 @@ def _pregnant(life: Life) -> None:
                             doctor=women, encounter=encounter, code="Z34.9", name="Homiladorlik",
                             days=103)
     chart.dispense(folic, moment + timedelta(hours=2, minutes=1), staff.pharmacists[0])
-    for day, hb in ((date(2026, 10, 4), 104), (date(2026, 11, 18), 98)):
+    for day, hb in ((told, 104), (life.until - timedelta(days=2), 98)):
         moment = _at(life, day)
         visit = chart.encounter(moment, moment + timedelta(minutes=15), doctor=women,
                                 place=women.organisation, condition=anaemia,
