@@ -160,12 +160,16 @@ class Workplace:
         text: str = self.page.locator(".qr svg").evaluate(READ_QR)
         return text
 
-    def picture(self, name: str) -> Path:
-        """A screenshot, kept as output of the run."""
+    def pictures(self, name: str) -> list[Path]:
+        """The page in light and in dark, kept as output of the run."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        path = SCREENSHOTS / f"{name}.png"
-        self.page.screenshot(path=path)
-        return path
+        made = []
+        for theme in ("light", "dark"):
+            self.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]  # One of its words.
+            made.append(SCREENSHOTS / f"{name}-{theme}.png")
+            self.page.screenshot(path=made[-1])
+        self.page.emulate_media(color_scheme="light")
+        return made
 
     def close(self) -> None:
         """Leaves; the console must have been silent."""

@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from dmed.kit import clock
+from dmed.kit.text import is_cyrillic
 
 LANGUAGES: tuple[str, ...] = ("uz", "uz-Cyrl", "ru", "en")
 """Shipped languages: all of them complete, in the order in which screens offer them."""
@@ -27,6 +28,7 @@ BASE = "uz"
 SHORT = {"uz": "O‘z", "uz-Cyrl": "Ўз", "ru": "Ру", "en": "En"}
 NAMES = {"uz": "O‘zbekcha", "uz-Cyrl": "Ўзбекча", "ru": "Русский", "en": "English"}
 
+_RUSSIAN = str.maketrans("ўқғҳЎҚҒҲ", "укгхУКГХ")
 _PLACE = re.compile(r"\{(\w+)(?:\?([^{}]*))?\}")
 _MONTHS_EN = (
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
@@ -208,6 +210,15 @@ class Speech:
         if months >= 2:
             return self("date.age_months", count=months)
         return self("date.age_days", count=max((at - Day(year, month, day)).days, 0))
+
+    def name(self, text: str) -> str:
+        """A person's name or post in letters that this page's reader is used to.
+
+        In Russian an Uzbek name is written with Russian letters alone: Shuhratovich, Шухратович.
+        """
+        if self.language == "ru" and not is_cyrillic(text):
+            return self.translator.cyrillic(text).translate(_RUSSIAN)
+        return self.script(text)
 
     def script(self, text: str) -> str:
         """A Latin text of the data (a name, a medicine) in the letters of this page."""

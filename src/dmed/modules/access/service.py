@@ -50,7 +50,7 @@ def person_row(t: Speech, hit: PersonHit) -> dict[str, str]:
     about = [t.date(hit.birth_date), t.age(hit.birth_date), hit.address]
     return {
         "icon": "person",
-        "title": t.script(hit.name),
+        "title": t.name(hit.name),
         "detail": " · ".join(t.script(part) for part in about if part),
         "href": f"/card/{hit.id}",
     }

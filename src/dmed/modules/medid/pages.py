@@ -78,7 +78,8 @@ async def register(request: Request) -> Response:
             view.gateway(request), view.signed_in(request), draft, despite=despite
         )
     except api.NearMatchesError as near:
-        seen = {"matches": near.matches, "holder": None}
+        t = view.speech(request)
+        seen = {"matches": [_match(t, one) for one in near.matches], "holder": None}
     except api.NumberHeldError as held:
         seen = {"matches": [], "holder": held.holder}
     else:

@@ -6,6 +6,7 @@ prescription that is open. Every act shows the whole counter again, so that noth
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -34,6 +35,7 @@ from dmed.trust.model import Role
 
 COUNTER = frozenset({Role.PHARMACIST})
 RECEIVER_CHARACTERS_MAX = 100
+_UNKNOWN = re.compile(r"\s*\([^()]*\{\w+\}[^()]*\)|\s*[“«\"]?\{\w+\}[”»\"]?")
 DONE = {
     "dispense": "counter.done", "dispense-release": "counter.done", "return": "counter.returned",
     "not-dispensed": "counter.noted",
@@ -192,6 +194,7 @@ async def _show(
                                            for item in claim.prescription.items],
         "queue": await api.queue(gateway, subject), "today": await api.today(gateway, subject),
         "key": ids.secret(128), "say": lambda reason: _said(t, reason),
+        "passed": lambda item: _passed(t, item),
         "pick": _picker(t), "unit": _unit(t), "show": prescriptions.show_number,
         "return_reasons": [(code, t(f"pharmacy.return.{code}")) for code in api.RETURN_REASONS],
         "not_reasons": [(code, t(f"pharmacy.not_dispensed.{code}"))
@@ -221,19 +224,38 @@ def _line(claim: Claim, number: int, verdict: PackVerdict | None) -> dict[str, A
     }
 
 
-def _said(t: Speech, reason: prescriptions.Reason) -> str:
-    """A reason in the reader's language; values named "...inn" are INN keys and become names."""
-    values = {}
-    for name, value in reason.values.items():
-        text = value
-        if name.endswith("inn"):
-            try:
-                text = medicines.inn(value).name(t.language)
-            except NotFoundError:
-                text = value
-        values[name] = t.script(text)
-    sentence = t(reason.key, **values)
+def _said(t: Speech, reason: prescriptions.Reason, inn: str = "") -> str:
+    """A reason in the reader's language; values named "...inn" are INN keys and become names.
+
+    A finding of a signed prescription has no values: its medicine comes as `inn`, the rest is
+    left out.
+    """
+    given = {"inn": inn, **reason.values} if inn else reason.values
+    values = {
+        name: t.script(_inn(value, t.language) if name.endswith("inn") else value)
+        for name, value in given.items()
+    }
+    sentence = _UNKNOWN.sub("", t(reason.key, **values))
     return sentence[:1].upper() + sentence[1:]
+
+
+def _inn(key: str, language: str) -> str:
+    try:
+        return medicines.inn(key).name(language)
+    except NotFoundError:
+        return key
+
+
+def _passed(t: Speech, item: prescriptions.Item) -> list[str]:
+    """What the doctor passed with a reason, for the pharmacist to know."""
+    try:
+        inn = medicines.preparation(item.preparation).inn.key
+    except NotFoundError:
+        inn = ""
+    return [
+        f"{_said(t, alert.reason, inn)} — {t(f'prescriptions.override.{alert.override}')}"
+        for alert in item.alerts
+    ]
 
 
 def _picker(t: Speech) -> Any:

@@ -6,6 +6,7 @@ checked and shown again. While a dose is typed only the findings come back, neve
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -20,7 +21,15 @@ from dmed.kit.i18n import Speech
 from dmed.modules.medicines import api as medicines
 from dmed.modules.medid import api as medid
 from dmed.modules.prescriptions import api
-from dmed.modules.prescriptions.model import Alert, Draft, DraftItem, Prescription, Reason, Tier
+from dmed.modules.prescriptions.model import (
+    Alert,
+    Draft,
+    DraftItem,
+    Item,
+    Prescription,
+    Reason,
+    Tier,
+)
 from dmed.modules.prescriptions.rules import courses, numbers
 from dmed.pages import view
 from dmed.trust.manifest import SIGNED_IN, Route
@@ -33,14 +42,20 @@ UNFINISHED = frozenset({
     "no-patient", "no-items", "no-diagnosis", "no-dose", "no-frequency", "no-duration",
     "no-quantity",
 })  # fmt: skip  # Findings that only say "not written yet": shown once signing was tried.
+_UNKNOWN = re.compile(r"\s*\([^()]*\{\w+\}[^()]*\)|\s*[“«\"]?\{\w+\}[”»\"]?")
 DOCTORS = frozenset({Role.DOCTOR})
 READERS = frozenset({Role.DOCTOR, Role.PHARMACIST})
 
 
-def say(t: Speech, reason: Reason) -> str:
-    """A reason in the reader's language; values named "...inn" are INN keys and become names."""
-    values = {name: _value(t, name, value) for name, value in reason.values.items()}
-    sentence = t(reason.key, **values)
+def say(t: Speech, reason: Reason, inn: str = "") -> str:
+    """A reason in the reader's language; values named "...inn" are INN keys and become names.
+
+    A finding read back from a signed prescription has no values any more: its medicine comes as
+    `inn`, and what else is missing is left out.
+    """
+    given = {"inn": inn, **reason.values} if inn else reason.values
+    sentence = t(reason.key, **{name: _value(t, name, value) for name, value in given.items()})
+    sentence = _UNKNOWN.sub("", sentence)
     return sentence[:1].upper() + sentence[1:]
 
 
@@ -328,11 +343,21 @@ async def _prescription(request: Request, number: str, *, status: int = 200) -> 
         "diagnosis": _diagnosis(t, found.diagnosis),
         "reasons": [(code, t(f"prescriptions.cancel.{code}")) for code in api.CANCEL_REASONS],
         "may_change": all(item.state.value == "to-be-dispensed" for item in found.items),
-        "say": lambda reason: say(t, reason),
+        "passed": lambda item: _passed(t, item),
         "pick": lambda texts: t.script(texts.get(t.language) or texts.get("uz", "")),
         "unit": lambda unit: t.script(medicines.unit_name(unit, t.language)),
     }  # fmt: skip  # Facts of one page.
     return view.render(request, "prescriptions/prescription.html", facts, status=status)
+
+
+def _passed(t: Speech, item: Item) -> list[str]:
+    """The findings that the doctor passed with a reason, each with that reason."""
+    known = _preparation(DraftItem(preparation=item.preparation))
+    inn = known.inn.key if known else ""
+    return [
+        f"{say(t, alert.reason, inn)} — {t(f'prescriptions.override.{alert.override}')}"
+        for alert in item.alerts
+    ]
 
 
 async def cancel(request: Request) -> Response:

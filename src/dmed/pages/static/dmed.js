@@ -134,6 +134,38 @@
     if (scan && !keyed(combination(event))) scan.focus();
   });
 
+  // A quick hand scans on before the answer has come: whole codes wait in line, and what is typed
+  // meanwhile goes over into the new box.
+  const line = [];
+  let isReading = false;
+  const scanBox = () => all("[data-scan]").find((element) => element.form);
+  document.addEventListener("submit", (event) => {
+    const box = one("[data-scan]", event.target);
+    if (!box) return;
+    if (isReading) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      line.push(box.value);
+      box.value = "";
+    }
+  }, true);
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const box = event.target.matches?.("form") && one("[data-scan]", event.target);
+    if (box) { isReading = true; box.value = ""; }
+  });
+  document.addEventListener("htmx:beforeSwap", () => { const box = isReading && scanBox(); if (box && box.value) line.typed = box.value; });
+  document.addEventListener("htmx:afterRequest", () => {
+    if (!isReading) return;
+    isReading = false;
+    const box = scanBox();
+    if (!box) return;
+    if (line.length) {
+      box.value = line.shift();
+      box.form.requestSubmit();
+    }
+    if (line.typed) { scanBox().value = line.typed; line.typed = ""; }
+  });
+
   // A number that is filled in is replaced by typing, not typed into.
   document.addEventListener("focusin", (event) => { if (event.target.matches(".dose input, [data-select]")) event.target.select(); });
 
