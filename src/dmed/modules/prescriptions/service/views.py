@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,9 @@ async def _tasks(
     return found
 
 
+_ALLERGY = re.compile(r"allergy to (.+?)(?:, of the same group)?$")
+
+
 async def _alerts(
     gateway: Gateway, subject: Subject, requests: list[dict[str, Any]]
 ) -> dict[str, list[Alert]]:
@@ -105,12 +109,18 @@ def _alert(issue: dict[str, Any]) -> Alert:
     rule = str((code.get("coding") or [{}])[0].get("code", ""))
     mitigation = (issue.get("mitigation") or [{}])[0]
     action = ((mitigation.get("action") or {}).get("coding") or [{}])[0]
+    sentence = str(code.get("text", ""))
+    # The record keeps the sentence alone: what the allergy is to is read back from it.
+    allergy = _ALLERGY.search(sentence)
     return Alert(
         rule=rule,
         tier=Tier.INTERRUPT,
-        reason=Reason(f"prescriptions.alert.{rule.replace('-', '_')}"),
+        reason=Reason(
+            f"prescriptions.alert.{rule.replace('-', '_')}",
+            {"allergy": allergy.group(1)} if allergy else {},
+        ),
         override=str(action.get("code", "")),
-        sentence=str(code.get("text", "")),
+        sentence=sentence,
     )
 
 
