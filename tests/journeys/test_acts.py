@@ -190,3 +190,68 @@ def test_the_registrars_acts(workplace: Callable[..., Any]) -> None:
 
     known = documented()
     assert {act: spent for act, spent in hand.acts.items() if spent > known[act]} == {}
+
+
+def test_what_is_typed_without_a_line_is_sent_when_it_is_back(
+    workplace: Callable[..., Any],
+) -> None:
+    """The bottom line says what is unsent; the draft follows by itself once the line is back."""
+    doctor = workplace("uz")
+    doctor.sign_in("doctor")
+    open_card(Counted(doctor, "doctor"), doctor.page)
+    doctor.press("Alt+r")
+    page = doctor.page
+    page.locator("#medicine-q").wait_for()
+    if page.locator("#diagnosis-q").count():
+        doctor.choose("#diagnosis-q", "I10")
+    doctor.choose("#medicine-q", "amlodipin")
+    page.locator("[id^=item-][id$=-dose]:focus").wait_for()
+    saved = page.locator("[id^=quantity-] b").last
+    expect(saved).not_to_have_text("50")
+
+    doctor.context.set_offline(True)
+    page.locator("[id^=item-][id$=-days]").last.fill("50")
+    expect(page.locator("[data-unsent]")).to_contain_text("1")
+    expect(page.locator("[data-connection]")).to_have_class("is-offline")
+    doctor.context.set_offline(False)
+
+    expect(page.locator("[data-connection]")).not_to_have_class("is-offline")
+    expect(saved).to_have_text("50")
+    doctor.press("Alt+x")
+    page.wait_for_url("**/card/*")
+    # The browser and htmx complain of the cut line; nothing else may.
+    cut = ("ERR_INTERNET", "error: htmx:")
+    doctor.complaints[:] = [
+        one for one in doctor.complaints if not any(sign in one for sign in cut)
+    ]
+
+
+def test_the_camera_says_when_there_is_none(workplace: Callable[..., Any]) -> None:
+    """The key of the camera loads its reader; without a camera a sentence says so."""
+    counter = workplace("uz")
+    counter.sign_in("pharmacist")
+
+    counter.press("F4")
+
+    expect(counter.page.locator("[data-camera-says]")).to_be_visible()
+
+
+def test_a_wrong_code_is_told_in_the_readers_language(workplace: Callable[..., Any]) -> None:
+    """A number alone asks for its code; a wrong one is refused in Uzbek and counted."""
+    doctor = workplace("uz")
+    doctor.sign_in("doctor")
+    hand = Counted(doctor, "doctor")
+    open_card(hand, doctor.page)
+    prescribe(hand, doctor.page)
+    number = doctor.page.url.rsplit("/", 1)[-1].split("?")[0]
+    code = doctor.page.locator("#rx-code").inner_text()
+    counter = workplace("uz")
+    counter.sign_in("pharmacist")
+
+    counter.scan(number)
+    expect(counter.page.locator("label[for=scan]")).to_contain_text("kodini")
+    counter.scan("AAAA-AAAA")
+    expect(counter.page.locator(".note.bad")).to_contain_text("Kod noto‘g‘ri")
+    counter.scan(code)
+
+    expect(counter.page.locator("[data-item='1']")).to_be_visible()

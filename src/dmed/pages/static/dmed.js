@@ -181,7 +181,12 @@
       document.cookie = `dmed_theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=lax`;
     }
     const camera = event.target.closest?.("[data-camera]");
-    if (camera) import(camera.dataset.source).then((reader) => reader.start(document.getElementById(camera.dataset.camera)));
+    if (camera) {
+      const says = one("[data-camera-says]", camera.closest(".scan"));
+      import(camera.dataset.source)
+        .then((reader) => reader.start(document.getElementById(camera.dataset.camera)))
+        .then(() => { says.hidden = true; }, () => { says.textContent = camera.dataset.failed; says.hidden = false; });
+    }
     if (event.target.closest?.("[data-print]")) print();
     const filler = event.target.closest?.("[data-fills]");
     if (filler) for (const [name, value] of Object.entries(JSON.parse(filler.dataset.fills))) one(`[name=${name}]`).value = value;
