@@ -119,9 +119,12 @@ async def _by_name(gateway: Gateway, subject: Subject, text: str, limit: int) ->
     hits = [reading.hit(one, "name") for one in found]
     typed = rules.sound_of(" ".join(words))
 
-    def distance(hit: PersonHit) -> tuple[bool, int, str]:
+    def distance(hit: PersonHit) -> tuple[bool, int, int, str]:
         sounds = rules.sound_of(f"{hit.name} {hit.name_other}")
-        return (not hit.active, len(typed - sounds), hit.name)
+        spelt = tuple(name_words(f"{hit.name} {hit.name_other}"))
+        # Karimova before Karimov, whose sound is the same: Enter takes the first.
+        misspelt = sum(not any(one.startswith(word) for one in spelt) for word in words)
+        return (not hit.active, len(typed - sounds), misspelt, hit.name)
 
     return sorted(hits, key=distance)[:limit]
 
