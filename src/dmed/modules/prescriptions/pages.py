@@ -295,8 +295,8 @@ def _read_item(form: FormData, prefix: str, key: str, place: int) -> DraftItem:
     return DraftItem(
         preparation=key,
         dose=_decimal(view.field(form, prefix + "dose")),
-        times_per_day=int(_decimal(view.field(form, prefix + "times"))),
-        duration_days=int(_decimal(view.field(form, prefix + "days"))),
+        times_per_day=_whole(view.field(form, prefix + "times")),
+        duration_days=_whole(view.field(form, prefix + "days")),
         quantity=_decimal(view.field(form, prefix + "quantity")),
         timing=timing if timing in api.TIMINGS else "",
         as_needed=view.field(form, prefix + "as_needed") == "1",
@@ -314,6 +314,14 @@ def _decimal(text: str) -> Decimal:
     if not value.is_finite() or not 0 <= value < 1_000_000:
         raise InvalidError(f"{text!r} is out of range")
     return value
+
+
+def _whole(text: str) -> int:
+    """A whole number as typed; half a time a day is refused, not rounded."""
+    value = _decimal(text)
+    if value != int(value):
+        raise InvalidError(f"{text!r} is no whole number")
+    return int(value)
 
 
 def plain(value: Decimal) -> str:
