@@ -30,6 +30,7 @@ from dmed.trust.model import Role, Subject
 
 IMPORTER = Subject(user="import", role=Role.SERVICE, name="dmed import")
 _FAULTS_SHOWN = 1000
+_PLACES_KEPT = 100_000
 
 
 class _Head(msgspec.Struct):
@@ -86,59 +87,58 @@ def _audit(detail: str) -> AuditRow:
                     purpose="HSYSADMIN", detail=detail[:200])
 
 
+class Places(dict[int, str]):
+    """Where the items under way stand ("file:line") by their number; older ones are forgotten."""
+
+    def note(self, number: int, where: str) -> None:
+        """Remembers the place of an item; faults come within the chunks that are under way."""
+        self[number] = where
+        self.pop(number - _PLACES_KEPT, None)
+
+
 def import_files(settings: Settings, paths: Sequence[Path], *, replace: bool) -> int:
-    """Loads files and folders; prints each refused line with its reason; returns how many."""
+    """Loads files and folders as one load; prints each refused line; returns how many."""
     files = [file for path in paths for file in files_of(path)]
     if not files:
         raise InvalidError("there is no .ndjson or .json file there", str(paths[0]))
-    faults = 0
     with database(settings) as addresses:
         asyncio.run(prepare(addresses))
-        for file in files:
-            faults += _import_file(addresses, file, replace=replace)
-    return faults
-
-
-def _import_file(addresses: Addresses, file: Path, *, replace: bool) -> int:
-    where: list[str] = []
-
-    def items() -> Iterator[Item]:
-        for item in items_of(file):
-            where.append(item.where)
-            yield item
-
-    done = run_load(addresses, items(), produce, title=file.name, digest=digest_of(file),
-                    replace=replace, where=where)
+        done = run_load(addresses, (item for file in files for item in items_of(file)), produce,
+                        title=files[0].name if len(files) == 1 else f"{len(files)} files",
+                        digest=digest_of(files), replace=replace)
     skipped = f", {done.skipped:,} items were in already" if done.skipped else ""
-    sys.stdout.write(f"{file.name}: {done.loaded:,} records stored, {done.faults:,} items refused"
-                     f"{skipped} ({done.loaded / max(done.seconds, 0.001):,.0f} records/s)\n")
+    sys.stdout.write(f"{done.loaded:,} records stored, {done.faults:,} items refused{skipped} "
+                     f"({done.loaded / max(done.seconds, 0.001):,.0f} records/s)\n")
     return done.faults
 
 
-def run_load(addresses: Addresses, items: Iterator[Any], produce_one: Callable[[Any], Any], *,
-             title: str, digest: str = "", replace: bool = False, total: int | None = None,
-             where: Sequence[str] = (), processes: int = 2) -> store_load.Progress:
+def run_load(addresses: Addresses, items: Iterator[Item], produce_one: Callable[[Item], Any], *,
+             title: str, digest: str = "", replace: bool = False) -> store_load.Progress:
     """A load with a progress bar; faults go to standard error as "file:line: place: reason"."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"),
                TimeElapsedColumn())
-    shown = 0
+    places = Places()
+
+    def placed() -> Iterator[Item]:
+        for number, item in enumerate(items, 1):
+            places.note(number, item.where)
+            yield item
+
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=total, said="")
+        task = bar.add_task(title, total=None, said="")
 
         def report(progress: store_load.Progress, faults: Sequence[Fault]) -> None:
-            nonlocal shown
+            said = progress.faults - len(faults)
             bar.update(task, completed=progress.items,
                        said=f"{progress.loaded:,} records, {progress.faults:,} refused")
-            for fault in faults:
-                shown += 1
-                if shown <= _FAULTS_SHOWN:
-                    place = where[fault.line - 1] if where else f"{title}:{fault.line}"
-                    sys.stderr.write(f"{place}: {'; '.join(fault.reasons)}\n")
+            for fault in faults[:max(0, _FAULTS_SHOWN - said)]:
+                where = places.get(fault.line, f"{title}, item {fault.line}")
+                sys.stderr.write(f"{where}: {'; '.join(fault.reasons)}\n")
 
         return asyncio.run(store_load.load(
-            addresses.owner, Scope(IMPORTER.user), _audit(title), items, produce_one,
-            digest=digest, overwrite=replace, processes=processes, report=report))
+            addresses.owner, Scope(IMPORTER.user), _audit(title), placed(), produce_one,
+            digest=digest, overwrite=replace, report=report))
 
 
 def install_guide(settings: Settings, path: Path) -> None:
@@ -154,13 +154,11 @@ def install_guide(settings: Settings, path: Path) -> None:
             known = facts().types.get(head.resource_type)
             if known is not None and known.kind == "resource":
                 counts[head.resource_type] += 1
-                where.append(item.where)
                 yield item
 
-    where: list[str] = []
     with database(settings) as addresses:
         asyncio.run(prepare(addresses))
-        done = run_load(addresses, items(), produce, title=path.name, replace=True, where=where)
+        done = run_load(addresses, items(), produce, title=path.name, replace=True)
     for name, count in sorted(counts.items()):
         sys.stdout.write(f"{count:6,} {name}\n")
     sys.stdout.write(f"{done.loaded:6,} stored, {done.faults:,} refused\n")

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, cast
 
@@ -32,10 +32,13 @@ def files_of(path: Path) -> list[Path]:
     return [path]
 
 
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file's bytes: what the ledger knows an import by."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def digest_of(files: Sequence[Path]) -> str:
+    """SHA-256 over the bytes of the files in their order: what the ledger knows an import by."""
+    whole = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()
 
 
 def items_of(path: Path) -> Iterator[Item]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import time
 from collections import Counter
@@ -70,6 +71,10 @@ class Platform:
         self.guard = Guard(self.database.hot, self.settings, keys)
         self._fhir = fhir_app(self.gateway, self.guard, self.manifests)
         self._pages = _pages(self)
+        # What is loaded by now stays: it need not be searched for garbage with every request.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
         self._background = asyncio.create_task(
             keep_time(self.database, self.gateway, self.manifests))
 

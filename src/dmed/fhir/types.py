@@ -123,6 +123,7 @@ def _define(owner: TypeFacts, annotations: _Annotations) -> type[msgspec.Struct]
         rename={attr: name for attr, name, _ in fields if attr != name},
         tag_field="resourceType" if is_resource else None,
         tag=owner.name if is_resource else None,
+        gc=False,  # A resource is a tree: without cycles its parts go when it goes.
     )
 
 
