@@ -215,25 +215,30 @@ class Cluster:
     def make_database(self, name: str = "dmed") -> None:
         """Roles and the database, if not there yet; the application role owns nothing."""
         words = self.words()
-        for role in ("dmed_owner", "dmed_app"):
-            self.sql(f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}')"
-                     f" THEN CREATE ROLE {role} LOGIN PASSWORD '{words[role]}'; END IF; END $$")
-        self._create(name)
+        roles = "".join(
+            f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN "
+            f"CREATE ROLE {role} LOGIN PASSWORD '{words[role]}'; END IF; END $$;\n"
+            for role in ("dmed_owner", "dmed_app"))
         grant = "ALTER DEFAULT PRIVILEGES FOR ROLE dmed_owner GRANT "
-        self.sql(grant + "SELECT, INSERT, UPDATE, DELETE ON TABLES TO dmed_app", name)
-        self.sql(grant + "USAGE, SELECT ON SEQUENCES TO dmed_app", name)
+        self.script(
+            # Names and words are our own, never a caller's.
+            f"{roles}SELECT 'CREATE DATABASE {name} OWNER dmed_owner' WHERE NOT EXISTS "
+            f"(SELECT FROM pg_database WHERE datname = '{name}') \\gexec\n\\connect {name}\n"
+            f"{grant}SELECT, INSERT, UPDATE, DELETE ON TABLES TO dmed_app;\n"
+            f"{grant}USAGE, SELECT ON SEQUENCES TO dmed_app;\n")
+
+    def script(self, text: str) -> None:
+        """Runs a script of psql as the superuser, in one process; the first error ends it."""
+        with tempfile.TemporaryFile() as file:
+            file.write(text.encode())
+            file.seek(0)
+            self.program("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", role="postgres",
+                         database="postgres", stdin=file)
 
     def recreate(self, name: str) -> None:
         """The database anew and empty; whatever it held is gone."""
         self.sql(f"DROP DATABASE {name} WITH (FORCE)")
         self.make_database(name)
-
-    def _create(self, name: str) -> None:
-        try:
-            self.sql(f"CREATE DATABASE {name} OWNER dmed_owner")
-        except UnavailableError as error:
-            if "already exists" not in str(error):
-                raise
 
 
 class Supervisor:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sys
+import threading
 from pathlib import Path
 
 import msgspec
@@ -19,6 +21,8 @@ _WORKER_BACKLOG = 1024
 
 def serve(settings: Settings, *, cert: Path | None, key: Path | None, demo: bool) -> None:
     """Serves until it is told to stop (SIGINT, SIGTERM); every acknowledged write is on disk."""
+    # The modules load while PostgreSQL starts.
+    threading.Thread(target=importlib.import_module, args=("dmed.apps.rooms",), daemon=True).start()
     with database(settings) as addresses:
         if addresses.cluster is not None and addresses.cluster.notice:
             sys.stderr.write(addresses.cluster.notice + "\n")
