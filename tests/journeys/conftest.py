@@ -129,6 +129,7 @@ class Workplace:
     def sign_in(self, user: str) -> None:
         """By keyboard alone: the name has the focus."""
         self.page.goto(self.address + "/signin")
+        self.page.locator("#f-user:focus").wait_for()
         self.type(user)
         self.press("Tab")
         self.type(f"{user}-demo")

@@ -58,15 +58,15 @@ def open_card(hand: Counted, page: Any) -> None:
     hand.done("open a person's card")
 
 
-def prescribe(hand: Counted, page: Any) -> str:
-    """A medicine for pressure: nothing to give a reason for."""
+def prescribe(hand: Counted, page: Any, medicine: str = "lozartan") -> str:
+    """A medicine for pressure: nothing to give a reason for the first time."""
     hand.press("Alt+r")
     page.locator("#diagnosis-q:focus").wait_for()
     hand.type("I10")
     page.locator("#diagnosis-q-list [role=option]").first.wait_for()
     hand.press("Enter")
     page.locator("#medicine-q:focus").wait_for()
-    hand.type("lozartan")
+    hand.type(medicine)
     page.locator("#medicine-q-list [role=option]").first.wait_for()
     hand.press("Enter")
     page.locator("#item-0-dose:focus").wait_for()
@@ -97,7 +97,7 @@ def write_down(hand: Counted, page: Any) -> None:
     """An allergy and a weight, from the card."""
     hand.press("Alt+a")
     page.locator("#f-text:focus").wait_for()
-    hand.type("amoks")
+    hand.type("ibupr")
     page.locator("#f-text-list [role=option]").first.wait_for()
     hand.press("Enter")
     hand.press("Control+Enter")
@@ -242,7 +242,7 @@ def test_a_wrong_code_is_told_in_the_readers_language(workplace: Callable[..., A
     doctor.sign_in("doctor")
     hand = Counted(doctor, "doctor")
     open_card(hand, doctor.page)
-    prescribe(hand, doctor.page)
+    prescribe(hand, doctor.page, "amlodipin")
     number = doctor.page.url.rsplit("/", 1)[-1].split("?")[0]
     code = doctor.page.locator("#rx-code").inner_text()
     counter = workplace("uz")
