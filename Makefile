@@ -29,7 +29,8 @@ check: .venv/ready-dev
 
 test: .venv/ready-dev
 	@$(PYTHON) tools/setup.py browser
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not journey" $(TESTS)
+	$(BIN)/python -m pytest -m journey tests/journeys
 
 bench: .venv/ready-dev
 	@$(BIN)/python bench/run.py
