@@ -175,7 +175,8 @@ def measure_ours(cluster: Cluster, folder: Path, results: Results, seconds: int,
                                check=True, env=environment, cwd=ROOT).stdout.strip()
         wrk(Figures(), base, "read", folder / "read.txt", token, 3)
         before, already = asyncio.run(audit_rows(cluster)), results.read.requests
-        wrk(results.read, base, "read", folder / "read.txt", token, seconds)
+        wrk(results.read, base, "read", folder / "read.txt", token, seconds,
+            connections=128)
         time.sleep(0.5)
         results.facts["audit_rows"] = asyncio.run(audit_rows(cluster)) - before
         results.facts["audited_reads"] = results.read.requests - already
