@@ -118,7 +118,7 @@ async def audit_rows(cluster: Cluster) -> int:
     connection = await asyncpg.connect(cluster.url("dmed_owner"))
     try:
         return await connection.fetchval(
-            "SELECT count(*) FROM audit WHERE action = 'R' AND patient IS NULL OR action = 'R'")
+            "SELECT count(*) FROM audit WHERE action = 'R'")
     finally:
         await connection.close()
 

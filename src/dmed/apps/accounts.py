@@ -11,7 +11,6 @@ from dmed.apps.database import Addresses, database, prepare
 from dmed.kit.errors import ConflictError
 from dmed.kit.settings import Settings
 from dmed.store.pool import Database
-from dmed.trust.gateway import Gateway
 from dmed.trust.identity import Identity
 from dmed.trust.keys import load_keys
 
@@ -62,8 +61,3 @@ async def refuse_if_used(addresses: Addresses) -> None:
     """ConflictError when the installation has accounts: nothing is overwritten."""
     if not await is_empty(addresses):
         raise ConflictError("this installation is in use: choose an empty folder with DMED_DATA")
-
-
-def gateway(store: Database, settings: Settings) -> Gateway:
-    """The door to the records for a command."""
-    return Gateway(store, settings)

@@ -34,10 +34,9 @@ _PLACES_KEPT = 100_000
 
 
 class _Head(msgspec.Struct):
-    """What tells a Bundle from another resource, and an index file from both."""
+    """What tells a resource of a package from its index files."""
 
     resource_type: str = msgspec.field(name="resourceType", default="")
-    type: Any = ""
 
 
 def produce(item: Item) -> list[Write]:

@@ -94,7 +94,8 @@ class Cluster:
         self.run = self._socket_folder()
         self.words_file = self.folder / "postgres.json"
 
-    def _as_user(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    def as_user(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Runs a program as the server's user and returns its outcome."""
         identity = {} if self.user is None else {
             "user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
         return subprocess.run(  # type: ignore[call-overload,no-any-return]  # Identity is optional.
@@ -104,7 +105,7 @@ class Cluster:
     def _reachable(self) -> bool:
         """Whether the unprivileged user can walk to the data and start the programs."""
         tests = f'test -x "{self.folder}" && test -x "{self.programs / "postgres"}"'
-        return self._as_user(["/bin/sh", "-c", tests]).returncode == 0
+        return self.as_user(["/bin/sh", "-c", tests]).returncode == 0
 
     def _move_to_state_folder(self) -> None:
         """A clone under a closed home: data and programs live in the system's state folder."""
@@ -177,7 +178,7 @@ class Cluster:
                 os.chown(word.name, self.user.pw_uid, self.user.pw_gid)
             locale = (["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
                       if self.major >= 17 else ["--locale=C"])
-            done = self._as_user([
+            done = self.as_user([
                 str(self.programs / "initdb"), "-D", str(self.pgdata), "-U", "postgres",
                 "--encoding=UTF8", *locale, "--data-checksums", "--auth=scram-sha-256",
                 "--pwfile", word.name, "--no-instructions"])
@@ -285,7 +286,7 @@ class Supervisor:
         """A server that outlived its owner is stopped first, since two owners must never be."""
         control = str(self.cluster.programs / "pg_ctl")
         if (self.cluster.pgdata / "postmaster.pid").exists():
-            self.cluster._as_user([  # noqa: SLF001  # Same file, same matter.
+            self.cluster.as_user([
                 control, "stop", "-D", str(self.cluster.pgdata), "-m", "fast", "-w"])
 
     def _watch(self, started: threading.Event) -> None:
