@@ -166,8 +166,7 @@ async def fill_peer(cluster: Cluster, folder: Path) -> None:
 
 def measure_ours(cluster: Cluster, folder: Path, results: Results, seconds: int, port: int) -> None:
     """One round of ours, on a server started for it."""
-    environment = dict(os.environ, DMED_PORT=str(port), DMED_WORKERS="2",
-                       DMED_DATABASE_URL=cluster.url("dmed_app"), DMED_DATA=str(folder))
+    environment = dict(os.environ, DMED_PORT=str(port), DMED_WORKERS="2", DMED_DATA=str(folder))
     base = f"http://127.0.0.1:{port}"
     with Server([str(DMED), "serve"], environment, f"{base}/livez", folder / "ours.log") as server:
         results.facts["start_s"] = server.start_seconds

@@ -70,10 +70,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_for(url: str, seconds: float = 120) -> float:
-    """Seconds until an address answers at all."""
+def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> float:
+    """Seconds until an address answers at all; ends with the log of a process that died first."""
     began = time.perf_counter()
     while time.perf_counter() - began < seconds:
+        if process.poll() is not None:
+            sys.exit(f"bench: the server of {url} ended:\n{log.read_text()[-2000:]}")
         try:
             urllib.request.urlopen(url, timeout=2).close()
             return time.perf_counter() - began
@@ -101,8 +103,8 @@ def wrk(into: Figures, base: str, kind: str, lines: Path, token: str, seconds: i
         capture_output=True, text=True, check=True)
     text = done.stdout
     into.rates.append(float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]))
-    into.p50_ms.append(_milliseconds(re.search(r"50%\s+(\S+)", text)[1]))
-    into.p99_ms.append(_milliseconds(re.search(r"99%\s+(\S+)", text)[1]))
+    into.p50_ms.append(_milliseconds(re.search(r"\n\s+50%\s+(\S+)", text)[1]))
+    into.p99_ms.append(_milliseconds(re.search(r"\n\s+99%\s+(\S+)", text)[1]))
     into.requests += int(re.search(r"(\d+) requests in", text)[1])
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     into.errors += int(failed[1]) if failed else 0
@@ -130,7 +132,7 @@ class Server:
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(self.command, env=self.environment, stdout=out,
                                             stderr=out, cwd=ROOT, start_new_session=True)
-        self.start_seconds = wait_for(self.url)
+        self.start_seconds = wait_for(self.url, self.process, self.log)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -141,12 +141,15 @@ async def write_three(connection: Connection, ledger: Ledger, number: str) -> No
         ledger.acknowledged[each] = (found[1], int(found[2]))
 
 
-async def client(name: int, port: int, token: str, ledger: Ledger, writes: int) -> None:
+async def client(name: int, port: int, token: str, ledger: Ledger, writes: int,
+                 server: subprocess.Popen[bytes]) -> None:
     """Writes until enough is acknowledged; every fifteenth act is a transaction."""
     connection = Connection(port, token)
     count = 0
     while len(ledger.acknowledged) < writes and len(ledger.refused) < 20:
         count += 1
+        # Only workers and PostgreSQL are killed: that the platform itself ends is a fault.
+        assert server.poll() is None, f"`dmed serve` ended by itself with {server.poll()}"
         act = write_three if count % 15 == 0 else write_one
         await act(connection, ledger, f"{name}-{count}")
     connection.drop()
@@ -164,17 +167,17 @@ def children(parent: int) -> dict[int, str]:
     return found
 
 
-async def killer(parent: int, ledger: Ledger, writes: int, kills: int) -> None:
+async def killer(server: subprocess.Popen[bytes], ledger: Ledger, writes: int,
+                 kills: int) -> None:
     """Kills with -9, evenly over the load: a worker and PostgreSQL in turn."""
     for turn in range(2 * kills):
         while len(ledger.acknowledged) < writes * (turn + 1) / (2 * kills + 1):
             await asyncio.sleep(0.01)
-            if len(ledger.refused) >= 20:
+            if len(ledger.refused) >= 20 or server.poll() is not None:
                 return
         kind = "postgres" if turn % 2 else "worker"
-        victims = [pid for pid, command in children(parent).items()
-                   if ("postgres" in command) == (kind == "postgres")
-                   and "resource_tracker" not in command]
+        victims = [pid for pid, command in children(server.pid).items()
+                   if ("postgres" in command) == (kind == "postgres")]
         if victims:
             os.kill(random.choice(victims), signal.SIGKILL)  # noqa: S311  # Any of them will do.
             ledger.kills[kind] += 1
@@ -269,8 +272,8 @@ async def run(writes: int, kills: int, clients: int, port: int) -> list[str]:
                 env=dict(os.environ, DMED_DATA=str(folder)), cwd=ROOT).stdout.strip()
             began = time.monotonic()
             await asyncio.gather(
-                killer(process.pid, ledger, writes, kills),
-                *(client(name, port, token, ledger, writes) for name in range(clients)))
+                killer(process, ledger, writes, kills),
+                *(client(name, port, token, ledger, writes, process) for name in range(clients)))
             seconds = time.monotonic() - began
         print(f"kills: {ledger.kills['worker']} of a worker, {ledger.kills['postgres']} of "
               f"PostgreSQL; {len(ledger.acknowledged)} writes acknowledged in {seconds:.0f} s")

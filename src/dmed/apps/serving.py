@@ -12,23 +12,29 @@ from pathlib import Path
 import msgspec
 
 from dmed.apps.database import Addresses, database, prepare
+from dmed.apps.workers import Workers, listen
 from dmed.kit import settings as settings_module
 from dmed.kit.settings import Settings
 
 _DEMO_PERSONS = 200
 _WORKER_BACKLOG = 1024
+_FINISH_SECONDS_MAX = 10
+_KEEP_ALIVE_SECONDS = 75
 
 
 def serve(settings: Settings, *, cert: Path | None, key: Path | None, demo: bool) -> None:
     """Serves until it is told to stop (SIGINT, SIGTERM); every acknowledged write is on disk."""
     # The modules load while PostgreSQL starts.
-    threading.Thread(target=importlib.import_module, args=("dmed.apps.rooms",), daemon=True).start()
+    modules = threading.Thread(target=importlib.import_module, args=("dmed.apps.rooms",))
+    modules.start()
     with database(settings) as addresses:
         if addresses.cluster is not None and addresses.cluster.notice:
             sys.stderr.write(addresses.cluster.notice + "\n")
         asyncio.run(prepare(addresses))
         if demo:
             _fill_if_empty(settings, addresses)
+        # A worker forked while a thread imports would wait for that thread's lock for ever.
+        modules.join()
         settings = msgspec.structs.replace(settings, database_url=addresses.application)
         hand_over(settings)
         _work(settings, cert, key)
@@ -49,16 +55,22 @@ def hand_over(settings: Settings) -> None:
 
 
 def _work(settings: Settings, cert: Path | None, key: Path | None) -> None:
-    from granian import Granian
-    from granian.constants import Interfaces, Loops
+    import uvicorn
 
+    from dmed.apps.web import create
+
+    listening = listen(settings.host, settings.port, _WORKER_BACKLOG)
     scheme = "https" if cert else "http"
     shown = "localhost" if settings.host in {"127.0.0.1", "::1"} else settings.host
     sys.stdout.write(f"DMED is at {scheme}://{shown}:{settings.port}\n")
     sys.stdout.flush()
-    Granian(
-        "dmed.apps.web:create", factory=True, interface=Interfaces.ASGI, address=settings.host,
-        port=settings.port, workers=settings.workers, loop=Loops.uvloop, runtime_threads=1,
-        websockets=False, log_access=False, log_level="warning",  # type: ignore[arg-type]  # Text is accepted.
-        backlog=_WORKER_BACKLOG, respawn_failed_workers=True, ssl_cert=cert, ssl_key=key,
-    ).serve()
+
+    def work() -> None:
+        uvicorn.Server(uvicorn.Config(
+            create(), loop="uvloop", http="httptools", lifespan="on", access_log=False,
+            log_level="warning", server_header=False, proxy_headers=False, ssl_certfile=cert,
+            ssl_keyfile=key, timeout_graceful_shutdown=_FINISH_SECONDS_MAX,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        )).run(sockets=[listening])  # fmt: skip  # One a line would hide which belong together.
+
+    Workers(settings.workers, work).serve()

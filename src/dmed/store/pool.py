@@ -103,7 +103,7 @@ class Database:
     async def open(cls, url: str, settings: Settings) -> Database:
         """Connects; UnavailableError where the database does not answer."""
         with told():
-            hot = await _pool(url, "auto", settings.pool_size, WRITE_SECONDS_MAX)
+            hot = await _pool(url, "force_generic_plan", settings.pool_size, WRITE_SECONDS_MAX)
             try:
                 wide = await _pool(
                     url, "force_custom_plan", max(2, settings.pool_size // 2), SEARCH_SECONDS_MAX)
