@@ -18,9 +18,8 @@ from dmed.kit.errors import ConflictError, UnavailableError
 from dmed.kit.ids import bucket_of, new_id, new_vid
 from dmed.kit.settings import Settings
 from dmed.store import schema, unit, write
-from dmed.store.model import AuditRow, Scope, Write
+from dmed.store.model import AuditRow, Scope, Write, updated_of
 from dmed.store.pool import Database
-from dmed.store.read import updated_of
 
 KILLS = 3
 WRITERS = 8

@@ -16,9 +16,8 @@ from dmed.kit.settings import Settings
 from dmed.store import read, schema
 from dmed.store.load import Progress, load
 from dmed.store.load_chunk import Fault
-from dmed.store.model import AuditRow, Scope, Write
+from dmed.store.model import AuditRow, Scope, Write, updated_of
 from dmed.store.pool import Database
-from dmed.store.read import updated_of
 
 SCOPE = Scope("loader")
 AUDIT = AuditRow(request="load", action="C", subject="loader", role="administrator")

@@ -24,9 +24,8 @@ from dmed.kit.ids import bucket_of, new_id, new_vid
 from dmed.kit.settings import Settings
 from dmed.store import audit as audits
 from dmed.store import feed, history, jobs, read, schema, unit, write
-from dmed.store.model import AuditRow, Scope, Stored, Write
+from dmed.store.model import AuditRow, Scope, Stored, Write, updated_of
 from dmed.store.pool import Database
-from dmed.store.read import updated_of
 
 SCOPE = Scope("doctor")
 

@@ -14,9 +14,8 @@ from dmed.fhir.query import parse
 from dmed.kit.ids import bucket_of, new_vid
 from dmed.kit.settings import Settings
 from dmed.store import schema, search, search_stage, write
-from dmed.store.model import AuditRow, Scope, SearchPage, Write
+from dmed.store.model import AuditRow, Scope, SearchPage, Write, updated_of
 from dmed.store.pool import Database
-from dmed.store.read import updated_of
 
 SCOPE = Scope("doctor")
 SETTINGS = Settings(pool_size=4)

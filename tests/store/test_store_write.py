@@ -15,6 +15,7 @@ from dmed.kit.errors import (
     ConflictError,
     DmedError,
     GoneError,
+    InvalidError,
     NotFoundError,
     PreconditionError,
     UnavailableError,
@@ -22,9 +23,8 @@ from dmed.kit.errors import (
 from dmed.kit.ids import bucket_of, new_id, new_vid
 from dmed.kit.settings import Settings
 from dmed.store import read, schema, unit, write
-from dmed.store.model import AuditRow, Scope, Write
+from dmed.store.model import AuditRow, Scope, Write, updated_of
 from dmed.store.pool import Database
-from dmed.store.read import updated_of
 
 SCOPE = Scope("doctor")
 PINFL = "https://dhp.uz/fhir/core/sid/pid/uz/ni"
@@ -291,11 +291,13 @@ async def test_a_killed_connection_leaves_nothing(db: Database) -> None:
         await read.read(db, SCOPE, audit("R"), "Patient", one.id)
 
 
-async def test_the_pool_survives_the_loss_of_every_connection(db: Database) -> None:
+async def test_the_pool_survives_the_loss_of_every_connection(
+    db: Database, any_database_url: str
+) -> None:
     """After all connections were ended, the next reads and writes work again."""
     one = patient(kind="create")
     await write.write(db, SCOPE, audit(), one)
-    killer = await asyncpg.connect(db.hot._connect_args[0])
+    killer = await asyncpg.connect(any_database_url)
     await killer.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                          "WHERE datname = current_database() AND pid <> pg_backend_pid()")
     await killer.close()
@@ -320,3 +322,28 @@ async def test_a_unit_that_takes_too_long_stores_nothing(
     with pytest.raises(UnavailableError):
         await slow()
     assert set((await rows_of(db, one.vid)).values()) == {0}
+
+
+async def test_creates_of_one_moment_share_a_statement_but_not_a_fate(db: Database) -> None:
+    """Of creates that arrive together each is stored with its own rows; a bad one fails alone."""
+    sound = [patient(kind="create") for _ in range(40)]
+    taken = patient(kind="create")
+    await write.write(db, SCOPE, audit(), taken)
+    again = patient(kind="create")
+    again.id, again.bucket = taken.id, taken.bucket
+    unstorable = patient(kind="create")
+    unstorable.index.strings.append((1, "a\x00b", "a\x00b"))
+
+    answers = await asyncio.gather(
+        *(write.write(db, SCOPE, audit(), one) for one in [*sound[:20], again, unstorable,
+                                                            *sound[20:]]),
+        return_exceptions=True)
+
+    refused = [answer for answer in answers if isinstance(answer, BaseException)]
+    assert {type(answer) for answer in refused} == {PreconditionError, InvalidError}
+    for one in sound:
+        rows = await rows_of(db, one.vid)
+        assert rows == await rows_of(db, taken.vid), one.id
+    assert await db.hot.fetchval("SELECT count(*) FROM audit WHERE vid = ANY($1)",
+                                 [one.vid for one in sound]) == len(sound)
+    assert set((await rows_of(db, unstorable.vid)).values()) == {0}

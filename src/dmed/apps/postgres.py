@@ -45,7 +45,7 @@ CONFIGURATION = {
     "effective_cache_size": "'4GB'",
     "work_mem": "'16MB'",
     "maintenance_work_mem": "'256MB'",
-    "wal_compression": "pglz",
+    "wal_compression": "off",
     "max_wal_size": "'4GB'",
     "checkpoint_timeout": "'15min'",
     "random_page_cost": "1.1",

@@ -20,5 +20,5 @@ def today() -> date:
 
 def instant(moment: datetime) -> str:
     """A FHIR instant in milliseconds with zone Z, as `meta.lastUpdated` carries it."""
-    utc = moment.astimezone(UTC)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    return utc.isoformat(timespec="milliseconds") + "Z"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -13,6 +13,7 @@ from dmed.trust.gateway import Hit
 
 _quoted = msgspec.json.encode
 _MODES = {mode: b',"search":{"mode":"%b"}}' % mode.encode() for mode in ("match", "include")}
+_RESOURCE = '","resource":'
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,14 +31,15 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     outcome: bytes = b""
 
 
-def hits(base: str, found: Iterable[Hit]) -> Iterator[bytes]:
+def hits(base: str, found: Iterable[Hit]) -> list[bytes]:
     """The entries of a search page as bytes; types and ids need no escape, base is checked."""
-    start = b'{"fullUrl":"' + base.encode() + b"/"
-    for hit in found:
-        record = hit.record
-        name = f"{record.type}/{record.id}".encode()
-        end = _MODES[hit.mode]
-        yield b"".join((start, name, b'","resource":', record.body, end))
+    start = f'{{"fullUrl":"{base}/'
+    return [
+        f"{start}{hit.record.type}/{hit.record.id}{_RESOURCE}".encode()
+        + hit.record.body
+        + _MODES[hit.mode]
+        for hit in found
+    ]
 
 
 def bundle(

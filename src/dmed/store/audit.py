@@ -18,7 +18,7 @@ from dmed.store.keys import type_number
 from dmed.store.model import AuditRow
 from dmed.store.pool import CONNECT_SECONDS_MAX, Database, is_lost, told
 
-FLUSHES_MAX = 2
+FLUSHES_MAX = 1
 GROUP_MAX = 256
 """Most items of one flush."""
 WAITING_MAX = 20_000
@@ -108,8 +108,11 @@ def disclosed(audit: AuditRow, patients: Iterable[str]) -> list[AuditRow]:
 class Group(Generic[_Item, _Result]):
     """Gathers items of one event loop into groups; `flush` answers a group in its order."""
 
-    def __init__(self, flush: Callable[[list[_Item]], Awaitable[Sequence[_Result]]]) -> None:
+    def __init__(
+        self, flush: Callable[[list[_Item]], Awaitable[Sequence[_Result]]], most: int = GROUP_MAX
+    ) -> None:
         self._flush = flush
+        self._most = most
         self._waiting: list[tuple[_Item, asyncio.Future[_Result]]] = []
         self._under_way = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -132,7 +135,7 @@ class Group(Generic[_Item, _Result]):
         self._scheduled = False
         if not self._waiting or self._under_way >= FLUSHES_MAX:
             return
-        group, self._waiting = self._waiting[:GROUP_MAX], self._waiting[GROUP_MAX:]
+        group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
         self._under_way += 1
         task = asyncio.get_running_loop().create_task(self._run(group))
         self._tasks.add(task)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import msgspec
 
 from dmed.store.keys import type_name
+from dmed.store.model import updated_of
 from dmed.store.pool import Database
-from dmed.store.read import updated_of
 
 BATCH_MAX = 10_000
 START = (0, 0)

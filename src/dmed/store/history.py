@@ -18,7 +18,7 @@ from dmed.store import audit as audits
 from dmed.store.keys import type_name, type_number
 from dmed.store.model import AuditRow, HistoryPage, Scope, Stored
 from dmed.store.pool import Database
-from dmed.store.read import check_type, missing, people, updated_of
+from dmed.store.read import check_type, missing, people
 
 PAGE_MAX = 1_000
 _NEWEST = (2**63 - 1, 32_767)
@@ -137,7 +137,7 @@ async def _total(
 def _version(row: Any) -> Stored:
     body = row["body"]
     return Stored(type_name(row["type"]), row["id"], row["vid"], row["bucket"],
-                  updated_of(row["vid"]), b"" if body is None else body, body is None)
+                  b"" if body is None else body, body is None)
 
 
 def _encode(row: Any) -> str:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
 from dmed.fhir.index import Index
+from dmed.kit.ids import milliseconds_of
+
+
+def updated_of(vid: int) -> datetime:
+    """The moment of a version, to the millisecond: what `meta.lastUpdated` says."""
+    return datetime.fromtimestamp(milliseconds_of(vid) / 1000, UTC)
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -50,9 +56,13 @@ class Stored(msgspec.Struct, frozen=True):
     id: str
     vid: int
     bucket: int
-    updated: datetime
     body: bytes
     deleted: bool = False
+
+    @property
+    def updated(self) -> datetime:
+        """The moment of this version, to the millisecond: what `meta.lastUpdated` says."""
+        return updated_of(self.vid)
 
 
 class Write(msgspec.Struct, kw_only=True):

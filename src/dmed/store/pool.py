@@ -1,21 +1,21 @@
 """Connections: two pools, one plan rule each, and one translation of the database's errors.
 
-Pool `hot` keeps prepared plans (`plan_cache_mode = auto`) for reads by id, compartments and
-writes; pool `wide` plans each type-wide search anew, since there the planner must see the
-value. Both work with asyncio's own loop and with uvloop.
+Pool `hot` keeps prepared plans (`force_generic_plan`) for reads by id, compartments and writes:
+left to itself the server plans a read anew each time, as it cannot know that its arrays are short.
+Pool `wide` plans each type-wide search anew, since there the planner must see the value. Both work
+with asyncio's own loop and with uvloop.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from types import TracebackType
 from typing import Any
 
 import asyncpg
 
 from dmed.kit.errors import ConflictError, DmedError, InvalidError, UnavailableError
 from dmed.kit.settings import Settings
+from dmed.store.connections import Connections, Loan
 
 WRITE_SECONDS_MAX = 5
 """No write transaction lasts longer: one long writer stalls every reader of the feed."""
@@ -77,22 +77,45 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, asyncpg.InterfaceError) and ("clos" in text or "termin" in text)
 
 
-@contextmanager
-def told() -> Iterator[None]:
+class told:  # noqa: N801  # Reads as the word that it is: `with told():`.
     """Lets database errors leave the block as the DmedError that the caller is told."""
-    try:
-        yield
-    except FAILURES as error:
-        known = translated(error)
-        if known is None:
-            raise
-        raise known from error
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        """Nothing to prepare."""
+
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> None:
+        """Raises the known error that stands for the database's."""
+        if error is not None and isinstance(error, FAILURES):
+            known = translated(error)
+            if known is not None:
+                raise known from error
+
+
+class ToldLoan(Loan):
+    """A loan whose database errors leave the block as DmedError."""
+
+    __slots__ = ()
+
+    async def __aenter__(self) -> Any:
+        with told():
+            return await super().__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await super().__aexit__(kind, error, trace)
+        told().__exit__(kind, error, trace)
 
 
 class Database:
     """An open store: its two pools, and what a worker process keeps beside them."""
 
-    def __init__(self, hot: Any, wide: Any, settings: Settings) -> None:
+    def __init__(self, hot: Connections, wide: Connections, settings: Settings) -> None:
         self.hot = hot
         self.wide = wide
         self.settings = settings
@@ -117,46 +140,31 @@ class Database:
         await self.hot.close()
         await self.wide.close()
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
+    def connection(self) -> ToldLoan:
         """A connection of the pool for records; errors leave as DmedError."""
-        with told():
-            async with self.hot.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
-                yield connection
+        return ToldLoan(self.hot, CONNECT_SECONDS_MAX)
 
-    @asynccontextmanager
-    async def searching(self) -> AsyncIterator[Any]:
+    def searching(self) -> ToldLoan:
         """A connection of the pool for type-wide search; errors leave as DmedError."""
-        with told():
-            async with self.wide.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
-                yield connection
+        return ToldLoan(self.wide, CONNECT_SECONDS_MAX)
 
 
-async def _pool(url: str, plans: str, size: int, seconds: int) -> Any:
-    # No least size: the pool would try in vain, and say so each second, while the server is away.
-    pool = await asyncpg.create_pool(
-        url, min_size=0, max_size=size, max_queries=2**60, max_inactive_connection_lifetime=0,
-        timeout=CONNECT_SECONDS_MAX, command_timeout=_ANSWER_SECONDS_MAX,
-        statement_cache_size=_STATEMENTS_KEPT, max_cached_statement_lifetime=0,
-        max_cacheable_statement_size=0, init=partial(_prepare, seconds=seconds), reset=_leave,
-        server_settings={
-            "application_name": "dmed", "plan_cache_mode": plans, "jit": "off", "timezone": "UTC",
-            "statement_timeout": f"{seconds}s", "lock_timeout": f"{LOCK_SECONDS_MAX}s",
-            "idle_in_transaction_session_timeout": f"{WRITE_SECONDS_MAX}s",
-        },
-    )  # fmt: skip  # One setting a line would hide which belong together.
-    try:
-        async with pool.acquire(timeout=CONNECT_SECONDS_MAX):
-            return pool
-    except BaseException:
-        pool.terminate()
-        raise
+async def _pool(url: str, plans: str, size: int, seconds: int) -> Connections:
+    async def connect() -> Any:
+        connection = await asyncpg.connect(
+            url, timeout=CONNECT_SECONDS_MAX, command_timeout=_ANSWER_SECONDS_MAX,
+            statement_cache_size=_STATEMENTS_KEPT, max_cached_statement_lifetime=0,
+            max_cacheable_statement_size=0, server_settings={
+                "application_name": "dmed", "plan_cache_mode": plans, "jit": "off",
+                "timezone": "UTC", "statement_timeout": f"{seconds}s",
+                "lock_timeout": f"{LOCK_SECONDS_MAX}s",
+                "idle_in_transaction_session_timeout": f"{WRITE_SECONDS_MAX}s",
+            },
+        )  # fmt: skip  # One setting a line would hide which belong together.
+        if connection.get_server_version().major >= 17:
+            await connection.execute(f"SET transaction_timeout = '{seconds + 1}s'")
+        return connection
 
-
-async def _prepare(connection: Any, *, seconds: int) -> None:
-    if connection.get_server_version().major >= 17:
-        await connection.execute(f"SET transaction_timeout = '{seconds + 1}s'")
-
-
-async def _leave(_connection: Any) -> None:
-    """Nothing to reset: the store changes no session settings, and a round trip is saved."""
+    made = Connections(connect, size)
+    async with made.acquire(timeout=CONNECT_SECONDS_MAX):
+        return made

@@ -8,13 +8,12 @@ of several patients writes the further patients' rows before it is answered.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from dmed.kit.errors import ForbiddenError, GoneError, NotFoundError
-from dmed.kit.ids import bucket_in, milliseconds_of
+from dmed.kit.ids import bucket_in
 from dmed.store import audit as audits
 from dmed.store.audit import Group, digest_sql
 from dmed.store.keys import type_name, type_number
@@ -78,16 +77,11 @@ ORDER BY vid DESC LIMIT 1
 """
 
 
-def updated_of(vid: int) -> datetime:
-    """The moment of a version, to the millisecond: what `meta.lastUpdated` says."""
-    return datetime.fromtimestamp(milliseconds_of(vid) / 1000, UTC)
-
-
 def stored(type_: str, id_: str, row: Any) -> Stored:
     """A row with bucket, vid and body as a Stored; a NULL body is a deleted version."""
     body = row["body"]
-    return Stored(type_, id_, row["vid"], row["bucket"], updated_of(row["vid"]),
-                  b"" if body is None else body, body is None)
+    gone = body is None
+    return Stored(type_, id_, row["vid"], row["bucket"], b"" if gone else body, gone)
 
 
 def people(row: Any) -> list[str]:

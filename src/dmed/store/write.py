@@ -18,16 +18,18 @@ import msgspec
 from dmed.kit.errors import ConflictError, InvalidError, PreconditionError
 from dmed.kit.ids import bucket_in
 from dmed.store import audit as audits
-from dmed.store.audit import digest_sql, disclosed, person_bucket
+from dmed.store.audit import Group, digest_sql, disclosed, person_bucket
 from dmed.store.columns import Parameters, columns, one_column, selected
 from dmed.store.keys import system_number, text_key, type_number
 from dmed.store.model import AuditRow, Scope, Write, Written
-from dmed.store.pool import CONNECT_SECONDS_MAX, FAILURES, RETRIED, Database, told
+from dmed.store.pool import CONNECT_SECONDS_MAX, FAILURES, RETRIED, Database, is_lost, told
 from dmed.store.read import check_people, check_type, missing, people
 from dmed.store.rows import COLUMNS, index_rows
 
 TRIES_MAX = 8
 """A single write that lost a race in a way that says nothing of its own is tried so often."""
+GROUP_WRITES_MAX = 32
+"""Most creates of different requests that share one statement and its commit."""
 STATEMENT_WRITES_MAX = 250
 """Most records of one statement of `write_many`."""
 _BUCKETS_KEPT = 100_000
@@ -40,12 +42,15 @@ _AUDIT = ("actor", "bucket", "type", "outcome", "action", "request", "vid", "id"
           "query", "detail")
 
 @lru_cache(maxsize=512)
-def _statement(tables: tuple[str, ...], replaces: bool, claims: bool, single: bool) -> str:
+def _statement(
+    tables: tuple[str, ...], replaces: bool, claims: bool, single: bool, strict: bool
+) -> str:
     """The statement for records with rows in these index tables.
 
     Without `replaces` no current version is looked for: each record must be new. `claims` adds
     the keeping of identity claims. `single` is for one record, whose vid and bucket are not said
-    again with each index row.
+    again with each index row. `strict` makes the statement fail, and so undo itself, unless
+    every record was written.
     """
     take = Parameters()
     parts = [f"w AS MATERIALIZED (SELECT * FROM {take.rows(_RECORD, numbered=True)})"]
@@ -73,8 +78,9 @@ def _statement(tables: tuple[str, ...], replaces: bool, claims: bool, single: bo
         parts.append(f"{table}_new AS (INSERT INTO {table} ({', '.join(COLUMNS[table])}) "
                      f"SELECT {head}{selected(names)} "
                      f"FROM {source}{take.rows(names, bounds)} WHERE {every})")
+    demand = f", 1 / {every}::int AS demanded" if strict else ""
     return ("WITH " + ",\n".join(parts) +
-            "\nSELECT w.n, done.kind FROM w LEFT JOIN done USING (n) ORDER BY w.n")
+            f"\nSELECT w.n, done.kind{demand} FROM w LEFT JOIN done USING (n) ORDER BY w.n")
 
 
 def _creating() -> list[str]:
@@ -148,7 +154,7 @@ def _claiming(rows: str, every: str, replaces: bool) -> list[str]:
 
 
 def arguments(
-    writes: list[Write], rows: list[AuditRow], actors: list[int]
+    writes: list[Write], rows: list[AuditRow], actors: list[int], *, strict: bool = False
 ) -> tuple[str, list[Any]]:
     """The statement for these writes and its arrays; `rows` are their audit rows."""
     index = index_rows(writes)
@@ -174,7 +180,7 @@ def arguments(
             lines = [(*line[:-1], line[-1] and "{" + ",".join(map(str, line[-1])) + "}")
                      for line in lines]
         values += columns(names, lines, 2 if single else 0)
-    return _statement(tables, replaces, claims, single), values
+    return _statement(tables, replaces, claims, single, strict), values
 
 
 def _record(write: Write) -> tuple[Any, ...]:
@@ -216,7 +222,46 @@ async def write(db: Database, scope: Scope, audit: AuditRow, one: Write) -> Writ
     """
     check(scope, [one])
     actor = await audits.actor_number(db, audit)
-    rows = [audit_rows(audit, one)]
+    asked = _Asked(one, audit_rows(audit, one), actor)
+    if one.kind != "create" or one.identities or scope.patients or bucket_in(one.id) is None:
+        return await _alone(db, scope, asked)
+    group: Group[_Asked, Written | None] | None = db.kept.get("creates")
+    if group is None:
+        group = db.kept["creates"] = Group(lambda some: _together(db, some), GROUP_WRITES_MAX)
+    with told():
+        written = await group.submit(asked)
+    return written or await _alone(db, scope, asked)
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """One write with its audit rows and the number of its actor."""
+
+    write: Write
+    rows: list[AuditRow]
+    actor: int
+
+
+async def _together(db: Database, some: list[_Asked]) -> Sequence[Written | None]:
+    """Creates that arrived in the same moment, in one statement; None for all where it failed.
+
+    Then nothing of it was stored, and each is tried alone, so that one cannot fail the others.
+    """
+    rows = [row for one in some for row in one.rows]
+    actors = [one.actor for one in some for _ in one.rows]
+    statement, values = arguments([one.write for one in some], rows, actors, strict=len(some) > 1)
+    try:
+        async with db.hot.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
+            done = await connection.fetch(statement, *values)
+    except FAILURES as error:
+        if is_lost(error):
+            raise
+        return [None] * len(some)
+    return [None if row["kind"] is None else _written(one.write, is_new=True)
+            for one, row in zip(some, done, strict=True)]
+
+
+async def _alone(db: Database, scope: Scope, asked: _Asked) -> Written:
+    one, rows, actor = asked.write, [asked.rows], asked.actor
     for attempt in range(TRIES_MAX):
         try:
             async with db.hot.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
@@ -253,10 +298,13 @@ async def send(
     statement, values = arguments(writes, noted, [actor] * len(noted))
     done = await connection.fetch(statement, *values)
     return [
-        None if row["kind"] is None else Written(
-            write.type, write.id, write.vid, write.updated, row["kind"] == "C", write.body)
+        None if row["kind"] is None else _written(write, is_new=row["kind"] == "C")
         for write, row in zip(writes, done, strict=True)
     ]
+
+
+def _written(write: Write, *, is_new: bool) -> Written:
+    return Written(write.type, write.id, write.vid, write.updated, is_new, write.body)
 
 
 async def lock(db: Database, scope: Scope, connection: Any, writes: Sequence[Write]) -> None:
