@@ -1,6 +1,6 @@
 """Audit rows of reads: gathered over a moment, written by one statement, awaited before answering.
 
-A worker has at most two flushes under way. What arrives meanwhile waits for the next one, so the
+A worker has at most one flush under way. What arrives meanwhile waits for the next one, so the
 groups grow with the load and nobody waits on a clock. If a flush fails, every read in it fails.
 """
 
