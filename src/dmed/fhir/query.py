@@ -71,6 +71,11 @@ class _UnknownError(Exception):
     """The parameter does not exist for the type; the message is the sentence for the caller."""
 
 
+def modifiers(kind: str) -> tuple[str, ...]:
+    """The modifiers that parameters of a kind ("token") take here, in alphabetical order."""
+    return tuple(sorted(_MODIFIERS.get(kind, ())))
+
+
 def parse(
     type_name: str, pairs: Iterable[tuple[str, str]], *, settings: Settings, strict: bool = False
 ) -> Query:
