@@ -49,6 +49,8 @@ SECURITY_HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
 _YEAR_SECONDS = 31_536_000
+_ONLY_TLS = (b"strict-transport-security", f"max-age={_YEAR_SECONDS}".encode())
+"""https://www.rfc-editor.org/rfc/rfc6797: browsers that came by TLS once never come without."""
 
 
 class Platform:
@@ -102,6 +104,8 @@ class Platform:
                 self.counts[room, message["status"]] += 1
                 if room == "page":
                     message["headers"] = [*message["headers"], *SECURITY_HEADERS]
+                if guard_module.is_secure(scope, self.settings):
+                    message["headers"] = [*message["headers"], _ONLY_TLS]
             await send(message)
 
         await (self._fhir if room == "fhir" else self._pages)(scope, receive, counted)

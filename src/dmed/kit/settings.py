@@ -29,6 +29,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Processes that answer requests."""
     public_url: str = ""
     """Address under which browsers and systems reach this installation; empty: as asked."""
+    trusted_proxies: str = ""
+    """Addresses of reverse proxies (by commas) whose X-Forwarded-For is believed."""
+    accept_unverified_signatures: bool = False
+    """Take a system's prescription also where its signature is by no registered key; for trials."""
     body_limit_bytes: int = 4 * 1024 * 1024
     """Largest request body; above it the answer is 413."""
     bundle_limit_entries: int = 10_000

@@ -30,6 +30,7 @@ from dmed.server.door import Door
 from dmed.server.entries import Plan, plans
 from dmed.server.outcome import success
 from dmed.server.search import searchset
+from dmed.server.signed import check_signatures
 from dmed.server.write import again, digest_of, idempotency_key, kept_of
 from dmed.trust.gateway import Change, GatewayUnit, Stored, Written, decoded, prepare, references
 from dmed.trust.gateway.common import pairs_of
@@ -50,6 +51,7 @@ async def transaction(door: Door, call: Call, posted: Any, body: bytes) -> Answe
     for plan in made:
         door.check_type(plan.type)
     _check_intercepted(door, call.subject, made)
+    await check_signatures(door, call.subject, made)
     key = idempotency_key(call)
     digest = digest_of(call, body)
     conditional = [plan for plan in made if _is_conditional(plan)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import MutableMapping
 from http.cookies import CookieError, SimpleCookie
+from ipaddress import ip_address
 from typing import Any
 
 from starlette.requests import Request
@@ -19,8 +20,10 @@ from dmed.trust.keys import Keys
 from dmed.trust.model import Subject
 from dmed.trust.request import REQUEST_ID, REQUEST_KEY, new_request_id
 from dmed.trust.tables import Connection
+from dmed.trust.tokens import DEVICE_LIFETIME_S
 
 COOKIE = "dmed_session"
+DEVICE_COOKIE = "dmed_device"
 CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf_token"
 FORM_FIELDS_MAX = 200
@@ -65,23 +68,50 @@ class Guard:
             )
         return await self.identity.bearer(token.strip())
 
+    def address(self, scope: AsgiScope) -> str:
+        """The network address of who asks. Behind a trusted proxy (settings.trusted_proxies) it is
+        the last one that the proxy noted in X-Forwarded-For; from anybody else that header is air.
+        """
+        client = scope.get("client")
+        host = str(client[0]) if client else ""
+        if host not in self._settings.trusted_proxies.replace(",", " ").split():
+            return host
+        noted = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        last = noted[-1].decode("latin-1").rpartition(",")[2].strip() if noted else ""
+        try:
+            return str(ip_address(last))
+        except ValueError:
+            return host
+
+    def device_header(self, device: str, scope: AsgiScope) -> str:
+        """The Set-Cookie value by which this browser is known at the next sign-in."""
+        parts = [f"{DEVICE_COOKIE}={device}", "Path=/signin", "HttpOnly", "SameSite=Strict",
+                 f"Max-Age={DEVICE_LIFETIME_S}"]  # fmt: skip  # One cookie.
+        if is_secure(scope, self._settings):
+            parts.append("Secure")
+        return "; ".join(parts)
+
     def cookie_header(self, cookie: str, scope: AsgiScope) -> str:
         """The Set-Cookie value that hands a session to the browser; "" ends it."""
-        is_secure = scope.get("scheme") == "https" or self._settings.public_url.startswith("https:")
         parts = [f"{COOKIE}={cookie}", "Path=/", "HttpOnly", "SameSite=Lax"]
-        if is_secure:
+        if is_secure(scope, self._settings):
             parts.append("Secure")
         if not cookie:
             parts.append("Max-Age=0")
         return "; ".join(parts)
 
 
-def session_cookie(header: bytes) -> str:
+def is_secure(scope: AsgiScope, settings: Settings) -> bool:
+    """Whether browsers reach us over TLS: directly, or through a proxy at an https public_url."""
+    return scope.get("scheme") == "https" or settings.public_url.startswith("https:")
+
+
+def session_cookie(header: bytes, name: str = COOKIE) -> str:
     """The value of our cookie in a Cookie header, or ""."""
-    if COOKIE.encode() not in header:
+    if name.encode() not in header:
         return ""
     try:
-        found = SimpleCookie(header.decode("latin-1")).get(COOKIE)
+        found = SimpleCookie(header.decode("latin-1")).get(name)
     except CookieError:
         return ""
     return found.value if found is not None else ""

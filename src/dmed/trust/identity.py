@@ -26,7 +26,7 @@ from dmed.kit.errors import (
 )
 from dmed.kit.ids import secret
 from dmed.kit.settings import Settings
-from dmed.trust import tables, tokens
+from dmed.trust import signatures, tables, tokens
 from dmed.trust.keys import Keys
 from dmed.trust.model import Role, Subject
 
@@ -36,6 +36,10 @@ PASSWORD_MAX_CHARACTERS = 200
 _CACHE_S = 60.0
 _CACHE_MAX = 10_000
 _EPOCH_S = 2.0
+_PLACES = 1024
+"""Counters of refused sign-ins: addresses share them, so the table cannot be filled."""
+_TOLD_OF_ADDRESS = 10
+_TOLD_IN_ALL = 100
 
 _hasher = PasswordHasher()
 # A hash takes 64 MB: more than two at once in a worker would let strangers fill its memory.
@@ -96,6 +100,8 @@ class SignedIn(msgspec.Struct, frozen=True):
     cookie: str
     csrf: str
     subject: Subject
+    device: str = ""
+    """Cookie by which this browser is known at the next sign-in."""
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -163,15 +169,20 @@ class Identity:
 
     # Page sessions
 
-    async def sign_in(self, user: str, password: str, address: str) -> SignedIn:
+    async def sign_in(
+        self, user: str, password: str, address: str, device: str = ""
+    ) -> SignedIn:
         """A new session for the right name and password.
 
         UnauthorizedError without saying which was wrong; ThrottledError with Retry-After when
-        this name is tried too often from this address. Other addresses are not held up by it, so
-        nobody can lock a colleague out.
+        this name is tried too often from this address. Other addresses are not held up by it, and
+        a browser on which this user has signed in before (`device`, its cookie) is counted by
+        itself: so nobody can lock a colleague out, even behind the same address.
         """
         user = user if is_user_name(user) else ""
-        key = hashlib.sha256(f"{user}\0{address}".encode()).digest()
+        known = tokens.check_device(self._keys, device)
+        place = f"device\0{known.jti}" if known and known.knows(user) else address
+        key = hashlib.sha256(f"{user}\0{place}".encode()).digest()
         if not await tables.reserve_attempt(self._connection, key):
             pause_s = await tables.pause_s(self._connection, key)
             raise ThrottledError(
@@ -196,7 +207,24 @@ class Identity:
             language=row["language"],
             ends=ends,
         )
-        return SignedIn(cookie, csrf, _subject(row, row["language"], _short(cookie)))
+        subject = _subject(row, row["language"], _short(cookie))
+        return SignedIn(cookie, csrf, subject, tokens.make_device(self._keys, known, user))
+
+    async def failure(self, user: str, address: str) -> str:
+        """What the audit shall say of a refused sign-in, or "" when the flood has no need of one
+        row more: beyond ten a minute from an address, or a hundred in all, only each doubling of
+        the count is told. Names that are no account are not repeated: it may be a password.
+        """
+        place = 1 + int.from_bytes(hashlib.sha256(address.encode()).digest()[:2]) % _PLACES
+        tries = await tables.count_failure(self._connection, place)
+        if not _is_told(tries, _TOLD_OF_ADDRESS):
+            return ""
+        if not _is_told(await tables.count_failure(self._connection, 0), _TOLD_IN_ALL):
+            return ""
+        row = await tables.account(self._connection, user) if is_user_name(user) else None
+        name = repr(user) if row is not None else "a name without account"
+        more = f"; {tries} refused within this minute" if tries > _TOLD_OF_ADDRESS else ""
+        return f"sign-in refused: {name} from {address or 'an unknown address'}{more}"
 
     async def session(self, cookie: str) -> Session | None:
         """The live session of a cookie value, or None when it ended or never was."""
@@ -219,6 +247,27 @@ class Identity:
         if language not in LANGUAGES:
             raise InvalidError(f"The language {language!r} is not shipped")
         await tables.set_session_language(self._connection, _digest(cookie), language)
+
+    # Keys by which systems sign
+
+    async def register_key(self, user: str, key: str) -> str:
+        """Register the public key of a system's signatures, as JWK or PEM; its number (kid: its
+        own, or the RFC 7638 thumbprint). NotFoundError without an open account, InvalidError for a
+        key that is private, symmetric, or too weak.
+        """
+        await self.subject_of(user)
+        found = signatures.read_key(key)
+        await tables.save_key(self._connection, user, found.number, found.text)
+        return found.number
+
+    async def forget_key(self, user: str, number: str) -> None:
+        """Signatures by this key are refused from now on; NotFoundError where there is none."""
+        if not await tables.drop_key(self._connection, user, number):
+            raise NotFoundError(f"{user!r} has no key {number!r}")
+
+    async def keys_of(self, user: str) -> dict[str, str]:
+        """The registered keys of a system: number -> public JWK as JSON."""
+        return await tables.keys_of(self._connection, user)
 
     # Bearer tokens
 
@@ -324,6 +373,10 @@ async def _verified(stored: str, password: str) -> bool:
 async def _hash(password: str) -> str:
     async with _hashing:
         return await asyncio.to_thread(_hasher.hash, password)
+
+
+def _is_told(tries: int, always: int) -> bool:
+    return tries <= always or tries & (tries - 1) == 0
 
 
 def _digest(cookie: str) -> bytes:

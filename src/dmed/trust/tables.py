@@ -44,6 +44,18 @@ DDL: tuple[str, ...] = (
         free timestamptz not null
     )""",
     "create index if not exists sign_in_attempt_seen on sign_in_attempt (seen)",
+    """create table if not exists sign_in_failure (
+        place smallint primary key,
+        tries integer not null,
+        since timestamptz not null
+    )""",
+    """create table if not exists system_key (
+        account text collate "C" not null references account (name) on delete cascade,
+        number text collate "C" not null,
+        key text not null,
+        made timestamptz not null default now(),
+        primary key (account, number)
+    )""",
     """create table if not exists revoked_token (
         jti text collate "C" primary key,
         ends timestamptz not null
@@ -251,6 +263,47 @@ async def pause_s(connection: Connection, digest: bytes) -> int:
 async def forget_attempts(connection: Connection, digest: bytes) -> None:
     """A right password clears the count of this user at this address."""
     await connection.execute("delete from sign_in_attempt where digest = $1", digest)
+
+
+async def count_failure(connection: Connection, place: int) -> int:
+    """Count a refused sign-in of a place (0: the whole installation); its count in this minute."""
+    return int(
+        await connection.fetchval(
+            "insert into sign_in_failure as t (place, tries, since) values ($1, 1, now())"
+            " on conflict (place) do update set"
+            " tries = case when t.since < now() - interval '1 minute' then 1 else t.tries + 1 end,"
+            " since = case when t.since < now() - interval '1 minute' then now() else t.since end"
+            " returning tries",
+            place,
+        )
+    )
+
+
+async def save_key(connection: Connection, account: str, number: str, key: str) -> None:
+    """Register the public key (JWK as JSON) by which a system signs; again replaces it."""
+    await connection.execute(
+        "insert into system_key (account, number, key) values ($1, $2, $3)"
+        " on conflict (account, number) do update set key = excluded.key",
+        account,
+        number,
+        key,
+    )
+
+
+async def drop_key(connection: Connection, account: str, number: str) -> bool:
+    """Forget a system's key; whether there was one."""
+    status = await connection.execute(
+        "delete from system_key where account = $1 and number = $2", account, number
+    )
+    return status.endswith(" 1")
+
+
+async def keys_of(connection: Connection, account: str) -> dict[str, str]:
+    """The registered public keys of a system: number (kid) -> JWK as JSON."""
+    found = await connection.fetch(
+        "select number, key from system_key where account = $1 order by number", account
+    )
+    return {str(row["number"]): str(row["key"]) for row in found}
 
 
 async def epoch(connection: Connection) -> int:

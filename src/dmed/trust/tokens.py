@@ -5,6 +5,7 @@ JWT: https://www.rfc-editor.org/rfc/rfc7519, access-token profile: https://www.r
 
 from __future__ import annotations
 
+import hashlib
 import time
 
 import msgspec
@@ -20,6 +21,8 @@ LIFETIME_S = 3600
 LIFETIME_MAX_S = 12 * 3600
 TOKEN_MAX_BYTES = 4096
 _LEEWAY_S = 5
+DEVICE_LIFETIME_S = 365 * 86_400
+_DEVICE_USERS_MAX = 16
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +36,18 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True):
     iat: int
     jti: str
     organisation: str = ""
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """A browser on which somebody signed in before; `users` are digests of their sign-in names."""
+
+    jti: str
+    users: tuple[str, ...] = ()
+    exp: int = 0
+
+    def knows(self, user: str) -> bool:
+        """Whether this user has signed in here before."""
+        return _name_digest(user) in self.users
 
 
 def issuer(public_url: str) -> str:
@@ -83,3 +98,32 @@ def check(keys: Keys, token: bytes, public_url: str) -> Claims:
     ):
         raise refusal
     return claims
+
+
+def make_device(keys: Keys, known: Device | None, user: str) -> str:
+    """The signed device cookie after `user` has signed in; the newest sixteen users are kept."""
+    users = [_name_digest(user), *(each for each in (known.users if known else ()))]
+    claims = Device(
+        jti=known.jti if known else secret(128),
+        users=tuple(dict.fromkeys(users))[:_DEVICE_USERS_MAX],
+        exp=int(time.time()) + DEVICE_LIFETIME_S,
+    )
+    header = {"alg": "ES256", "kid": keys.number, "typ": "device+jwt"}
+    return jwt.encode(header, msgspec.to_builtins(claims), keys.signing)
+
+
+def check_device(keys: Keys, text: str) -> Device | None:
+    """The device of a cookie that we signed, or None for anything else."""
+    if not text or len(text) > TOKEN_MAX_BYTES:
+        return None
+    try:
+        decoded = jwt.decode(text, keys.signing, algorithms=["ES256"])
+        device = msgspec.convert(decoded.claims, Device)
+    except (JoseError, ValueError, msgspec.ValidationError):
+        return None
+    is_ours = decoded.header.get("typ") == "device+jwt" and device.exp > time.time()
+    return device if is_ours else None
+
+
+def _name_digest(user: str) -> str:
+    return hashlib.sha256(user.encode()).hexdigest()[:16]

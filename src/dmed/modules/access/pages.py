@@ -16,7 +16,7 @@ from dmed.modules.medid import api as medid
 from dmed.modules.pharmacy import api as pharmacy
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.pages import view
-from dmed.trust.guard import session_cookie
+from dmed.trust.guard import DEVICE_COOKIE, session_cookie
 from dmed.trust.identity import DEMO_PASSWORDS
 from dmed.trust.manifest import ANYBODY, SIGNED_IN, MenuItem, Route
 from dmed.trust.model import Role, Subject
@@ -39,20 +39,27 @@ async def sign_in(request: Request) -> Response:
     form = await view.form(request)
     user = view.field(form, "user")
     password = form.get("password")
-    address = request.client.host if request.client else ""
     guard = request.app.state.guard
+    address = guard.address(request.scope)
+    cookies = request.headers.get("cookie", "").encode("latin-1")
     try:
         opened = await guard.identity.sign_in(
-            user, password if isinstance(password, str) else "", address
+            user,
+            password if isinstance(password, str) else "",
+            address,
+            session_cookie(cookies, DEVICE_COOKIE),
         )
-    except UnauthorizedError:
-        return await _door(request, user=user, fault="signin.wrong", status=401)
-    except ThrottledError as refusal:
-        seconds = refusal.headers.get("Retry-After", "1")
-        return await _door(request, user=user, fault="signin.wait", seconds=seconds, status=429)
+    except (UnauthorizedError, ThrottledError) as refusal:
+        told = await guard.identity.failure(user, address)
+        if told:
+            await view.gateway(request).note_stranger("E", told, outcome=refusal.status)
+        seconds = refusal.headers.get("Retry-After", "")
+        fault = "signin.wait" if seconds else "signin.wrong"
+        return await _door(request, user=user, fault=fault, seconds=seconds, status=refusal.status)
     await view.gateway(request).note(opened.subject, "E", "sign-in")
     answer = RedirectResponse(view.local_path(view.field(form, "next", "/")), 303)
-    answer.headers["Set-Cookie"] = guard.cookie_header(opened.cookie, request.scope)
+    answer.headers.append("Set-Cookie", guard.cookie_header(opened.cookie, request.scope))
+    answer.headers.append("Set-Cookie", guard.device_header(opened.device, request.scope))
     return answer
 
 

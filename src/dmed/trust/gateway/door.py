@@ -20,7 +20,7 @@ from dmed.store import read as store_read
 from dmed.store import search as store_search
 from dmed.store import unit as store_unit
 from dmed.store import write as store_write
-from dmed.store.model import HistoryPage, Scope, SearchPage, Stored, Written
+from dmed.store.model import AuditRow, HistoryPage, Scope, SearchPage, Stored, Written
 from dmed.store.pool import Database
 from dmed.trust.decide import Action, Context, decide, readable
 from dmed.trust.gateway import kept, prepare, references
@@ -38,7 +38,8 @@ from dmed.trust.gateway.common import (
 )
 from dmed.trust.gateway.unit import Content, GatewayUnit, check_same_id, demanded
 from dmed.trust.model import Subject
-from dmed.trust.tables import Told
+from dmed.trust.request import request_id
+from dmed.trust.tables import Told, keys_of
 
 _ACT = Context(is_plain=False)
 _PLAIN = Context(is_plain=True)
@@ -222,6 +223,16 @@ class Gateway:
         told = detail.replace("\0", "")[:500]
         row = audit_of(subject, action, patient=patient, detail=told, outcome=outcome)
         await store_audit.note(self._db, [row])
+
+    async def note_stranger(self, action: str, detail: str, *, outcome: int) -> None:
+        """The audit row of an act of somebody who is not signed in: a refused sign-in."""
+        row = AuditRow(request=request_id(), action=action, subject="-", role="", purpose="",
+                       outcome=outcome, detail=detail.replace("\0", "")[:500])  # fmt: skip
+        await store_audit.note(self._db, [row])
+
+    async def signature_keys(self, subject: Subject) -> dict[str, str]:
+        """The public keys by which this system signs: number (kid) -> JWK as JSON."""
+        return await keys_of(Told(self._db.hot), subject.user)
 
     async def check_allowed(
         self, subject: Subject, action: Action, type_: str, id_: str = ""
