@@ -27,7 +27,7 @@ _SCANNER = re.compile(
       (?P<space>\s+|//[^\n]*|/\*.*?\*/)
     | (?P<datetime>{_DATE}T(?:{_CLOCK}(?:Z|[+-]\d\d:\d\d)?)?)
     | (?P<date>{_DATE})
-    | (?P<time>@T{_CLOCK})
+    | (?P<time>@T{_CLOCK}(?:Z|[+-]\d\d:\d\d)?)
     | (?P<long>\d+L\b)
     | (?P<number>\d+(?:\.\d+)?)
     | (?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")

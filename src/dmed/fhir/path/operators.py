@@ -18,7 +18,7 @@ from dmed.fhir.path.code import (
     tester,
     values,
 )
-from dmed.fhir.path.errors import PathExecutionError, PathSemanticError
+from dmed.fhir.path.errors import PathExecutionError
 from dmed.fhir.path.items import (
     SYSTEM,
     Typed,
@@ -213,8 +213,6 @@ def _inside(item: Code, collection: Code) -> Test:
 def unary(sign: str, operand: Code) -> Code:
     """The code of +x and -x."""
     run = values(operand)
-    if operand.types in (("System.Boolean",), ("System.String",)) and operand.test is not None:
-        raise PathSemanticError(f"{sign} takes a number")
 
     def negate(env: Env, this: Items) -> Items:
         value = single(run(env, this), sign)
