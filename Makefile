@@ -47,4 +47,4 @@ crash: .venv/ready-dev
 
 .PHONY: real-input
 real-input: .venv/ready-dev
-	@$(BIN)/python -m pytest -q -s tests/conformance/test_conformance_real_input.py
+	@DMED_WRITE_PAGES=1 $(BIN)/python -m pytest -q tests/conformance/test_conformance_real_input.py

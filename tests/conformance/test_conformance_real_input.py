@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -65,12 +66,30 @@ async def test_national_transaction_bundle(client: httpx.AsyncClient, shared_dat
         assert "urn:uuid:" not in json.dumps(record.json().get("subject", {}))
 
 
-@pytest.mark.slow
-async def test_official_r5_examples(client: httpx.AsyncClient, r5_examples: Path) -> None:
-    """At least 99 % of the official R5 examples are stored and equal; the rest is reviewed."""
-    outcome = await real_input.send_all(client, real_input.official(r5_examples))
-    entries = await real_input.send_all(client, real_input.official_entries(r5_examples))
-    _judge("r5", outcome)
-    _judge("r5 entries", entries)
+@pytest.fixture(scope="module")
+async def outcomes(client: httpx.AsyncClient, shared_data: Path, r5_examples: Path,
+                   ) -> dict[str, Outcome]:
+    """All three sets, sent once."""
+    return {"national": await real_input.send_all(client, real_input.national(shared_data)),
+            "r5": await real_input.send_all(client, real_input.official(r5_examples)),
+            "r5 entries": await real_input.send_all(
+                client, real_input.official_entries(r5_examples))}
 
-    assert outcome.equal >= 0.99 * outcome.sent
+
+@pytest.mark.slow
+async def test_official_r5_examples(outcomes: dict[str, Outcome]) -> None:
+    """At least 99 % of the official R5 examples are stored and equal; the rest is reviewed."""
+    _judge("r5", outcomes["r5"])
+    _judge("r5 entries", outcomes["r5 entries"])
+
+    assert outcomes["r5"].equal >= 0.99 * outcomes["r5"].sent
+
+
+@pytest.mark.slow
+async def test_the_page_tells_what_happens(outcomes: dict[str, Outcome]) -> None:
+    """docs/reference/real-input.md holds these counts; `make real-input` writes it anew."""
+    text = real_input.page(outcomes)
+    if os.environ.get("DMED_WRITE_PAGES") == "1":
+        real_input.PAGE.write_text(text)
+
+    assert real_input.PAGE.read_text() == text
