@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 
 import httpx
 import pytest_asyncio
+from joserfc import jws
+from joserfc.jwk import ECKey
 
 from dmed.kit.errors import UnprocessableError
+from dmed.trust import signatures
 from dmed.trust.manifest import Interceptor, Manifest
 
 REQUEST = {
@@ -94,7 +99,9 @@ async def test_a_batch_entry_is_an_act_too(other: Any) -> None:
 
 
 async def test_a_transaction_needs_the_signature(other: Any, counted: Any) -> None:
-    """A person is refused; a system needs a signed Provenance over it in the same Bundle."""
+    """A person is refused; a system needs a Provenance in the same Bundle whose signature over it
+    holds, by a key registered for this system.
+    """
     entry = {
         "fullUrl": URN,
         "resource": REQUEST,
@@ -105,8 +112,8 @@ async def test_a_transaction_needs_the_signature(other: Any, counted: Any) -> No
             "resourceType": "Provenance",
             "target": [{"reference": URN}],
             "agent": [{"who": {"display": "x"}}],
-            "signature": [{"when": "2026-01-01T00:00:00Z", "data": "YQ==",
-                           "who": {"display": "x"}}],
+            "signature": [{"when": "2026-01-01T00:00:00Z", "who": {"display": "x"},
+                           "sigFormat": "application/jose", "data": "YQ=="}],
         },
         "request": {"method": "POST", "url": "Provenance"},
     }  # fmt: skip
@@ -118,6 +125,31 @@ async def test_a_transaction_needs_the_signature(other: Any, counted: Any) -> No
         assert answer.status_code == 422, (user, answer.text)
         assert answer.json()["issue"][0]["expression"] == ["Bundle.entry[0].resource"]
     assert await counted("resource") == before
-    done = await other.client("service").post("/", json=signed)
+    clinic = other.client("service")
+    signature = provenance["resource"]["signature"][0]
+    key = ECKey.generate_key("P-256")
+
+    def sealed(over: dict[str, Any], by: ECKey = key) -> dict[str, Any]:
+        head = {"alg": "ES256", "kid": key.thumbprint()}
+        jose = jws.serialize_compact(head, signatures.signed_bytes([over]), by)
+        signature["data"] = base64.b64encode(jose.encode()).decode()
+        return signed
+
+    async def refused(body: dict[str, Any], said: str) -> None:
+        answer = await clinic.post("/", json=body)
+        assert answer.status_code == 422, answer.text
+        issue = answer.json()["issue"][0]
+        assert said in issue["diagnostics"]
+        assert issue["expression"] == ["Bundle.entry[1].resource.signature"]
+
+    await refused(sealed(REQUEST), "not registered for this system")
+    await other.guard.identity.register_key("service", json.dumps(key.as_dict(private=False)))
+    await refused(sealed(REQUEST, ECKey.generate_key("P-256")), "does not hold")
+    await refused(sealed({**REQUEST, "intent": "plan"}), "something else than was sent")
+    assert await counted("resource") == before
+    done = await clinic.post("/", json=sealed(REQUEST))
     assert done.status_code == 200, done.text
     assert await counted("resource") == before + 2
+    trial = other.variant((MANIFEST,), accept_unverified_signatures=True).client("service")
+    signature["data"] = "YQ=="
+    assert (await trial.post("/", json=signed)).status_code == 200

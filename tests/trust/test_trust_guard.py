@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import msgspec
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -70,3 +71,19 @@ async def test_without_a_session_there_is_nobody(app: Starlette) -> None:
             assert answer.json()["user"] == ""
         refused = await client.get("/page", headers={"authorization": "Bearer x"})
         assert refused.status_code == 401
+
+
+def test_only_a_trusted_proxy_tells_the_address(settings: Settings, database: Database) -> None:
+    """X-Forwarded-For counts from the proxy alone, and only its own last entry."""
+    trusting = msgspec.structs.replace(settings, trusted_proxies="10.0.0.1, 10.0.0.2")
+    guard = Guard(database.hot, trusting, load_keys(settings.data))
+
+    def asked(client: str, *noted: bytes) -> str:
+        headers = [(b"x-forwarded-for", value) for value in noted]
+        return guard.address({"client": (client, 1), "headers": headers})
+
+    assert asked("10.0.0.2", b"1.2.3.4, 10.3.3.3") == "10.3.3.3"
+    assert asked("10.0.0.9", b"1.2.3.4") == "10.0.0.9"
+    assert asked("10.0.0.1") == "10.0.0.1"
+    assert asked("10.0.0.1", b"<script>") == "10.0.0.1"
+    assert guard.address({"headers": []}) == ""

@@ -243,3 +243,48 @@ async def test_the_cookie_is_hard_to_misuse(database: Database, settings: Settin
     assert session_cookie(b"a=1; dmed_session=xyz; b=2") == "xyz"
     assert session_cookie(b"xdmed_session=1") == ""
     assert session_cookie(b"dmed_session") == ""
+
+
+async def _guessed(identity: Identity, user: str, address: str, device: str = "") -> str:
+    """What the last of six wrong guesses is answered."""
+    answer = ""
+    for _ in range(6):
+        try:
+            await identity.sign_in(user, "guess-guess", address, device)
+        except DmedError as refused:
+            answer = type(refused).__name__
+    return answer
+
+
+async def test_a_known_browser_is_counted_by_itself(identity: Identity) -> None:
+    """Somebody behind the same address who guesses cannot lock a colleague out of his computer."""
+    signed = await identity.sign_in("registrar", "registrar-demo", "10.8.8.8")
+    assert await _guessed(identity, "registrar", "10.8.8.8") == "ThrottledError"
+    again = await identity.sign_in("registrar", "registrar-demo", "10.8.8.8", signed.device)
+    assert again.subject.user == "registrar"
+    shared = await identity.sign_in("doctor", "doctor-demo", "10.8.8.9", again.device)
+    assert await identity.sign_in("registrar", "registrar-demo", "10.8.8.8", shared.device)
+    for wrong in ("x", signed.device[:-4] + "AAAA", "x" * 5000):
+        with pytest.raises(ThrottledError):
+            await identity.sign_in("registrar", "registrar-demo", "10.8.8.8", wrong)
+    token = await identity.issue_token("registrar")
+    with pytest.raises(ThrottledError):
+        await identity.sign_in("registrar", "registrar-demo", "10.8.8.8", token)
+
+
+async def test_a_known_browser_has_no_endless_guesses(identity: Identity) -> None:
+    """A stolen device cookie is slowed down like any address."""
+    device = (await identity.sign_in("admin", "admin-demo", "10.8.1.1")).device
+    assert await _guessed(identity, "admin", "10.8.1.2", device) == "ThrottledError"
+
+
+async def test_a_flood_of_refusals_is_told_by_its_doublings(identity: Identity) -> None:
+    """Ten rows a minute of an address, then one for each doubling, and no name that is none."""
+    told = [await identity.failure("doctor", "10.9.9.9") for _ in range(70)]
+    said = [text for text in told if text]
+    assert told[0] == "sign-in refused: 'doctor' from 10.9.9.9"
+    assert len(said) == 13
+    assert said[-1].endswith("; 64 refused within this minute")
+    unknown = await identity.failure("My-Password-1", "10.9.9.10")
+    assert "My-Password-1" not in unknown
+    assert "10.9.9.10" in unknown

@@ -46,6 +46,27 @@ async def demo_token(settings: Settings, user: str) -> str:
             return await identity(store, settings).issue_demo_token(user)
 
 
+async def register_key(settings: Settings, user: str, text: str) -> str:
+    """Register the public key of a system's signatures; its number."""
+    with database(settings) as addresses:
+        async with opened(settings, addresses) as store:
+            return await identity(store, settings).register_key(user, text)
+
+
+async def key_numbers(settings: Settings, user: str) -> list[str]:
+    """The numbers of a system's keys."""
+    with database(settings) as addresses:
+        async with opened(settings, addresses) as store:
+            return list(await identity(store, settings).keys_of(user))
+
+
+async def forget_key(settings: Settings, user: str, number: str) -> None:
+    """Refuse signatures by this key from now on."""
+    with database(settings) as addresses:
+        async with opened(settings, addresses) as store:
+            await identity(store, settings).forget_key(user, number)
+
+
 async def is_empty(addresses: Addresses) -> bool:
     """Whether nobody has an account here yet."""
     import asyncpg

@@ -137,6 +137,44 @@ def token(user: str) -> None:
     click.echo(asyncio.run(demo_token(_chosen(), user)))
 
 
+@main.group()
+def key() -> None:
+    """Public keys by which systems sign what they send."""
+
+
+@key.command("register")
+@click.argument("user")
+@click.argument("path", type=_FILE)
+@_plainly
+def key_register(user: str, path: Path) -> None:
+    """Registers the public key (JWK or PEM) of a system's signatures; prints its number (kid)."""
+    from dmed.apps.accounts import register_key
+
+    click.echo(asyncio.run(register_key(_chosen(), user, path.read_text())))
+
+
+@key.command("list")
+@click.argument("user")
+@_plainly
+def key_list(user: str) -> None:
+    """Lists the numbers of a system's keys."""
+    from dmed.apps.accounts import key_numbers
+
+    for number in asyncio.run(key_numbers(_chosen(), user)):
+        click.echo(number)
+
+
+@key.command("forget")
+@click.argument("user")
+@click.argument("number")
+@_plainly
+def key_forget(user: str, number: str) -> None:
+    """Forgets a system's key: its signatures are refused from now on."""
+    from dmed.apps.accounts import forget_key
+
+    asyncio.run(forget_key(_chosen(), user, number))
+
+
 @main.command()
 @click.option("--admin", default="admin", show_default=True, help="Sign-in name.")
 @click.option("--name", default="", help="Name to show.")

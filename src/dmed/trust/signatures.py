@@ -19,17 +19,17 @@ from typing import Any
 import msgspec
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, RSAKey
 
 from dmed.kit.errors import InvalidError, UnprocessableError
 
 FORMAT = "application/jose"
-ALGORITHMS = ["ES256", "ES384", "PS256", "RS256", "EdDSA"]
+ALGORITHMS = ["ES256", "ES384", "PS256", "RS256"]
 KEY_MAX_CHARACTERS = 10_000
 _RSA_MIN_BITS = 2048
 _NOT_SIGNED = frozenset({"id", "meta", "text"})
 
-Key = ECKey | OKPKey | RSAKey
+Key = ECKey | RSAKey
 
 
 class PublicKey(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ def read_key(text: str) -> PublicKey:
 def _imported(text: str) -> Key:
     if len(text) > KEY_MAX_CHARACTERS:
         raise ValueError
-    kinds: dict[str, type[Key]] = {"EC": ECKey, "OKP": OKPKey, "RSA": RSAKey}
+    kinds: dict[str, type[Key]] = {"EC": ECKey, "RSA": RSAKey}
     if text.lstrip().startswith("{"):
         raw = msgspec.json.decode(text, type=dict[str, Any])
         return kinds[str(raw.get("kty"))].import_key(raw)

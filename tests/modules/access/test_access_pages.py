@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 
 import httpx
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -81,6 +82,48 @@ async def test_sign_in_leads_on_within_this_site(
 
     assert (answer.status_code, answer.headers["location"]) == (303, place)
     assert "HttpOnly" in answer.headers["set-cookie"]
+
+
+async def test_refused_sign_ins_leave_an_audit_row(platform: Platform) -> None:
+    """Who was tried and from where, 401 or 429; never a password, and no row each in a flood."""
+    statement = "select outcome, detail from audit where action = 'E' and detail like $1"
+    before = len(await platform.database.hot.fetch(statement, "sign-in refused%"))
+    async with browser(platform) as here:
+        for _ in range(40):
+            await here.post("/signin", data={"user": "service", "password": "guess-guess"})
+    rows = await platform.database.hot.fetch(statement, "sign-in refused%")
+
+    assert 6 <= len(rows) - before <= 13
+    assert {row["outcome"] for row in rows} == {401, 429}
+    assert any("'service' from 127.0.0.1" in row["detail"] for row in rows)
+    assert not any("guess" in row["detail"] for row in rows)
+
+
+async def test_this_browser_is_known_at_the_next_sign_in(platform: Platform) -> None:
+    """A signed cookie that scripts cannot read and that goes to the door alone."""
+    async with browser(platform) as here:
+        answer = await sign_in(here, "doctor")
+    cookies = answer.headers.get_list("set-cookie")
+    device = next(each for each in cookies if each.startswith("dmed_device="))
+
+    assert len(cookies) == 2
+    assert "Path=/signin; HttpOnly; SameSite=Strict" in device
+
+
+async def test_browsers_are_kept_on_tls(platform: Platform) -> None:
+    """Strict-Transport-Security over https, or where public_url says so; never over plain http."""
+    transport = httpx.ASGITransport(app=platform)  # type: ignore[arg-type]  # Its scope is a mapping.
+    name = "strict-transport-security"
+    async with httpx.AsyncClient(transport=transport) as here:
+        for path in ("/signin", "/fhir/metadata"):
+            assert name not in (await here.get(f"http://test{path}")).headers
+            assert (await here.get(f"https://test{path}")).headers[name] == "max-age=31536000"
+        plain = platform.settings
+        platform.settings = msgspec.structs.replace(plain, public_url="https://dmed.example")
+        try:
+            assert name in (await here.get("http://test/signin")).headers
+        finally:
+            platform.settings = plain
 
 
 async def test_a_foreign_page_cannot_sign_somebody_in(platform: Platform) -> None:

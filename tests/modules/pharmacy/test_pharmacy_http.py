@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import msgspec
 import pytest_asyncio
+from joserfc import jws
+from joserfc.jwk import ECKey
 
 from dmed.apps import demo
 from dmed.modules.pharmacy import MODULE as PHARMACY
 from dmed.modules.prescriptions import MODULE as PRESCRIPTIONS
 from dmed.server.app import fhir_app
+from dmed.trust import signatures
 from dmed.trust.guard import Guard
 from dmed.trust.identity import Identity
 from dmed.trust.keys import load_keys
 
+KEY = ECKey.generate_key("P-256")
+"""By which the clinic's system signs."""
 MARKING = "https://mobile-api.aslbelgisi.uz/marking"
 
 
@@ -36,6 +43,7 @@ async def line(ward: Any) -> AsyncIterator[Line]:
     identity = Identity(database.hot, settings, keys)
     await identity.save_demo(demo.accounts())
     app = fhir_app(ward.gateway, Guard(database.hot, settings, keys), (PRESCRIPTIONS, PHARMACY))
+    await identity.register_key("service", json.dumps(KEY.as_dict(private=False)))
     clients = []
     for user in ("doctor", "pharmacist", "service"):
         token = await identity.issue_token(user)
@@ -110,14 +118,17 @@ def _bundle(patient: str, role: str, *, is_signed: bool) -> dict[str, Any]:
                                                   "-4111-8111-111111111111"}],
         "recorded": "2026-11-23T10:00:00+05:00", "agent": [{"who": {"display": "Yusupova A."}}],
     }  # fmt: skip  # One record.
-    if is_signed:
-        provenance["signature"] = [{"sigFormat": "application/jose", "data": "c2lnbmVk"}]
     address = provenance["target"][0]["reference"]
+    request = _request(patient, requester={"reference": f"PractitionerRole/{role}"})
+    if is_signed:
+        jose = jws.serialize_compact({"alg": "ES256", "kid": KEY.thumbprint()},
+                                     signatures.signed_bytes([request]), KEY)  # fmt: skip
+        provenance["signature"] = [{"sigFormat": "application/jose",
+                                    "data": base64.b64encode(jose.encode()).decode()}]
     return {
         "resourceType": "Bundle", "type": "transaction",
         "entry": [
-            {"fullUrl": address, "resource": _request(
-                patient, requester={"reference": f"PractitionerRole/{role}"}),
+            {"fullUrl": address, "resource": request,
              "request": {"method": "POST", "url": "MedicationRequest"}},
             {"resource": provenance, "request": {"method": "POST", "url": "Provenance"}},
         ],
