@@ -21,6 +21,7 @@ from dmed.fhir.query_model import (
     Has,
     Ignored,
     Include,
+    Logic,
     Match,
     Missing,
     Query,
@@ -144,6 +145,8 @@ def name_of(criterion: Criterion) -> str:
             return f"{code}{':' if target else ''}{target}.{name_of(branches[0])}"
         case Has(type=type_, code=code, inner=inner):
             return f"_has:{type_}:{code}:{name_of(inner)}"
+        case Logic(code=code):
+            return code
     raise AssertionError(criterion)
 
 
@@ -157,6 +160,8 @@ def _text_of(criterion: Criterion) -> str:
             return _text_of(branches[0])
         case Has(inner=inner):
             return _text_of(inner)
+        case Logic(text=text):
+            return text
     raise AssertionError(criterion)
 
 

@@ -72,8 +72,15 @@ class Composite(msgspec.Struct, frozen=True):
     parts: tuple[Token | Text | Moment | Number | Quantity | Link | Address, ...]
 
 
+class Words(msgspec.Struct, frozen=True):
+    """Words sought in a record's text: as the caller wrote them, and as a tsquery of our making."""
+
+    text: str
+    query: str
+
+
 Simple: TypeAlias = Token | Text | Moment | Number | Quantity | Link | Address
-Value: TypeAlias = Simple | Composite
+Value: TypeAlias = Simple | Composite | Words
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -108,7 +115,7 @@ class Chain(msgspec.Struct, frozen=True):
     number: int
     target: str
     """The type that the caller named, or ""."""
-    branches: tuple[Match | Missing | Chain | Has, ...]
+    branches: tuple[Criterion, ...]
     """One criterion a possible target type; all stand for the same text."""
 
 
@@ -120,10 +127,26 @@ class Has(msgspec.Struct, frozen=True):
     type: str
     code: str
     number: int
-    inner: Match | Missing | Chain | Has
+    inner: Criterion
 
 
-Criterion: TypeAlias = Match | Missing | Chain | Has
+class Logic(msgspec.Struct, frozen=True):
+    """Criteria of one type joined: `sign` is and, or, or not (of one part).
+
+    `and` of nothing holds always, `or` of nothing never. `code` and `text` are the parameter and
+    value that it was asked under; a part of another Logic has none.
+    """
+
+    type: str
+    sign: str
+    parts: tuple[Criterion, ...]
+    code: str = ""
+    text: str = ""
+
+
+Criterion: TypeAlias = "Match | Missing | Chain | Has | Logic"
+Staged: TypeAlias = "Match | Missing | Logic"
+"""A criterion whose chains are resolved to ids (in a Logic: those of its parts)."""
 
 
 class SortKey(msgspec.Struct, frozen=True):

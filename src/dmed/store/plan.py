@@ -19,11 +19,13 @@ from dmed.fhir.query_model import (
     Composite,
     Criterion,
     Link,
+    Logic,
     Match,
     Missing,
     Moment,
     Number,
     Quantity,
+    Staged,
     Token,
     Value,
 )
@@ -49,29 +51,34 @@ class Plan(msgspec.Struct, frozen=True):
     type: str
     scope: Scope
     mode: Mode
-    driver: Match | None
-    others: tuple[Match | Missing, ...]
+    driver: Match | Logic | None
+    others: tuple[Staged, ...]
 
 
 def plan_of(
-    type_name: str, scope: Scope, criteria: Sequence[Match | Missing], mode: Mode,
-    driver: Match | None,
+    type_name: str, scope: Scope, criteria: Sequence[Staged], mode: Mode,
+    driver: Match | Logic | None,
 ) -> Plan:
-    """The plan that drives with one of the criteria and probes the others."""
-    others = tuple(each for each in criteria if each is not driver)
+    """The plan that drives with one of the criteria and probes the others.
+
+    The rows that a Logic gives may be too many, so it is probed itself too.
+    """
+    others = tuple(each for each in criteria if each is not driver or isinstance(each, Logic))
     return Plan(type_name, scope, mode, driver, others)
 
 
-def flat(criteria: Sequence[Criterion]) -> list[Match | Missing]:
+def flat(criteria: Sequence[Criterion]) -> list[Staged]:
     """Staged criteria with each single-valued composite of a whole record taken apart.
 
     On a whole record `code-value-quantity=a$b` says just `code=a&value-quantity=b`; inside a
     component it says more and stays.
     """
-    found: list[Match | Missing] = []
+    found: list[Staged] = []
     for each in criteria:
-        assert isinstance(each, Match | Missing), each
-        if isinstance(each, Match) and each.kind == "composite" and len(each.values) == 1:
+        assert isinstance(each, Match | Missing | Logic), each
+        if isinstance(each, Logic) and each.sign == "and":
+            found += flat(each.parts)
+        elif isinstance(each, Match) and each.kind == "composite" and len(each.values) == 1:
             split = parts_of(each.type, each.code, each.values[0])
             found += split.parts if split.is_whole else (each, *split.parts)
         else:
@@ -82,8 +89,11 @@ def flat(criteria: Sequence[Criterion]) -> list[Match | Missing]:
 # Choice --------------------------------------------------------------------------------------
 
 
-def is_driver(criterion: Match | Missing) -> bool:
+def is_driver(criterion: Staged) -> bool:
     """Whether the rows that match a criterion can be read by themselves."""
+    if isinstance(criterion, Logic):
+        parts = criterion.parts
+        return criterion.sign == "or" and 0 < len(parts) <= WALKS_MAX and all(map(_leads, parts))
     if not isinstance(criterion, Match) or criterion.modifier == "not":
         return False
     if criterion.code in {"_id", "_lastUpdated"}:
@@ -97,8 +107,18 @@ def is_driver(criterion: Match | Missing) -> bool:
     )
 
 
-def is_walk(criterion: Match) -> bool:
+def _leads(part: Criterion) -> bool:
+    """Whether a part of an `or` can be read by itself, or of an `and` within it any part."""
+    assert isinstance(part, Match | Missing | Logic), part
+    if isinstance(part, Logic) and part.sign == "and":
+        return any(map(_leads, part.parts))
+    return is_driver(part)
+
+
+def is_walk(criterion: Match | Logic) -> bool:
     """Whether a criterion's index gives newest first by itself: few values, each an equality."""
+    if isinstance(criterion, Logic):
+        return False
     return len(criterion.values) <= WALKS_MAX and all(
         _is_equality(criterion, value) for value in criterion.values
     )
@@ -115,7 +135,7 @@ def _is_equality(criterion: Match, value: Value) -> bool:
     return criterion.modifier == "exact"
 
 
-def is_local(criterion: Match | Missing) -> bool:
+def is_local(criterion: Staged) -> bool:
     """Whether a criterion names one patient: her records are few and need no look at statistics."""
     if not isinstance(criterion, Match) or criterion.kind != "reference":
         return False
@@ -131,11 +151,13 @@ def is_local(criterion: Match | Missing) -> bool:
 # Conditions on one row -----------------------------------------------------------------------
 
 
-def holds(criterion: Match | Missing, row: str, type_name: str, args: Arguments) -> str:
+def holds(criterion: Staged, row: str, type_name: str, args: Arguments) -> str:
     """The criterion as a condition on a row with vid and bucket, probed for that row alone.
 
     OFFSET 0 keeps the planner from turning the probe into a join of everything.
     """
+    if isinstance(criterion, Logic):
+        return _joined(criterion, row, type_name, args)
     if isinstance(criterion, Missing):
         number = args.bind(criterion.number, "int")
         found = _probe(criterion.kind, row, f"x.param = {number}")
@@ -153,6 +175,17 @@ def holds(criterion: Match | Missing, row: str, type_name: str, args: Arguments)
     else:
         found = _probe(criterion.kind, row, where(criterion, "x", args))
     return f"NOT {found}" if criterion.modifier == "not" else found
+
+
+def _joined(criterion: Logic, row: str, type_name: str, args: Arguments) -> str:
+    parts = []
+    for part in criterion.parts:
+        assert isinstance(part, Match | Missing | Logic), part
+        parts.append(holds(part, row, type_name, args))
+    if criterion.sign == "not":
+        return f"NOT {parts[0]}"
+    between, empty = (" AND ", "true") if criterion.sign == "and" else (" OR ", "false")
+    return f"({between.join(parts) or empty})"
 
 
 def _probe(table: str, row: str, condition: str) -> str:
@@ -185,8 +218,13 @@ def _ids(criterion: Match) -> list[str]:
 # Rows of the driver --------------------------------------------------------------------------
 
 
-def driver_rows(criterion: Match, args: Arguments) -> str:
-    """All (vid, bucket) that match a driver, as a SELECT; a record may come several times."""
+def driver_rows(criterion: Match | Logic, args: Arguments) -> str:
+    """All (vid, bucket) that match a driver, as a SELECT; a record may come several times.
+
+    Of a Logic these may be more than match.
+    """
+    if isinstance(criterion, Logic):
+        return " UNION ALL ".join(_leading(part, args) for part in criterion.parts)
     if criterion.code == "_id":
         ids = _ids(criterion)
         wanted = args.bind(ids, "text[]")
@@ -204,7 +242,15 @@ def driver_rows(criterion: Match, args: Arguments) -> str:
     return f"SELECT d.vid, d.bucket FROM {criterion.kind} d WHERE {where(criterion, 'd', args)}"
 
 
-def count_rows(criterion: Match, limit: int, args: Arguments, *, records: bool = False) -> str:
+def _leading(part: Criterion, args: Arguments) -> str:
+    """The rows of a part of an `or`; of an `and` within it those of a part that can lead."""
+    if isinstance(part, Logic) and part.sign == "and":
+        return _leading(next(filter(_leads, part.parts)), args)
+    assert isinstance(part, Match | Logic), part
+    return driver_rows(part, args)
+
+
+def count_rows(criterion: Match | Logic, limit: int, args: Arguments, *, records: bool = False) -> str:
     """How many rows match a driver, counted up to a limit: the probe of density.
 
     With `records` also how many records these rows belong to.
@@ -225,7 +271,8 @@ def matches(
 
     `order` is DESC (newest first), ASC or "" for any; `bound` a further condition on a row.
     """
-    several = plan.mode == "walk" and plan.driver is not None and len(plan.driver.values) > 1
+    several = (plan.mode == "walk" and isinstance(plan.driver, Match)
+               and len(plan.driver.values) > 1)
     if several and order and limit is not None:
         return _side_by_side(plan, args, order=order, limit=limit, bound=bound)
     source, conditions = _source(plan, args)
@@ -250,7 +297,7 @@ def _side_by_side(
     """Each value of the driver is walked by itself as far as the page needs, then they are merged:
     one walk over several values would have to sort them all.
     """
-    assert plan.driver is not None
+    assert isinstance(plan.driver, Match)
     walks = []
     for value in plan.driver.values:
         driver = msgspec.structs.replace(plan.driver, values=(value,))
@@ -273,6 +320,7 @@ def _source(plan: Plan, args: Arguments) -> tuple[str, list[str]]:
     assert plan.driver is not None
     if plan.mode == "values":
         return f"({driver_rows(plan.driver, args)} OFFSET 0) t", []
+    assert isinstance(plan.driver, Match)
     each = [msgspec.structs.replace(plan.driver, values=(one,)) for one in plan.driver.values]
     if len(each) == 1:
         return f"{plan.driver.kind} t", [where(each[0], "t", args)]

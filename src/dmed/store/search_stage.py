@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dmed.fhir.query_model import Chain, Criterion, Has, Link, Match, Missing, Token
+from dmed.fhir.query_model import Chain, Criterion, Has, Link, Logic, Match, Staged, Token
 from dmed.kit.errors import InvalidError, Issue
 from dmed.store.keys import type_number
 from dmed.store.model import Scope
@@ -37,12 +37,12 @@ DENSE_ROWS = 10_000
 
 async def staged(
     connection: Any, scope: Scope, criteria: Sequence[Criterion]
-) -> list[Match | Missing] | None:
+) -> list[Staged] | None:
     """The criteria with chains and `_has` resolved to ids; None when nothing can match.
 
     InvalidError (too-costly) where an inner search finds more than STAGE_MAX records.
     """
-    found: list[Match | Missing] = []
+    found: list[Staged] = []
     for criterion in criteria:
         resolved = await _resolved(connection, scope, criterion)
         if resolved is None:
@@ -51,7 +51,9 @@ async def staged(
     return flat(found)
 
 
-async def _resolved(connection: Any, scope: Scope, criterion: Criterion) -> Match | Missing | None:
+async def _resolved(connection: Any, scope: Scope, criterion: Criterion) -> Staged | None:
+    if isinstance(criterion, Logic):
+        return await _resolved_parts(connection, scope, criterion)
     if isinstance(criterion, Chain):
         links: list[Link] = []
         for branch in criterion.branches:
@@ -67,6 +69,24 @@ async def _resolved(connection: Any, scope: Scope, criterion: Criterion) -> Matc
         return Match(criterion.base, "_id", "token", 0, "",
                      tuple(Token(None, each) for each in ids)) if ids else None
     return criterion
+
+
+async def _resolved_parts(connection: Any, scope: Scope, criterion: Logic) -> Logic | None:
+    """The same with its parts resolved; None when it cannot hold. Parts that cannot are `or` of
+    nothing.
+    """
+    parts: list[Criterion] = []
+    for part in criterion.parts:
+        found = await _resolved(connection, scope, part)
+        if found is not None:
+            parts.append(found)
+        elif criterion.sign == "and":
+            return None
+        elif criterion.sign == "not":
+            parts.append(Logic(criterion.type, "or", ()))
+    if criterion.sign == "or" and not parts:
+        return None
+    return Logic(criterion.type, criterion.sign, tuple(parts))
 
 
 def _type_of(criterion: Criterion) -> str:
@@ -108,7 +128,7 @@ async def _inner(
 
 
 async def chosen(
-    connection: Any, scope: Scope, type_name: str, criteria: Sequence[Match | Missing], *,
+    connection: Any, scope: Scope, type_name: str, criteria: Sequence[Staged], *,
     is_sorted: bool = False,
 ) -> tuple[Plan, bool]:
     """The plan for these criteria, and whether over TOTAL_MAX records are known to match.
@@ -117,13 +137,13 @@ async def chosen(
     possible driver are counted up to DENSE_ROWS and the fewest lead. A sorted search (`is_sorted`)
     gets a walk only over many rows, since it must sort those of a few.
     """
-    def made(mode: Mode, driver: Match | None = None) -> Plan:
+    def made(mode: Mode, driver: Match | Logic | None = None) -> Plan:
         return plan_of(type_name, scope, criteria, mode, driver)
 
     if scope.patients is not None:
         return made("people"), False
-    drivers = [each for each in criteria if isinstance(each, Match) and is_driver(each)]
-    ids = [each for each in drivers if each.code == "_id"]
+    drivers = [each for each in criteria if isinstance(each, Match | Logic) and is_driver(each)]
+    ids = [each for each in drivers if isinstance(each, Match) and each.code == "_id"]
     if ids:
         return made("values", ids[0]), False
     local = [each for each in drivers if is_local(each)]
@@ -143,7 +163,7 @@ async def chosen(
     return made("type"), len(criteria) == 1 and records > TOTAL_MAX
 
 
-async def _counts(connection: Any, drivers: Sequence[Match]) -> tuple[list[int], int]:
+async def _counts(connection: Any, drivers: Sequence[Match | Logic]) -> tuple[list[int], int]:
     """Rows of each driver, and records among those of the only one: rows may be of few records."""
     args = Arguments()
     if len(drivers) == 1:
