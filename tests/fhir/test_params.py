@@ -102,7 +102,7 @@ def test_every_expression_is_planned() -> None:
     dead = []
     for name in facts().resources:
         for parameter in params.parameters(name).values():
-            if parameter.is_indexed and params._planned(name, (parameter.code,)).is_idle:
+            if parameter.is_indexed and params._laid([parameter]).finished().is_idle:
                 dead.append(f"{name}.{parameter.code}")
 
     assert dead == [

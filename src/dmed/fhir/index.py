@@ -7,6 +7,7 @@ number, `parameter_number("Patient", "family")`. Specification: https://hl7.org/
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
@@ -15,6 +16,25 @@ import msgspec
 def parameter_number(resource_type: str, code: str) -> int:
     """The signed 32-bit number of a search parameter; a test proves that R5 has no collision."""
     return zlib.crc32(f"{resource_type}.{code}".encode()) - 2**31
+
+
+def modified_number(number: int, modifier: str) -> int:
+    """The number of the rows that only a modifier asks for, from its parameter's number.
+
+    It is that of `parameter_number(type, "code:modifier")`: a checksum can be carried on.
+    """
+    return zlib.crc32(f":{modifier}".encode(), number + 2**31) - 2**31
+
+
+def shared_number(numbers: Iterable[int]) -> int:
+    """The number that stands for several parameters which index the same place of a record.
+
+    It depends on the set alone; of one parameter it is its own, and 0 for 0: nothing is wanted.
+    """
+    distinct = sorted(set(numbers))
+    if len(distinct) == 1:
+        return distinct[0]
+    return zlib.crc32(",".join(map(str, distinct)).encode()) - 2**31
 
 
 class Index(msgspec.Struct):
@@ -32,7 +52,11 @@ class Index(msgspec.Struct):
     uris        (parameter, address)
     composites  (parameter, key, low, high): key joins the components' token, string or reference
                 keys with "$"; low and high hold the one ordered component (number, quantity,
-                date), if any
+                date), if any; a Location's position is one with key "", latitude and longitude
+
+    What modifiers ask for stands under numbers of its own (`modified_number`): displays and texts
+    of tokens and references ("text") as strings, `type|value` of identifiers ("of-type") and
+    identifiers of references ("identifier") as tokens.
     """
 
     strings: list[tuple[int, str, str]] = msgspec.field(default_factory=list)

@@ -2,12 +2,12 @@
 
 Specification: https://hl7.org/fhir/R5/searchparameter-registry.html. Not indexed: `_id` (it is
 the key), `_lastUpdated` (it is in the version id), `_in` (membership, which stands in the group),
-and parameters of type special.
+and parameters of type special except `near`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -16,10 +16,10 @@ from msgspec import UNSET
 
 from dmed.fhir import path
 from dmed.fhir.facts import SearchComponent, SearchFacts, facts
-from dmed.fhir.index import Index, parameter_number
+from dmed.fhir.index import Index, modified_number, parameter_number
 from dmed.fhir.params_composites import Composites
 from dmed.fhir.params_plan import Branch, Plan, branches, lay, places, plain_path
-from dmed.fhir.params_rows import writer_of_any
+from dmed.fhir.params_rows import reference_owners, writer_of_any
 from dmed.fhir.path.parser import parse
 from dmed.fhir.path.tree import Node
 
@@ -61,7 +61,9 @@ class SearchParameter(msgspec.Struct, frozen=True):
     @property
     def is_indexed(self) -> bool:
         """Whether `extract` writes rows for it."""
-        return bool(self.expression) and self.type != "special" and self.code not in _UNINDEXED
+        if self.type == "special":
+            return self.code == "near"
+        return bool(self.expression) and self.code not in _UNINDEXED
 
 
 # Definitions -------------------------------------------------------------------------------
@@ -160,22 +162,72 @@ def patients(resource: Any) -> tuple[str, ...]:
 
 @cache
 def _plan(type_name: str) -> Plan:
-    return _planned(type_name, tuple(parameters(type_name)))
+    return _laid(parameters(type_name).values()).finished()
 
 
 @cache
 def _compartment_plan(type_name: str) -> Plan:
-    return _planned(type_name, compartment_params("Patient", type_name))
+    # Number 0: only the targets are wanted, nothing of what modifiers ask for.
+    wanted = (parameters(type_name)[code] for code in compartment_params("Patient", type_name))
+    return _laid(msgspec.structs.replace(each, number=0) for each in wanted).finished()
 
 
-def _planned(type_name: str, codes: tuple[str, ...]) -> Plan:
+def _laid(wanted: Iterable[SearchParameter]) -> Branch:
     root, composites = Branch(), Composites()
-    known = parameters(type_name)
-    for code in codes:
-        if known[code].is_indexed:
-            _lay_parameter(root, composites, known[code])
+    for parameter in wanted:
+        if parameter.is_indexed:
+            _lay_parameter(root, composites, parameter)
     composites.lay()
-    return root.finished()
+    return root
+
+
+@cache
+def modified_numbers(type_name: str, code: str, modifier: str) -> tuple[int, ...]:
+    """Under which numbers the rows lie that a modifier (text, identifier, of-type) asks for.
+
+    Parameters that index the same place of the record share these rows; there is one number for
+    each place that the parameter reads.
+    """
+    parameter = parameters(type_name)[code]
+    owners = set(_owners(type_name).get(parameter.number, ()))
+    if not owners or not all(map(plain_path, branches(parse(parameter.expression)))):
+        owners.add(parameter.number)  # What runs as FHIRPath shares with nobody.
+    return tuple(sorted(modified_number(owner, modifier) for owner in owners))
+
+
+@cache
+def place_types(type_name: str, code: str) -> frozenset[str]:
+    """The FHIR types of the values that a parameter reads; "" where only a record can tell."""
+    parameter = parameters(type_name)[code]
+    found = set()
+    if not all(map(plain_path, branches(parse(parameter.expression)))):
+        found.add("")
+    wait = [_laid([parameter])]
+    while wait:
+        place = wait.pop()
+        wait += [*place.children.values(), *place.filters.values()]
+        found |= {type_ for _, type_ in place.leaves}
+    return frozenset(found)
+
+
+@cache
+def _owners(type_name: str) -> Mapping[int, set[int]]:
+    """By parameter, the numbers that its places have for rows of modifiers."""
+    found: dict[int, set[int]] = {}
+    wait = [_laid(parameters(type_name).values())]
+    while wait:
+        place = wait.pop()
+        wait += [*place.children.values(), *place.filters.values()]
+        for (kind, type_), leaf in place.leaves.items():
+            if kind not in {"token", "reference"}:
+                continue
+            # Only a plain Reference can be told apart by the type of its target.
+            numbers = leaf if type_ == "Reference" else [(number, "") for number, _ in leaf]
+            for shared, only in reference_owners(tuple(numbers)):
+                for number, mine in numbers:
+                    if mine == only:
+                        found.setdefault(number, set()).add(shared)
+    return found
 
 
 def _lay_parameter(root: Branch, composites: Composites, parameter: SearchParameter) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import UNSET
 
 from dmed.fhir.facts import facts
-from dmed.fhir.index import Index, parameter_number
+from dmed.fhir.index import Index, modified_number, parameter_number, shared_number
 from dmed.fhir.values import (
     MAX_NUMBER,
     MIN_NUMBER,
@@ -184,16 +184,70 @@ def _pair(system_name: str, code_name: str) -> Maker:
     return make
 
 
-_coding = _pair("system", "code")
+_coded = _pair("system", "code")
+
+
+def owned(numbers: tuple[int, ...], modifier: str) -> int:
+    """The number of the rows that a modifier asks for at a place of the record.
+
+    The parameters that index a place share these rows; 0 where none are wanted.
+    """
+    shared = shared_number(numbers)
+    return modified_number(shared, modifier) if shared else 0
+
+
+def _said(numbers: tuple[int, ...]) -> Write:
+    """The row of a display or text, for `:text`: folded only, nobody asks for it as it stands."""
+    number = owned(numbers, "text")
+
+    def write(text: str, rows: Index) -> None:
+        if number:
+            key = fold_cached(text)
+            rows.strings.append((number, key, key))
+
+    return write
+
+
+def _coding(numbers: tuple[int, ...]) -> Write:
+    one, said = _coded(numbers), _said(numbers)
+
+    def write(value: Any, rows: Index) -> None:
+        one(value, rows)
+        if value.display is not UNSET:
+            said(value.display, rows)
+
+    return write
 
 
 def _concept(numbers: tuple[int, ...]) -> Write:
-    one = _coding(numbers)
+    one, said = _coding(numbers), _said(numbers)
 
     def write(value: Any, rows: Index) -> None:
         if value.coding is not UNSET:
             for coding in value.coding:
                 one(coding, rows)
+        if value.text is not UNSET:
+            said(value.text, rows)
+
+    return write
+
+
+def _identifier(numbers: tuple[int, ...]) -> Write:
+    one, said, number = _pair("system", "value")(numbers), _said(numbers), owned(numbers, "of-type")
+
+    def write(value: Any, rows: Index) -> None:
+        one(value, rows)
+        kind = value.type
+        if kind is UNSET or not number:
+            return
+        if kind.text is not UNSET:
+            said(kind.text, rows)
+        if kind.coding is UNSET or value.value is UNSET:
+            return
+        for coding in kind.coding:
+            if coding.code is not UNSET:
+                system = "" if coding.system is UNSET else coding.system
+                rows.tokens.append((number, system, f"{coding.code}|{value.value}"))
 
     return write
 
@@ -341,12 +395,15 @@ def _money(numbers: tuple[int, ...]) -> Write:
 
 def reference_writer(numbers: tuple[tuple[int, str], ...]) -> Write:
     """What writes the rows of a Reference; with each parameter number the only target type that
-    it takes, or "" for any. Contained and purely logical targets are not indexed.
+    it takes, or "" for any. Contained targets are not indexed; a logical one by its identifier.
     """
     free = tuple(number for number, only in numbers if not only)
     bound = tuple((number, only) for number, only in numbers if only)
+    beside = _beside(numbers)
 
     def write(value: Any, rows: Index) -> None:
+        if value.display is not UNSET or value.identifier is not UNSET:
+            beside(value, rows)
         address = value.reference
         if address is UNSET or address.startswith("#"):
             return
@@ -361,6 +418,45 @@ def reference_writer(numbers: tuple[tuple[int, str], ...]) -> Write:
                 rows.references.append((number, type_, id_, version))
 
     return write
+
+
+def reference_owners(numbers: tuple[tuple[int, str], ...]) -> tuple[tuple[int, str], ...]:
+    """Under which numbers the displays and identifiers of a reference stand: one for all the
+    parameters that take any target (""), and one for those of each target type.
+    """
+    owners: dict[str, list[int]] = {}
+    for number, only in numbers:
+        owners.setdefault(only, []).append(number)
+    return tuple((shared_number(each), only) for only, each in owners.items())
+
+
+def _beside(numbers: tuple[tuple[int, str], ...]) -> Write:
+    """The rows of what a Reference says beside its address: display and identifier."""
+    owners = tuple(
+        (modified_number(number, "text"), modified_number(number, "identifier"), only)
+        for number, only in reference_owners(numbers) if number
+    )
+
+    def write(value: Any, rows: Index) -> None:
+        named = _named(value)
+        for text, identifier, only in owners:
+            if only and only != named:
+                continue
+            if value.display is not UNSET:
+                key = fold_cached(value.display)
+                rows.strings.append((text, key, key))
+            if value.identifier is not UNSET and value.identifier.value is not UNSET:
+                system = value.identifier.system
+                rows.tokens.append(
+                    (identifier, "" if system is UNSET else system, value.identifier.value))
+
+    return write
+
+
+def _named(value: Any) -> str:
+    """The type of a Reference's target as far as the Reference tells it."""
+    named = "" if value.reference is UNSET else named_type(value.reference)
+    return named or ("" if value.type is UNSET else value.type)
 
 
 def _reference(numbers: tuple[int, ...]) -> Write:
@@ -397,6 +493,17 @@ def _uri(numbers: tuple[int, ...]) -> Write:
     return write
 
 
+def _position(numbers: tuple[int, ...]) -> Write:
+    """A place on the earth for `near`, in degrees."""
+
+    def write(value: Any, rows: Index) -> None:
+        if value.latitude is not UNSET and value.longitude is not UNSET:
+            for number in numbers:
+                rows.composites.append((number, "", value.latitude, value.longitude))
+
+    return write
+
+
 _MAKERS: dict[tuple[str, str], Maker] = {
     ("string", "HumanName"): _parts(_NAME_PARTS),
     ("string", "Address"): _parts(_ADDRESS_PARTS),
@@ -408,7 +515,7 @@ _MAKERS: dict[tuple[str, str], Maker] = {
     ("token", "Coding"): _coding,
     ("token", "CodeableConcept"): _concept,
     ("token", "CodeableReference"): _field("concept", _concept),
-    ("token", "Identifier"): _pair("system", "value"),
+    ("token", "Identifier"): _identifier,
     ("token", "ContactPoint"): _pair("system", "value"),
     ("date", "Period"): _period,
     ("date", "Timing"): _timing,
@@ -418,4 +525,5 @@ _MAKERS: dict[tuple[str, str], Maker] = {
     ("reference", "Reference"): _reference,
     ("reference", "CodeableReference"): _field("reference", _reference),
     ("reference", "Resource"): _resource,
+    ("special", "Location.position"): _position,
 }
