@@ -16,7 +16,7 @@ from dmed.fhir.path.boundaries import boundary, precision
 from dmed.fhir.path.code import NONE, Code, Env, Items, boxed, condition, single, values
 from dmed.fhir.path.compiler import Compiler, Scope
 from dmed.fhir.path.functions.table import Arguments, function, loop, scalar
-from dmed.fhir.path.items import SYSTEM, TypeInfo, quantity_of, type_of
+from dmed.fhir.path.items import SYSTEM, Typed, TypeInfo, quantity_of, type_of
 from dmed.fhir.path.quantity import Quantity, common
 from dmed.fhir.path.temporal import Temporal, parse_datetime
 from dmed.kit import clock
@@ -30,15 +30,23 @@ def _define(_compiler: Compiler, _source: Code, _arguments: Arguments, _scope: S
 @function("trace", 1, 2)
 def _trace(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) -> Code:
     run, name = source.run, values(compiler.code(arguments[0], scope))
-    body = loop(compiler, source, arguments[1], scope).run if len(arguments) > 1 else None
+    body = boxed(loop(compiler, source, arguments[1], scope)) if len(arguments) > 1 else None
+    kind = source.primitive
 
     def note(env: Env, this: Items) -> Items:
         items = run(env, this)
-        shown = items if body is None else [each for item in items for each in body(env, [item])]
+        if body is not None:
+            shown = [each for item in items for each in body(env, [item])]
+        else:
+            shown = items if not kind else [_with_type(each, kind) for each in items]
         env.hooks.trace(str(single(name(env, this), "trace()") or ""), shown)
         return items
 
     return Code(note, source.types, source.many)
+
+
+def _with_type(item: Any, kind: str) -> Typed:
+    return item if isinstance(item, Typed) else Typed(item, kind)
 
 
 def _now(env: Env) -> Temporal:
