@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dmed.modules.medicines.service import catalogue
 from dmed.modules.prescriptions.model import Draft, DraftItem, Tier
 from dmed.modules.prescriptions.rules import checks, courses, tables
-from dmed.modules.prescriptions.service import diagnoses, drafts
+from dmed.modules.prescriptions.service import diagnoses, drafts, views
 
 TODAY = date(2026, 11, 22)
 ADULT = checks.Person(age_years=40, sex="female")
@@ -253,6 +253,26 @@ def test_validity_is_a_dated_table() -> None:
     assert courses.valid_until("chronic", TODAY) == TODAY + timedelta(days=90)
     with pytest.raises(Exception, match="No validity class"):
         courses.valid_until("eternal", TODAY)
+
+
+def test_an_allergy_alert_carries_what_the_card_records() -> None:
+    """Reaction, severity and when stand in the values and in the English sentence."""
+    allergy = checks.Allergy(
+        text="Penitsillin", atc="J01C", reaction="anaphylaxis", severity="severe", since="2019"
+    )
+    draft = drafts.derive(Draft(patient="p", items=(DraftItem(preparation=AMOXICILLIN),)))
+    known = drafts.preparations_of(draft)
+    made = checks.check(draft, known, frozenset(), with_(allergies=(allergy,)), TODAY)
+    alert = next(each for each in made if each.rule == "allergy-group")
+
+    assert alert.reason.values["reaction"] == "anaphylaxis"
+    said = "Penitsillin [reaction: anaphylaxis; severity: severe; since: 2019]"
+    assert alert.sentence == f"Item 1: allergy to {said}, of the same group"
+    assert views._allergy_in(alert.sentence) == {"allergy": "Penitsillin", **allergy.recorded}
+    assert views._allergy_in("Item 1: may cross-react with the allergy to Sefaleksin") == {
+        "allergy": "Sefaleksin"
+    }
+    assert views._allergy_in("Item 1: not below 12 years") == {}
 
 
 @pytest.mark.parametrize("name", ["max_daily", "min_age", "pregnancy", "allergy_groups",

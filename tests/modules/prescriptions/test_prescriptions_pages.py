@@ -13,7 +13,8 @@ from starlette.datastructures import FormData
 from dmed.kit import i18n
 from dmed.kit.errors import InvalidError
 from dmed.modules.prescriptions.model import Reason
-from dmed.modules.prescriptions.pages import ITEMS_MAX, plain, read_draft, say
+from dmed.modules.prescriptions.api import say
+from dmed.modules.prescriptions.pages import ITEMS_MAX, plain, read_draft
 
 FIELDS = ("preparation", "dose", "times", "days", "quantity", "timing", "as_needed", "note")
 
@@ -80,3 +81,23 @@ def test_a_finding_names_the_medicine_and_leaves_no_hole(language: str) -> None:
         assert "{" not in sentence
         assert sentence[0].isupper()
     assert say(t, fresh) != say(t, stored, "amoxicillin")
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [("en", "(anaphylaxis, severe, "), ("ru", "(анафилаксия, тяжёл"), ("uz", "(anafilaksiya, "),
+     ("uz-Cyrl", "(анафилаксия, ")],
+)  # fmt: skip  # A language, and how the reaction begins in it.
+def test_an_allergy_says_what_happened(language: str, said: str) -> None:
+    """Reaction, severity and when, in the reader's language; words that are no code stay."""
+    t = i18n.translator().speech(language)
+    values = {"inn": "amoxicillin", "allergy": "Penitsillin", "severity": "severe"}
+    coded = Reason(
+        "prescriptions.alert.allergy_inn",
+        {**values, "reaction": "anaphylaxis", "since": "2019-03-12"},
+    )
+    free = Reason("prescriptions.alert.allergy_inn", {**values, "reaction": "toshma"})
+
+    assert said in say(t, coded)
+    assert "2019" in say(t, coded)
+    assert t.script("toshma") in say(t, free)

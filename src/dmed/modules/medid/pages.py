@@ -6,8 +6,6 @@ import re
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
 import msgspec
@@ -18,6 +16,7 @@ from starlette.responses import Response
 from dmed.kit import clock
 from dmed.kit.errors import InvalidError, NotFoundError
 from dmed.kit.i18n import Speech
+from dmed.modules.facilities import api as facilities
 from dmed.modules.medid import api
 from dmed.pages import view
 from dmed.trust.manifest import MenuItem, Route
@@ -142,7 +141,7 @@ def _form(
         {
             "typed": typed,
             "errors": errors,
-            "regions": [(place["code"], _place(place, t)) for place in _places()],
+            "regions": _named(facilities.regions(t.language), t),
             "districts": _districts(typed.get("region", ""), t),
         },
         status=status,
@@ -155,25 +154,14 @@ async def districts(request: Request) -> Response:
     return view.render(request, "medid/districts.html", {"districts": found})
 
 
-@lru_cache(maxsize=1)
-def _places() -> list[dict[str, Any]]:
-    """Regions with their districts, as the register of institutions publishes them."""
-    raw = files("dmed.modules.facilities").joinpath("data/places.json").read_bytes()
-    found: list[dict[str, Any]] = msgspec.json.decode(raw)
-    return found
-
-
-def _place(place: dict[str, Any], t: Speech) -> str:
-    """The name of a region or district in the reader's language and letters."""
-    return t.script(place.get(t.language) or place["uz"])
+def _named(places: list[tuple[str, str]], t: Speech) -> list[tuple[str, str]]:
+    """(code, name) of regions or districts in the reader's letters."""
+    return [(code, t.script(name)) for code, name in places]
 
 
 def _districts(region: str, t: Speech) -> list[tuple[str, str]]:
     """(code, name) of the districts of a region, by name; none for an unknown one."""
-    found: list[dict[str, Any]] = next(
-        (place["districts"] for place in _places() if place["code"] == region), []
-    )
-    return sorted(((place["code"], _place(place, t)) for place in found), key=lambda row: row[1])
+    return sorted(_named(facilities.districts(region, t.language), t), key=lambda row: row[1])
 
 
 async def card(request: Request) -> Response:

@@ -6,7 +6,6 @@ prescription that is open. Every act shows the whole counter again, so that noth
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -35,7 +34,6 @@ from dmed.trust.model import Role
 
 COUNTER = frozenset({Role.PHARMACIST})
 RECEIVER_CHARACTERS_MAX = 100
-_UNKNOWN = re.compile(r"\s*\([^()]*\{\w+\}[^()]*\)|\s*[“«\"]?\{\w+\}[”»\"]?")
 DONE = {
     "dispense": "counter.done", "dispense-release": "counter.done", "return": "counter.returned",
     "not-dispensed": "counter.noted",
@@ -193,7 +191,7 @@ async def _show(
         "lines": [] if claim is None else [_line(claim, item.number, verdict)
                                            for item in claim.prescription.items],
         "queue": await api.queue(gateway, subject), "today": await api.today(gateway, subject),
-        "key": ids.secret(128), "say": lambda reason: _said(t, reason),
+        "key": ids.secret(128), "say": lambda reason: prescriptions.say(t, reason),
         "passed": lambda item: _passed(t, item),
         "pick": _picker(t), "unit": _unit(t), "show": prescriptions.show_number,
         "return_reasons": [(code, t(f"pharmacy.return.{code}")) for code in api.RETURN_REASONS],
@@ -224,28 +222,6 @@ def _line(claim: Claim, number: int, verdict: PackVerdict | None) -> dict[str, A
     }
 
 
-def _said(t: Speech, reason: prescriptions.Reason, inn: str = "") -> str:
-    """A reason in the reader's language; values named "...inn" are INN keys and become names.
-
-    A finding of a signed prescription has no values: its medicine comes as `inn`, the rest is
-    left out.
-    """
-    given = {"inn": inn, **reason.values} if inn else reason.values
-    values = {
-        name: t.script(_inn(value, t.language) if name.endswith("inn") else value)
-        for name, value in given.items()
-    }
-    sentence = _UNKNOWN.sub("", t(reason.key, **values))
-    return sentence[:1].upper() + sentence[1:]
-
-
-def _inn(key: str, language: str) -> str:
-    try:
-        return medicines.inn(key).name(language)
-    except NotFoundError:
-        return key
-
-
 def _passed(t: Speech, item: prescriptions.Item) -> list[str]:
     """What the doctor passed with a reason, for the pharmacist to know."""
     try:
@@ -253,7 +229,8 @@ def _passed(t: Speech, item: prescriptions.Item) -> list[str]:
     except NotFoundError:
         inn = ""
     return [
-        f"{_said(t, alert.reason, inn)} — {t(f'prescriptions.override.{alert.override}')}"
+        f"{prescriptions.say(t, alert.reason, inn)} — "
+        f"{t(f'prescriptions.override.{alert.override}')}"
         for alert in item.alerts
     ]
 

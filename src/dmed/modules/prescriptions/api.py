@@ -52,6 +52,7 @@ from dmed.modules.prescriptions.service import diagnoses as diagnosis_list
 from dmed.modules.prescriptions.service import drafts as drafts_service
 from dmed.modules.prescriptions.service.access import check_code, token_holds
 from dmed.modules.prescriptions.service.case import Case, CaseItem, is_held, move, open_case
+from dmed.modules.prescriptions.service.speaking import say
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ __all__ = [
     "repeat_last",
     "said",
     "save_draft",
+    "say",
     "show_number",
     "sign",
     "slip_pdf",

@@ -6,7 +6,6 @@ checked and shown again. While a dose is typed only the findings come back, neve
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -27,7 +26,6 @@ from dmed.modules.prescriptions.model import (
     DraftItem,
     Item,
     Prescription,
-    Reason,
     Tier,
 )
 from dmed.modules.prescriptions.rules import courses, numbers
@@ -42,30 +40,8 @@ UNFINISHED = frozenset({
     "no-patient", "no-items", "no-diagnosis", "no-dose", "no-frequency", "no-duration",
     "no-quantity",
 })  # fmt: skip  # Findings that only say "not written yet": shown once signing was tried.
-_UNKNOWN = re.compile(r"\s*\([^()]*\{\w+\}[^()]*\)|\s*[“«\"]?\{\w+\}[”»\"]?")
 DOCTORS = frozenset({Role.DOCTOR})
 READERS = frozenset({Role.DOCTOR, Role.PHARMACIST})
-
-
-def say(t: Speech, reason: Reason, inn: str = "") -> str:
-    """A reason in the reader's language; values named "...inn" are INN keys and become names.
-
-    A finding read back from a signed prescription has no values any more: its medicine comes as
-    `inn`, and what else is missing is left out.
-    """
-    given = {"inn": inn, **reason.values} if inn else reason.values
-    sentence = t(reason.key, **{name: _value(t, name, value) for name, value in given.items()})
-    sentence = _UNKNOWN.sub("", sentence)
-    return sentence[:1].upper() + sentence[1:]
-
-
-def _value(t: Speech, name: str, value: str) -> str:
-    if not name.endswith("inn"):
-        return t.script(value)
-    try:
-        return t.script(medicines.inn(value).name(t.language))
-    except NotFoundError:
-        return value
 
 
 # The workspace
@@ -192,7 +168,7 @@ async def _facts(request: Request, draft: Draft, *, is_tried: bool) -> dict[str,
         "until_days": (until - clock.today()).days,
         "saved_at": draft.updated,
         "items_max": ITEMS_MAX,
-        "say": lambda reason: say(t, reason),
+        "say": lambda reason: api.say(t, reason),
         "plain": plain,
     }
 
@@ -363,7 +339,7 @@ def _passed(t: Speech, item: Item) -> list[str]:
     known = _preparation(DraftItem(preparation=item.preparation))
     inn = known.inn.key if known else ""
     return [
-        f"{say(t, alert.reason, inn)} — {t(f'prescriptions.override.{alert.override}')}"
+        f"{api.say(t, alert.reason, inn)} — {t(f'prescriptions.override.{alert.override}')}"
         for alert in item.alerts
     ]
 

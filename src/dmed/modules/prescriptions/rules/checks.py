@@ -41,6 +41,24 @@ class Allergy(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     inn: str = ""
     atc: str = ""
+    reaction: str = ""
+    """What happened: a code of the card's list ("anaphylaxis") or words."""
+    severity: str = ""
+    """FHIR: mild, moderate, severe."""
+    since: str = ""
+    """FHIR date: of the first reaction, else of the record."""
+
+    @property
+    def recorded(self) -> dict[str, str]:
+        """What the card records of it, by name; empty where it records nothing more."""
+        known = {"reaction": self.reaction, "severity": self.severity, "since": self.since}
+        return {name: value for name, value in known.items() if value}
+
+    @property
+    def said(self) -> str:
+        """The allergy in an English sentence: "Penitsillin [reaction: rash; since: 2019]"."""
+        more = "; ".join(f"{name}: {value}" for name, value in self.recorded.items())
+        return self.text + (f" [{more}]" if more else "")
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,9 +250,10 @@ def _allergies(line: Line, person: Person) -> Iterator[Alert]:
                 "allergy-inn",
                 Tier.STOP,
                 line.index,
-                f"Item {line.index + 1}: the card records an allergy to {allergy.text}",
+                f"Item {line.index + 1}: the card records an allergy to {allergy.said}",
                 inn=preparation.inn.key,
                 allergy=allergy.text,
+                **allergy.recorded,
             )
             continue
         theirs = _allergy_groups(allergy)
@@ -245,20 +264,22 @@ def _allergies(line: Line, person: Person) -> Iterator[Alert]:
                 "allergy-group",
                 Tier.INTERRUPT,
                 line.index,
-                f"Item {line.index + 1}: allergy to {allergy.text}, of the same group",
+                f"Item {line.index + 1}: allergy to {allergy.said}, of the same group",
                 of,
                 inn=preparation.inn.key,
                 allergy=allergy.text,
+                **allergy.recorded,
             )
         elif theirs & {other for others in mine.values() for other in others}:
             yield _alert(
                 "allergy-cross",
                 Tier.INTERRUPT,
                 line.index,
-                f"Item {line.index + 1}: may cross-react with the allergy to {allergy.text}",
+                f"Item {line.index + 1}: may cross-react with the allergy to {allergy.said}",
                 of,
                 inn=preparation.inn.key,
                 allergy=allergy.text,
+                **allergy.recorded,
             )
 
 

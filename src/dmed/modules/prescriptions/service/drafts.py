@@ -115,7 +115,15 @@ def person_of(facts: medid.PersonFacts, without: frozenset[str]) -> checks.Perso
         pregnancy_weeks=facts.pregnancy_weeks,
         weight_kg=facts.weight_kg,
         allergies=tuple(
-            checks.Allergy(text=each.text, inn=each.inn, atc=each.atc) for each in facts.allergies
+            checks.Allergy(
+                text=each.text,
+                inn=each.inn,
+                atc=each.atc,
+                reaction=each.reaction,
+                severity=each.severity,
+                since=each.since,
+            )
+            for each in facts.allergies
         ),
         running=tuple(
             checks.Running(

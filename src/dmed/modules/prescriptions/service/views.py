@@ -84,7 +84,7 @@ async def _tasks(
     return found
 
 
-_ALLERGY = re.compile(r"allergy to (.+?)(?:, of the same group)?$")
+_ALLERGY = re.compile(r"allergy to (.+?)(?: \[([^\[\]]*)\])?(?:, of the same group)?$")
 
 
 async def _alerts(
@@ -110,18 +110,26 @@ def _alert(issue: dict[str, Any]) -> Alert:
     mitigation = (issue.get("mitigation") or [{}])[0]
     action = ((mitigation.get("action") or {}).get("coding") or [{}])[0]
     sentence = str(code.get("text", ""))
-    # The record keeps the sentence alone: what the allergy is to is read back from it.
-    allergy = _ALLERGY.search(sentence)
+    values = _allergy_in(sentence)
     return Alert(
         rule=rule,
         tier=Tier.INTERRUPT,
         reason=Reason(
             f"prescriptions.alert.{rule.replace('-', '_')}",
-            {"allergy": allergy.group(1)} if allergy else {},
+            values,
         ),
         override=str(action.get("code", "")),
         sentence=sentence,
     )
+
+
+def _allergy_in(sentence: str) -> dict[str, str]:
+    """What a finding's sentence says of an allergy: the record keeps the sentence alone."""
+    found = _ALLERGY.search(sentence)
+    if found is None:
+        return {}
+    pairs = (part.partition(": ") for part in (found.group(2) or "").split("; ") if part)
+    return {"allergy": found.group(1), **{name: value for name, _, value in pairs}}
 
 
 def of_case(case: Case, patient: dict[str, Any]) -> Prescription:
