@@ -33,10 +33,11 @@ from dmed.kit.ids import bucket_in
 from dmed.store.keys import type_number
 from dmed.store.model import Scope
 from dmed.store.plan_composite import parts_of, reduced_number
-from dmed.store.plan_where import Arguments, on_vid, ordered, where
+from dmed.store.plan_where import Arguments, on_vid, ordered, table_of, where
 
 WALKS_MAX = 8
 """Most values of one parameter that are walked side by side."""
+_NEGATIVE = frozenset({"not", "not-in"})
 PROBES_MAX = 6
 """Most criteria whose matches are counted before a plan is chosen."""
 
@@ -94,7 +95,7 @@ def is_driver(criterion: Staged) -> bool:
     if isinstance(criterion, Logic):
         parts = criterion.parts
         return criterion.sign == "or" and 0 < len(parts) <= WALKS_MAX and all(map(_leads, parts))
-    if not isinstance(criterion, Match) or criterion.modifier == "not":
+    if not isinstance(criterion, Match) or criterion.modifier in _NEGATIVE:
         return False
     if criterion.code in {"_id", "_lastUpdated"}:
         return criterion.code == "_id"
@@ -117,9 +118,9 @@ def _leads(part: Criterion) -> bool:
 
 def is_walk(criterion: Match | Logic) -> bool:
     """Whether a criterion's index gives newest first by itself: few values, each an equality."""
-    if isinstance(criterion, Logic):
+    if isinstance(criterion, Logic) or criterion.modifier.startswith("~"):
         return False
-    return len(criterion.values) <= WALKS_MAX and all(
+    return not criterion.numbers and len(criterion.values) <= WALKS_MAX and all(
         _is_equality(criterion, value) for value in criterion.values
     )
 
@@ -129,7 +130,7 @@ def _is_equality(criterion: Match, value: Value) -> bool:
         case Token(code=code):
             return code is not None and criterion.code != "_id"
         case Link():
-            return True
+            return not criterion.modifier
         case Address():
             return not criterion.modifier
     return criterion.modifier == "exact"
@@ -159,8 +160,10 @@ def holds(criterion: Staged, row: str, type_name: str, args: Arguments) -> str:
     if isinstance(criterion, Logic):
         return _joined(criterion, row, type_name, args)
     if isinstance(criterion, Missing):
+        if not criterion.number:  # Every record has an id and a version.
+            return "false" if criterion.missing else "true"
         number = args.bind(criterion.number, "int")
-        found = _probe(criterion.kind, row, f"x.param = {number}")
+        found = _probe(table_of(criterion.kind), row, f"x.param = {number}")
         return f"NOT {found}" if criterion.missing else found
     if criterion.code == "_lastUpdated":
         return f"({on_vid(criterion, f'{row}.vid', args)})"
@@ -173,8 +176,8 @@ def holds(criterion: Staged, row: str, type_name: str, args: Arguments) -> str:
         found = " OR ".join(_composite(criterion, value, row, args) for value in criterion.values)
         found = f"({found})"
     else:
-        found = _probe(criterion.kind, row, where(criterion, "x", args))
-    return f"NOT {found}" if criterion.modifier == "not" else found
+        found = _probe(table_of(criterion.kind), row, where(criterion, "x", args))
+    return f"NOT {found}" if criterion.modifier in _NEGATIVE else found
 
 
 def _joined(criterion: Logic, row: str, type_name: str, args: Arguments) -> str:
@@ -239,7 +242,8 @@ def driver_rows(criterion: Match | Logic, args: Arguments) -> str:
     if criterion.kind == "composite":
         condition = _composite_row(criterion, criterion.values[0], "d", args)
         return f"SELECT d.vid, d.bucket FROM composite d WHERE {condition}"
-    return f"SELECT d.vid, d.bucket FROM {criterion.kind} d WHERE {where(criterion, 'd', args)}"
+    table = table_of(criterion.kind)
+    return f"SELECT d.vid, d.bucket FROM {table} d WHERE {where(criterion, 'd', args)}"
 
 
 def _leading(part: Criterion, args: Arguments) -> str:
@@ -250,7 +254,9 @@ def _leading(part: Criterion, args: Arguments) -> str:
     return driver_rows(part, args)
 
 
-def count_rows(criterion: Match | Logic, limit: int, args: Arguments, *, records: bool = False) -> str:
+def count_rows(
+    criterion: Match | Logic, limit: int, args: Arguments, *, records: bool = False
+) -> str:
     """How many rows match a driver, counted up to a limit: the probe of density.
 
     With `records` also how many records these rows belong to.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from dmed.fhir.query_model import (
@@ -15,16 +16,17 @@ from dmed.fhir.query_model import (
     Link,
     Match,
     Moment,
+    Near,
     Number,
     Quantity,
     Text,
-    Token,
     Value,
 )
 from dmed.fhir.values import approximate_bounds, canonical_quantity
 from dmed.kit.clock import now
 from dmed.kit.ids import vid_at
 from dmed.kit.text import fold
+from dmed.store import plan_filter
 from dmed.store.keys import (
     TRIGRAM_PARAMETERS,
     WIDE_MICROSECONDS,
@@ -33,6 +35,7 @@ from dmed.store.keys import (
     trigrams,
     type_number,
 )
+from dmed.store.plan_modifiers import addresses_above, canonical, code_start, near, tokens_of
 
 PREFIX_BYTES_MAX = 320
 """Longer prefixes are compared to here: the index holds no more of a long text."""
@@ -54,7 +57,15 @@ class Arguments:
 
 def where(match: Match, alias: str, args: Arguments) -> str:
     """The condition on a row `alias` of the criterion's table: its parameter, any of its values."""
-    return f"{alias}.param = {args.bind(match.number, 'int')} AND ({_any(match, alias, args)})"
+    under = f"{alias}.param = {args.bind(match.number, 'int')}"
+    if match.numbers:
+        under = f"{alias}.param = ANY({args.bind(list(match.numbers), 'int[]')})"
+    return f"{under} AND ({_any(match, alias, args)})"
+
+
+def table_of(kind: str) -> str:
+    """The index table of a kind of parameter; places on the earth lie with the composites."""
+    return "composite" if kind == "special" else kind
 
 
 def on_vid(match: Match, vid: str, args: Arguments) -> str:
@@ -76,6 +87,10 @@ def ordered(value: Value, alias: str, args: Arguments) -> str:
 
 
 def _any(match: Match, alias: str, args: Arguments) -> str:
+    if match.modifier.startswith("~"):
+        return plan_filter.condition(
+            match, alias, args.bind, lambda plain: _any(plain, alias, args),
+            lambda column, prefix: _starts(column, prefix, args))
     return _CONDITIONS[match.kind](match, alias, args)
 
 
@@ -112,7 +127,11 @@ def _pairs(
 
 
 def _token(match: Match, alias: str, args: Arguments) -> str:
-    tokens: list[Token] = _only(Token, match.values)
+    if match.modifier == "code-text":
+        return _either(
+            code_start(text, alias, args.bind, partial(_starts, args=args))
+            for text in _only(Text, match.values))
+    tokens = tokens_of(match)
     codes = [text_key(t.code) for t in tokens if t.system is None and t.code is not None]
     pairs = [(text_key(t.code), system_number(t.system))
              for t in tokens if t.system is not None and t.code is not None]
@@ -129,10 +148,15 @@ def _token(match: Match, alias: str, args: Arguments) -> str:
 
 def _reference(match: Match, alias: str, args: Arguments) -> str:
     links: list[Link] = _only(Link, match.values)
+    parts = []
+    if match.modifier in {"below", "above"}:
+        start = partial(_starts, args=args)
+        parts = [canonical(link, match.modifier, alias, args.bind, start)
+                 for link in links if link.type == ""]
+        links = [link for link in links if link.type]
     free = [text_key(link.id) for link in links if link.type is None]
     typed = [(text_key(link.id), type_number(link.type))
              for link in links if link.type is not None and not link.version]
-    parts = []
     if free:
         parts.append(_among(f"{alias}.id", free, "text", args))
     if typed:
@@ -152,7 +176,7 @@ def _uri(match: Match, alias: str, args: Arguments) -> str:
     if match.modifier == "below":
         return _either(_below(column, text, args) for text in texts)
     if match.modifier == "above":
-        above = sorted({key for text in texts for key in _ancestors(text)})
+        above = sorted({key for text in texts for key in addresses_above(text)})
         return _among(column, above, "text", args)
     if match.modifier == "contains":
         return _either(f"strpos({column}, {args.bind(text, 'text')}) > 0" for text in texts)
@@ -164,16 +188,6 @@ def _below(column: str, text: str, args: Arguments) -> str:
     base = text.rstrip("/")
     itself = _among(column, sorted({text_key(text), text_key(base)}), "text", args)
     return f"{itself} OR {_starts(column, base + '/', args)}"
-
-
-def _ancestors(text: str) -> list[str]:
-    """The address itself and every address above it: all that `:above` finds."""
-    found = [text_key(text)]
-    base = text.rstrip("/")
-    while "/" in base and not base.endswith("/"):
-        found.append(text_key(base))
-        base = base.rpartition("/")[0]
-    return found
 
 
 # Strings -------------------------------------------------------------------------------------
@@ -242,6 +256,7 @@ _MEANING = {
     "sa": "{low} > {end}",
     "eb": "{high} < {start}",
     "ap": "({low} <= {end} AND {high} >= {start})",
+    "po": "({low} <= {end} AND {high} >= {start})",
 }
 """What a prefix asks of a row's low and high, given the start and end of the searched date."""
 _REACH = {
@@ -251,6 +266,7 @@ _REACH = {
     "le": "{low} <= {end}",
     "eb": "{low} < {start}",
     "ap": "{low} >= {before_start} AND {low} <= {end}",
+    "po": "{low} >= {before_start} AND {low} <= {end}",
 }
 """What follows for the low of a narrow row: it lets the index start and stop."""
 _WIDE_REACH = {
@@ -258,6 +274,7 @@ _WIDE_REACH = {
     "le": "{low} <= {end}",
     "eb": "{low} < {start}",
     "ap": "{low} <= {end}",
+    "po": "{low} <= {end}",
 }
 """What follows for the low of a wide row."""
 
@@ -394,6 +411,10 @@ def _limited(template: str, limits: Mapping[str, float], args: Arguments) -> str
     return template.format(**bound)
 
 
+def _near(match: Match, alias: str, args: Arguments) -> str:
+    return _either(near(place, alias, args.bind) for place in _only(Near, match.values))
+
+
 def _middle_of(alias: str) -> str:
     return f"(({alias}.low + {alias}.high) / 2)"
 
@@ -406,4 +427,5 @@ _CONDITIONS: Mapping[str, Callable[[Match, str, Arguments], str]] = {
     "quantity": _quantity,
     "reference": _reference,
     "uri": _uri,
+    "special": _near,
 }
