@@ -63,7 +63,7 @@ def test_open_pages_are_pinned() -> None:
 async def test_every_page_needs_sign_in(platform: Platform, route: Route) -> None:
     """Without a session each method leads to the sign-in page, for htmx too."""
     path = re.sub(r"\{[^}]*\}", "1", route.path)
-    async with client(platform) as browser:
+    async with client(platform, accept="text/html") as browser:
         for method in route.methods:
             answer = await browser.request(method, path)
             assert answer.status_code == 303, (method, path, answer.status_code)

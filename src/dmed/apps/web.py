@@ -25,6 +25,7 @@ from dmed.apps.worker import keep_time
 from dmed.kit import settings as settings_module
 from dmed.kit.errors import DmedError, ForbiddenError, NotFoundError, UnavailableError
 from dmed.kit.settings import Settings
+from dmed.modules.reader.api import wants_page
 from dmed.pages import view
 from dmed.pages.routes import ROUTES as SHARED_PAGES
 from dmed.server.app import fhir_app
@@ -96,7 +97,8 @@ class Platform:
         assert scope["type"] == "http", "there are no web sockets here"
         assert self._fhir is not None
         assert self._pages is not None
-        room = "fhir" if scope["path"].startswith("/fhir") else "page"
+        is_fhir = scope["path"].startswith("/fhir") and not wants_page(scope)
+        room = "fhir" if is_fhir else "page"
         began = time.perf_counter()
 
         async def counted(message: MutableMapping[str, Any]) -> None:
@@ -157,6 +159,7 @@ def _pages(platform: Platform) -> App:
     app.state.gateway = platform.gateway
     app.state.guard = platform.guard
     app.state.settings = platform.settings
+    app.state.fhir = platform._fhir  # noqa: SLF001  # The reader asks it, as any client does.
     app.state.menu = tuple(item for manifest in platform.manifests for item in manifest.menu)
     return GZipMiddleware(app, minimum_size=1000)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import dmed
-from dmed.fhir import params
+from dmed.fhir import params, query
 from dmed.fhir.facts import facts
 from dmed.kit.clock import instant, now
 from dmed.kit.settings import Settings
@@ -93,7 +93,12 @@ def _policy(settings: Settings) -> list[str]:
 
 def _parameter(each: params.SearchParameter) -> dict[str, Any]:
     found = {"name": each.code, "type": each.type}
-    return {**found, "definition": each.url} if each.url else found
+    if each.url:
+        found["definition"] = each.url
+    modifiers = query.modifiers(each.type)
+    if modifiers:
+        found["documentation"] = f"Modifiers: {', '.join(modifiers)}."
+    return found
 
 
 _reversed: dict[str, list[str]] = {}

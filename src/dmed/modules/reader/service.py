@@ -1,0 +1,130 @@
+"""The reader's use cases: ask the FHIR room what a client would be answered, try a FHIRPath."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import MutableMapping
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+
+from dmed.fhir import codec, path
+from dmed.kit.errors import InvalidError
+from dmed.modules.reader.model import Answer, Fault, Trial
+from dmed.trust.gateway import decoded
+from dmed.trust.request import REQUEST_ID
+
+EXPRESSION_MAX = 2_000
+VALUES_MAX = 200
+_CARRIED = {b"authorization", b"cookie", b"host", b"sec-fetch-site"}
+_AT = re.compile(r"\bat (\d+)\b")
+
+
+async def ask(
+    request: Request, method: str, address: str, query: str = "", body: bytes = b"", *,
+    if_match: str = "",
+) -> Answer:  # fmt: skip  # An HTTP request in one line.
+    """What the FHIR room answers to the person of this request; one act, one audit.
+
+    `address` is a path below this site, percent-encoded. The room finds out itself who asks and
+    decides and audits as for any other client.
+    """
+    headers = [(name, value) for name, value in request.scope["headers"] if name in _CARRIED]
+    headers += [
+        (b"accept", b"application/fhir+json"),
+        (b"content-type", b"application/fhir+json"),
+        (b"x-request-id", REQUEST_ID.get().encode()),
+        (b"x-csrf-token", str(getattr(request.state, "csrf", "")).encode()),
+    ]
+    if if_match:
+        headers.append((b"if-match", if_match.encode("latin-1", "replace")))
+    scope = {
+        "type": "http", "asgi": request.scope.get("asgi", {}), "http_version": "1.1",
+        "method": method, "scheme": request.scope.get("scheme", "http"), "headers": headers,
+        "path": address, "raw_path": address.encode(), "query_string": query.encode(),
+        "root_path": "", "client": request.scope.get("client"),
+        "server": request.scope.get("server"), "state": {},
+    }  # fmt: skip  # The fields of an ASGI scope.
+    told = _Told(body)
+    await request.app.state.fhir(scope, told.receive, told.send)
+    return told.answer()
+
+
+class _Told:
+    """The two ends of one ASGI call: gives the body, gathers the answer."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._status = 500
+        self._headers: dict[str, str] = {}
+        self._parts: list[bytes] = []
+
+    async def receive(self) -> dict[str, Any]:
+        body, self._body = self._body, b""
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            pairs = message.get("headers", ())
+            self._headers = {name.decode(): value.decode("latin-1") for name, value in pairs}
+        else:
+            self._parts.append(message.get("body", b""))
+
+    def answer(self) -> Answer:
+        body = b"".join(self._parts)
+        try:
+            resource = decoded(body) if body else {}
+        except msgspec.DecodeError:
+            resource = {}
+        return Answer(self._status, self._headers, resource, body)
+
+
+def faults(resource: dict[str, Any]) -> list[Fault]:
+    """The issues of an OperationOutcome."""
+    made = []
+    for issue in resource.get("issue", ()):
+        places = issue.get("expression") or issue.get("location") or [""]
+        details = (issue.get("details") or {}).get("text", "")
+        made.append(
+            Fault(
+                str(issue.get("severity", "error")),
+                str(issue.get("code", "")),
+                str(issue.get("diagnostics") or details),
+                str(places[0]),
+            )
+        )
+    return made
+
+
+def attempt(expression: str, record: bytes) -> Trial:
+    """The expression on a record in JSON: the values with their types, or the fault and where.
+
+    Never raises: a fault is what somebody who tries wants to read. The record is decoded as a
+    write's body is, so its own faults are told too.
+    """
+    if len(expression) > EXPRESSION_MAX:
+        return Trial(fault=f"The expression is longer than {EXPRESSION_MAX} characters")
+    began = time.perf_counter()
+    try:
+        focus = codec.decode(record)
+        found = path.compile(expression, focus.fhir_type).typed(focus)
+    except InvalidError as refusal:
+        issue = refusal.issues[0]
+        place = f" ({issue.expression})" if issue.expression else ""
+        at = _AT.search(issue.diagnostics) if isinstance(refusal, path.PathSyntaxError) else None
+        return Trial(fault=issue.diagnostics + place, at=int(at[1]) if at else -1)
+    except (RecursionError, OverflowError, ArithmeticError) as fault:
+        return Trial(fault=f"The expression cannot be computed: {type(fault).__name__}")
+    values = tuple((type_, _shown(value)) for type_, value in found[:VALUES_MAX])
+    return Trial(values=values, milliseconds=f"{(time.perf_counter() - began) * 1000:.2f}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, msgspec.Struct):
+        return msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=1).decode()
+    return "true" if value is True else "false" if value is False else str(value)
