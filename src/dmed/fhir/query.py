@@ -29,7 +29,8 @@ from dmed.fhir.query_model import (
     Text,
     Value,
 )
-from dmed.fhir.query_values import KINDS, Field, read, write
+from dmed.fhir.query_modifiers import Modified, missing, not_served, reader_of
+from dmed.fhir.query_values import KINDS, SIMPLE_KINDS, Field, read, write
 from dmed.fhir.values import split_escaped
 from dmed.kit.errors import InvalidError, Issue
 from dmed.kit.settings import Settings
@@ -40,8 +41,10 @@ VALUES_MAX = 500
 """Most alternatives of one parameter, joined by commas."""
 TEXT_MAX = 16_000
 """Longest value of one parameter, in characters."""
-DEPTH_MAX = 3
+DEPTH_MAX = 8
 """Most links of a chain or `_has`."""
+CHAINS_MAX = 200
+"""Most criteria that one chain may stand for, all its types and links together."""
 BRANCHES_MAX = 25
 """Most target types that a chain without a named type may stand for."""
 INCLUDES_MAX = 20
@@ -51,17 +54,21 @@ SORT_MAX = 5
 
 _MODIFIERS: Mapping[str, frozenset[str]] = {
     "string": frozenset({"exact", "contains", "missing"}),
-    "token": frozenset({"not", "missing"}),
+    "token": frozenset({
+        "not", "text", "code-text", "of-type", "in", "not-in", "below", "above", "missing"}),
     "uri": frozenset({"below", "above", "contains", "missing"}),
-    "reference": frozenset({"missing"}),
+    "reference": frozenset({"identifier", "text", "below", "above", "missing"}),
     "date": frozenset({"missing"}),
     "number": frozenset({"missing"}),
     "quantity": frozenset({"missing"}),
-    "composite": frozenset(),
+    "composite": frozenset({"missing"}),
+    "special": frozenset({"missing"}),
 }
 _SUMMARIES = ("true", "text", "data", "count", "false")
 _TOTALS = ("none", "estimate", "accurate")
 _SORTABLE = frozenset({"string", "token", "date", "number", "quantity", "reference", "uri"})
+_BY_RESOURCE = frozenset({"_id", "_lastUpdated"})
+"""Parameters that the record's own row answers."""
 _ELEMENT = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}(?:\.[A-Za-z][A-Za-z0-9]{0,63}){0,9}", re.ASCII)
 _CURSOR = re.compile(r"[A-Za-z0-9_-]{1,4000}", re.ASCII)
 _PLAIN = re.compile(r"[A-Za-z0-9_.~-]*", re.ASCII)
@@ -152,8 +159,8 @@ def name_of(criterion: Criterion) -> str:
 
 def _text_of(criterion: Criterion) -> str:
     match criterion:
-        case Match(values=values):
-            return ",".join(write(value) for value in values)
+        case Match(values=values, modifier=modifier):
+            return ",".join(write(value, modifier) for value in values)
         case Missing(missing=missing):
             return "true" if missing else "false"
         case Chain(branches=branches):
@@ -229,8 +236,12 @@ class _Reading:
             self._take_include(name, head, value)
         elif name in self.controls:
             self.controls[name](value)
-        elif name == "_contained" and value == "false":
-            return
+        elif name == "_filter":
+            from dmed.fhir.query_filter import read_filter
+
+            self.criteria.append(read_filter(self.type, value, self.base))
+        elif name in {"_contained", "_containedType"}:
+            _check_contained(name, value)
         else:
             reader = _CriterionReader(name, value, self.base)
             self.criteria.append(reader.criterion(self.type, name, DEPTH_MAX))
@@ -289,13 +300,12 @@ class _Reading:
     def _take_sort(self, text: str) -> None:
         keys = []
         for piece in text.split(","):
-            code = piece.removeprefix("-")
-            key = _plain(self.type, code)
-            if key is None or key[0] not in _SORTABLE:
+            found = _sort_keys(self.type, piece)
+            if not found:
                 raise _UnknownError(
                     f"Search parameter _sort: {self.type} cannot be sorted by {piece[:100]!r}"
                 )
-            keys.append(SortKey(code, *key, descending=piece.startswith("-")))
+            keys += found
         if len(self.sort) + len(keys) > SORT_MAX:
             raise InvalidError(f"Search parameter _sort: at most {SORT_MAX} keys", "_sort")
         self.sort += keys
@@ -313,6 +323,13 @@ class _Reading:
             )
 
 
+def _check_contained(name: str, value: str) -> None:
+    """Contained records are parts of their record here and are never answers by themselves."""
+    if (name, value) != ("_contained", "false"):
+        why = f"Search parameter {name}: contained records are not searched, only _contained=false"
+        raise InvalidError(issues=(Issue("not-supported", why, name),))
+
+
 def _plain(type_name: str, code: str) -> tuple[str, int] | None:
     """Kind and number of a parameter that a sort key or a criterion names, or None."""
     if code == "_id":
@@ -320,9 +337,24 @@ def _plain(type_name: str, code: str) -> tuple[str, int] | None:
     if code == "_lastUpdated":
         return "date", 0
     found = params.parameters(type_name).get(code)
-    if found is None or not KINDS.issuperset((found.type, *(c.type for c in found.components))):
+    if found is None or not found.is_indexed:
         return None
-    return found.type, found.number
+    if not SIMPLE_KINDS.issuperset(part.type for part in found.components):
+        return None
+    return (found.type, found.number) if found.type in KINDS else None
+
+
+def _sort_keys(type_name: str, piece: str) -> list[SortKey]:
+    """The keys that one piece of `_sort` stands for: a composite is sorted by its components."""
+    code = piece.removeprefix("-")
+    key = _plain(type_name, code)
+    if key is None or key[0] == "special":
+        return []
+    if key[0] != "composite":
+        return [SortKey(code, *key, descending=piece.startswith("-"))]
+    sign = "-" if piece.startswith("-") else ""
+    components = params.parameters(type_name)[code].components
+    return [each for part in components for each in _sort_keys(type_name, sign + part.code)]
 
 
 def _read_include(head: str, base: str, text: str, *, iterate: bool) -> Include:
@@ -360,6 +392,7 @@ class _CriterionReader:
         self.label = label[:200]
         self.text = text
         self.base = base
+        self.criteria = 0
 
     def criterion(self, type_name: str, name: str, depth: int) -> Criterion:
         """The criterion that a name stands for at a type."""
@@ -367,6 +400,11 @@ class _CriterionReader:
             raise InvalidError(
                 f"Search parameter {self.label!r}: more than {DEPTH_MAX} links", self.label
             )
+        self.criteria += 1
+        if self.criteria > CHAINS_MAX:
+            why = (f"Search parameter {self.label!r}: stands for over {CHAINS_MAX} chains; name "
+                   "the types")
+            raise InvalidError(issues=(Issue("too-costly", why, self.label),))
         if name.startswith("_has:"):
             return self._has(type_name, name, depth)
         head, dot, rest = name.partition(".")
@@ -390,6 +428,15 @@ class _CriterionReader:
         return Has(type_name, source, code, found.number, self.criterion(source, rest, depth - 1))
 
     def _chain(self, type_name: str, head: str, rest: str, depth: int) -> Criterion:
+        found, target, targets = self._targets(type_name, head, rest)
+        return self._branched(
+            found, target, targets, rest, lambda each: self.criterion(each, rest, depth - 1)
+        )
+
+    def _targets(
+        self, type_name: str, head: str, rest: str
+    ) -> tuple[SearchParameter, str, tuple[str, ...]]:
+        """The reference that a chain follows, the type that it names, the types it may mean."""
         code, _, target = head.partition(":")
         found = self._reference(type_name, code)
         if target and not (_is_type(target) and target in (found.targets or (target,))):
@@ -403,17 +450,29 @@ class _CriterionReader:
                 f"to, as in {code}:Patient.{rest}"[:400],
                 self.label,
             )
+        return found, target, targets
+
+    def _branched(
+        self,
+        found: SearchParameter,
+        target: str,
+        targets: tuple[str, ...],
+        rest: str,
+        read_one: Callable[[str], Criterion],
+    ) -> Criterion:
+        """The chain of what can be read for each of the types."""
         branches = []
         for candidate in targets:
             try:
-                branches.append(self.criterion(candidate, rest, depth - 1))
+                branches.append(read_one(candidate))
             except _UnknownError:
                 continue
         if not branches:
             raise _UnknownError(
-                f"Search parameter {self.label!r}: no type that {code} refers to has {rest[:100]!r}"
+                f"Search parameter {self.label!r}: no type that {found.code} refers to "
+                f"has {rest[:100]!r}"
             )
-        return Chain(type_name, code, found.number, target, tuple(branches))
+        return Chain(found.resource, found.code, found.number, target, tuple(branches))
 
     def _reference(self, type_name: str, code: str) -> SearchParameter:
         found = params.parameters(type_name).get(code)
@@ -435,21 +494,9 @@ class _CriterionReader:
         kind, number = key
         only = modifier if kind == "reference" and _is_type(modifier) else ""
         if colon and not only and modifier not in _MODIFIERS[kind]:
-            why = f"Search parameter {self.label!r}: modifier {modifier[:50]!r} is not served"
-            raise InvalidError(issues=(Issue("not-supported", why, self.label),))
+            raise not_served(Field(self.label, kind), modifier)
         if modifier == "missing":
-            if number == 0 or self.text not in {"true", "false"}:
-                raise InvalidError(
-                    f"Search parameter {self.label!r}: {self.text[:100]!r} is not true or false",
-                    self.label,
-                )
-            return Missing(type_name, code, kind, number, missing=self.text == "true")
-        values = self._values(type_name, code, kind, only, modifier)
-        return Match(type_name, code, kind, number, "" if only else modifier, values)
-
-    def _values(
-        self, type_name: str, code: str, kind: str, only: str, modifier: str
-    ) -> tuple[Value, ...]:
+            return self._missing(type_name, code, kind)
         found = params.parameters(type_name).get(code)
         field = Field(
             self.label,
@@ -459,13 +506,38 @@ class _CriterionReader:
             base=self.base,
             components=tuple(part.type for part in found.components) if found else (),
         )
+        reader = reader_of(kind, modifier) if colon and not only else None
+        if reader is not None:
+            if found is None or code in _BY_RESOURCE:
+                raise not_served(field, modifier)
+            return reader(Modified(field, type_name, found, self._pieces(field)), modifier)
+        values = self._values(type_name, code, field, modifier)
+        return Match(type_name, code, kind, number, "" if only else modifier, values)
+
+    def _missing(self, type_name: str, code: str, kind: str) -> Criterion:
+        if self.text not in {"true", "false"}:
+            raise InvalidError(
+                f"Search parameter {self.label!r}: {self.text[:100]!r} is not true or false",
+                self.label,
+            )
+        is_missing = self.text == "true"
+        if code in _BY_RESOURCE:
+            return Missing(type_name, code, kind, 0, is_missing)
+        return missing(type_name, params.parameters(type_name)[code], is_missing=is_missing)
+
+    def _pieces(self, field: Field) -> list[str]:
         pieces = [piece for piece in split_escaped(self.text, ",") if piece]
         if not pieces:
             raise field.wrong(self.text, "holds no value")
         if len(pieces) > VALUES_MAX:
             why = f"Search parameter {self.label!r}: at most {VALUES_MAX} alternatives"
             raise InvalidError(issues=(Issue("too-costly", why, self.label),))
-        given = [read(field, piece) for piece in pieces]
+        return pieces
+
+    def _values(
+        self, type_name: str, code: str, field: Field, modifier: str
+    ) -> tuple[Value, ...]:
+        given = [read(field, piece) for piece in self._pieces(field)]
         values = tuple(dict.fromkeys(with_implied(type_name, code, given)))
         if modifier != "exact" and any(isinstance(v, Text) and not v.key for v in values):
             raise field.wrong(self.text, "holds no letter to search for")

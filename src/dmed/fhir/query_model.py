@@ -66,6 +66,25 @@ class Address(msgspec.Struct, frozen=True):
     text: str
 
 
+class CodeSet(msgspec.Struct, frozen=True):
+    """Codes that a caller named by a value set, or by the top or bottom of a hierarchy.
+
+    `text` is what was written; `tokens` are the codes, each with its system, in a stable order.
+    """
+
+    text: str
+    tokens: tuple[Token, ...]
+
+
+class Near(msgspec.Struct, frozen=True):
+    """A circle on the earth: its middle in degrees, its radius in kilometres."""
+
+    text: str
+    latitude: float
+    longitude: float
+    distance_km: float
+
+
 class Composite(msgspec.Struct, frozen=True):
     """The parts of `a$b`, in the order of the parameter's components."""
 
@@ -80,7 +99,7 @@ class Words(msgspec.Struct, frozen=True):
 
 
 Simple: TypeAlias = Token | Text | Moment | Number | Quantity | Link | Address
-Value: TypeAlias = Simple | Composite | Words
+Value: TypeAlias = Simple | Composite | Words | CodeSet | Near
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -89,12 +108,15 @@ class Match(msgspec.Struct, frozen=True):
     type: str
     code: str
     kind: str
-    """string, token, date, number, quantity, reference, uri or composite."""
+    """The index that holds the values: string, token, date, number, quantity, reference, uri,
+    composite or special (a place on the earth)."""
     number: int
     """Number of the parameter in the index tables; 0 for `_id` and `_lastUpdated`."""
     modifier: str
-    """"", exact, contains, not, below or above."""
+    """"" or as the caller wrote it: exact, contains, not, below, above, text, of-type and so on."""
     values: tuple[Value, ...]
+    numbers: tuple[int, ...] = ()
+    """Under which numbers the rows lie where not under `number`: `params.modified_numbers`."""
 
 
 class Missing(msgspec.Struct, frozen=True):

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 
 import msgspec
 
 from dmed.fhir import values
 from dmed.fhir.query_model import (
     Address,
+    CodeSet,
     Composite,
     Link,
     Moment,
+    Near,
     Number,
     Quantity,
     Simple,
@@ -32,6 +35,12 @@ DIGITS_MAX = 60
 """Longest number, in characters: nothing in medicine needs more."""
 EXPONENT_MAX = 30
 """Numbers from 1e30 stand for open ends in the index."""
+NEAR_KM = Decimal(10)
+"""How far `near` reaches where the search names no distance."""
+_KILOMETRES = {
+    "km": 1.0, "m": 0.001, "cm": 0.00001, "[mi_us]": 1.609347, "[mi_i]": 1.609344, "mi": 1.609344,
+    "[ft_i]": 0.0003048, "[nmi_i]": 1.852,
+}  # fmt: skip  # A small table.
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}", re.ASCII)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 
@@ -68,20 +77,24 @@ def read(field: Field, text: str) -> Value:
         if not piece:
             raise field.wrong(text, "has an empty part")
         part = Field(field.label, kind, base=field.base)
-        read_part = _READERS[kind](part, piece)
+        read_part = _SIMPLE[kind](part, piece)
         if isinstance(read_part, Token) and read_part.code is None:
             raise field.wrong(text, "needs a code in each part")
         parts.append(read_part)
     return Composite(tuple(parts))
 
 
-def write(value: Value) -> str:
+def write(value: Value, modifier: str = "") -> str:
     """The canonical escaped piece of a value: reading it again gives an equal value."""
+    if modifier == "of-type" and isinstance(value, Token):
+        # Type and value of an identifier are one key, joined by a plain bar.
+        type_, _, held = (value.code or "").partition("|")
+        return f"{escape(value.system or '')}|{escape(type_)}|{escape(held)}"
     match value:
         case Token(system, code):
             head = "" if system is None else f"{escape(system)}|"
             return head + ("" if code is None else escape(code))
-        case Text(text=text) | Address(text=text):
+        case Text(text=text) | Address(text=text) | CodeSet(text=text):
             return escape(text)
         case Moment(prefix=prefix, text=text) | Number(prefix=prefix, text=text):
             return _written(prefix) + text
@@ -92,6 +105,8 @@ def write(value: Value) -> str:
             return f"{head}|{escape(system or '')}|{escape(code or '')}"
         case Link():
             return _write_link(value)
+        case Near(text=text):
+            return text
         case Composite(parts):
             return "$".join(write(part) for part in parts)
     raise AssertionError(value)
@@ -195,7 +210,26 @@ def _uri(field: Field, text: str) -> Simple:
     return Address(plain)
 
 
-_READERS: Mapping[str, Callable[[Field, str], Simple]] = {
+def _near(field: Field, text: str) -> Near:
+    """`latitude|longitude|distance|unit`: the last two may be left out."""
+    parts = [unescape(part) for part in split_escaped(text, "|")]
+    if not 2 <= len(parts) <= 4:
+        raise field.wrong(text, "is no latitude|longitude|distance|unit")
+    try:
+        latitude, longitude = values.number(parts[0]), values.number(parts[1])
+        given = parts[2] if len(parts) > 2 else ""
+        distance = values.number(given) if given else NEAR_KM
+    except InvalidError:
+        raise field.wrong(text, "is no latitude|longitude|distance|unit") from None
+    unit = parts[3] if len(parts) > 3 and given else "km"
+    if unit not in _KILOMETRES:
+        raise field.wrong(text, f"has a unit that is none of {', '.join(_KILOMETRES)}")
+    if abs(latitude) > 90 or abs(longitude) > 180 or not 0 <= distance < 10**9:
+        raise field.wrong(text, "lies outside the earth")
+    return Near(text, float(latitude), float(longitude), float(distance) * _KILOMETRES[unit])
+
+
+_SIMPLE: Mapping[str, Callable[[Field, str], Simple]] = {
     "string": _string,
     "token": _token,
     "date": _date,
@@ -204,5 +238,8 @@ _READERS: Mapping[str, Callable[[Field, str], Simple]] = {
     "reference": _reference,
     "uri": _uri,
 }
+_READERS: Mapping[str, Callable[[Field, str], Value]] = {**_SIMPLE, "special": _near}
+SIMPLE_KINDS = frozenset(_SIMPLE)
+"""The parameter types whose values may be parts of a composite."""
 KINDS = frozenset(_READERS) | {"composite"}
-"""The parameter types that are served; `special` and `resource` are not."""
+"""The parameter types that are served; `special` is `near` alone."""

@@ -22,7 +22,7 @@ from dmed.fhir.query_model import (
     Text,
     Value,
 )
-from dmed.fhir.values import approximate_bounds, canonical_quantity
+from dmed.fhir.values import canonical_quantity
 from dmed.kit.clock import now
 from dmed.kit.ids import vid_at
 from dmed.kit.text import fold
@@ -378,8 +378,9 @@ def _compare(
         "over": float(value) + slack, "under": float(value) - slack,
     }
     if prefix == "ap":
-        near = approximate_bounds(value)
-        limits = {"low": float(near[0]) - slack, "high": float(near[1]) + slack}
+        # Not by the digits of the value: a conversion of units has changed them.
+        margin = max(abs(value) / 10, high - value)
+        limits = {"low": float(value - margin) - slack, "high": float(value + margin) + slack}
     at = _middle_of(alias) if not middle else f"{alias}.middle"
     ends = {"start": at, "end": at}
     single = _limited(_COMPARED[prefix].format(**ends, **_NAMES), limits, args)

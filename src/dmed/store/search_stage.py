@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
+from dmed.fhir import params
 from dmed.fhir.query_model import Chain, Criterion, Has, Link, Logic, Match, Staged, Token
+from dmed.fhir.query_modifiers import parent_code
 from dmed.kit.errors import InvalidError, Issue
 from dmed.store.keys import type_number
 from dmed.store.model import Scope
@@ -29,6 +33,8 @@ from dmed.store.plan_where import Arguments
 
 STAGE_MAX = 5_000
 """Most records that the inner search of a chain or `_has` may find."""
+LEVELS_MAX = 32
+"""Most levels of records above or below one that `:above` and `:below` follow."""
 TOTAL_MAX = 1_000
 """Up to here a total is exact without being asked for; above it is left out (decisions 4)."""
 DENSE_ROWS = 10_000
@@ -54,6 +60,8 @@ async def staged(
 async def _resolved(connection: Any, scope: Scope, criterion: Criterion) -> Staged | None:
     if isinstance(criterion, Logic):
         return await _resolved_parts(connection, scope, criterion)
+    if isinstance(criterion, Match) and criterion.kind == "reference" and criterion.modifier:
+        return await _leveled(connection, scope, criterion)
     if isinstance(criterion, Chain):
         links: list[Link] = []
         for branch in criterion.branches:
@@ -87,6 +95,42 @@ async def _resolved_parts(connection: Any, scope: Scope, criterion: Logic) -> Lo
     if criterion.sign == "or" and not parts:
         return None
     return Logic(criterion.type, criterion.sign, tuple(parts))
+
+
+async def _leveled(connection: Any, scope: Scope, criterion: Match) -> Match:
+    """`:below` and `:above` of references with the records of all levels; the rest as it is."""
+    links: dict[Link, None] = {}
+    for link in criterion.values:
+        assert isinstance(link, Link), link
+        links[link] = None
+        fresh = [link] if link.type else []
+        for _ in range(LEVELS_MAX):
+            if not fresh:
+                break
+            found = await _next_level(connection, scope, fresh, criterion.modifier)
+            fresh = [each for each in found if each not in links]
+            links.update(dict.fromkeys(fresh))
+            _check(len(links), criterion.code)
+    # Without a canonical address among them it is a plain search for these references.
+    modifier = criterion.modifier if any(not link.type for link in links) else ""
+    return msgspec.structs.replace(criterion, modifier=modifier, values=tuple(links))
+
+
+async def _next_level(
+    connection: Any, scope: Scope, links: Sequence[Link], modifier: str
+) -> list[Link]:
+    """The records that name these as the one above, or those that these name."""
+    type_name = links[0].type or ""
+    parent = params.parameters(type_name)[parent_code(type_name)]
+    if modifier == "below":
+        inner = Match(type_name, parent.code, "reference", parent.number, "", tuple(links))
+        ids = await _inner(connection, scope, type_name, inner, None)
+    else:
+        tokens = tuple(Token(None, link.id) for link in links)
+        inner = Match(type_name, "_id", "token", 0, "", tokens)
+        back = Has(type_name, type_name, parent.code, parent.number, inner)
+        ids = await _inner(connection, scope, type_name, inner, back)
+    return [Link(type_name, each) for each in ids]
 
 
 def _type_of(criterion: Criterion) -> str:
