@@ -74,8 +74,8 @@ async def test_a_wrong_expression_names_its_place(service: httpx.AsyncClient) ->
 
 async def test_endless_trials_end(service: httpx.AsyncClient) -> None:
     """A regular expression without end is stopped, and the worker answers others meanwhile."""
-    endless = asked("name.given.first().matches('(.*.*.*)*[0-9]')",
-                    record={"resourceType": "Patient", "name": [{"given": ["a" * 60]}]})  # fmt: skip
+    record = {"resourceType": "Patient", "name": [{"given": ["a" * 60]}]}
+    endless = asked("name.given.first().matches('(.*.*.*)*[0-9]')", record=record)
     trial = asyncio.create_task(service.post("/$fhirpath", json=endless))
     other = await service.get("/metadata")
     answer = await trial

@@ -127,6 +127,42 @@ def guide_install(path: Path) -> None:
     install_guide(_chosen(), path)
 
 
+@main.command("conformance")
+@click.argument("suite", type=click.Choice(
+    ["fhirpath", "validator", "fhirpath-patch", "json-patch", "all"]))
+@click.argument("folder", type=_FILE)
+@click.option("--write", is_flag=True, help="Write docs/reference/conformance.md (with `all`).")
+@_plainly
+def conformance(suite: str, folder: Path, write: bool) -> None:
+    """Runs a published test suite from a folder of its format, or all of a folder of suites.
+
+    Tells each failing case and, as the last line, how many passed and how many there are. The
+    exit status is 0 when every case passed, 1 when one failed or the folder holds no such suite.
+    """
+    from dmed.apps.conformance import run, run_all
+
+    if suite != "all":
+        sys.exit(0 if run(suite, folder, click.echo) else 1)
+    page = Path.cwd() / "docs" / "reference" / "conformance.md" if write else None
+    sys.exit(0 if run_all(folder, click.echo, page) else 1)
+
+
+@main.command("fhirpath")
+@click.argument("expression")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--type", "type_", default="", help="Type of a data type in FILE, such as HumanName.")
+@_plainly
+def fhirpath(expression: str, file: str, type_: str) -> None:
+    """Evaluates a FHIRPath expression on a record (JSON or XML; - is standard input).
+
+    Prints one line for each value, its type and its JSON; trace() goes to standard error.
+    """
+    from dmed.apps.trial import evaluate
+
+    with click.open_file(file, "rb") as opened:
+        evaluate(expression, opened.read(), type_, click.echo)
+
+
 @main.command()
 @click.option("--user", required=True, help="doctor, pharmacist, registrar, admin or service")
 @_plainly

@@ -5,6 +5,6 @@ holds the reviewed reason of each case that does not pass in the folders we hold
 """
 
 from dmed.apps.conformance.model import Verdict
-from dmed.apps.conformance.run import SUITES, run
+from dmed.apps.conformance.running import SUITES, run, run_all
 
-__all__ = ["SUITES", "Verdict", "run"]
+__all__ = ["SUITES", "Verdict", "run", "run_all"]
