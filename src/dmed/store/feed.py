@@ -6,12 +6,13 @@ appear later before a position already passed. Order is kept per bucket; there i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from dmed.store.keys import type_name
+from dmed.store.keys import type_name, type_number
 from dmed.store.model import updated_of
 from dmed.store.pool import Database
 
@@ -23,6 +24,13 @@ SELECT xid::text::bigint AS xid, vid, bucket, type, kind, id FROM feed
 WHERE xid >= $1::bigint::text::xid8 AND (xid > $1::bigint::text::xid8 OR vid > $2)
   AND xid < pg_snapshot_xmin(pg_current_snapshot())
 ORDER BY feed.xid, feed.vid LIMIT $3
+"""
+
+_RECENT = """
+SELECT edge, vid, bucket, type, kind, id, xid::text::bigint AS xid
+FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS edge) AS now
+LEFT JOIN feed ON xid >= $1::bigint::text::xid8 AND type = ANY($2::smallint[])
+ORDER BY vid LIMIT $3
 """
 
 
@@ -63,11 +71,27 @@ async def changes(
     """
     async with db.connection() as connection:
         rows = await connection.fetch(_READ, after[0], after[1], max(1, min(limit, BATCH_MAX)))
-    return [
-        Change(Position(row["xid"], row["vid"]), row["bucket"], type_name(row["type"]), row["id"],
-               row["kind"].decode())
-        for row in rows
-    ]
+    return [_change(row) for row in rows]
+
+
+async def recent(db: Database, types: Sequence[str], edge: int) -> tuple[list[Change], int]:
+    """What was written to some types since an edge, with the edge to ask from next.
+
+    For readers who must see a write as soon as it is committed: nothing is held back until older
+    transactions end, so a change may come again with the next answer, and is known by its `vid`.
+    `edge` is a transaction number; `(await end(db)).xid + 1` is that of now. At most BATCH_MAX:
+    after so many the reader reads everything anew.
+    """
+    numbers = [type_number(name) for name in types]
+    async with db.connection() as connection:
+        rows = await connection.fetch(_RECENT, edge, numbers, BATCH_MAX)
+    found = [_change(row) for row in rows if row["vid"] is not None]
+    return found, rows[0]["edge"]
+
+
+def _change(row: Any) -> Change:
+    position = Position(row["xid"], row["vid"])
+    return Change(position, row["bucket"], type_name(row["type"]), row["id"], row["kind"].decode())
 
 
 async def end(db: Database) -> Position:

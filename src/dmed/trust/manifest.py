@@ -64,6 +64,10 @@ class Interceptor(msgspec.Struct, frozen=True, kw_only=True):
     """`on_bundle(subject, resource, others)` raises where a POST inside a transaction Bundle is
     refused; `others` are the Bundle's other resources. None: persons are refused, and a system
     needs a signed Provenance over an active or completed one."""
+    on_update: Callable[[Any, str, dict[str, Any] | None, dict[str, Any] | None], None] | None = None
+    """`on_update(subject, verb, before, after)` raises where a plain PUT, PATCH or DELETE of this
+    type is refused, alone or in a Bundle; before or after is None where there is no record. None:
+    every one is refused, since only the module's acts change such records."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,3 +83,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Statements that make its own tables, each repeatable (IF NOT EXISTS)."""
     jobs: tuple[tuple[str, Callable[[Any], Awaitable[None]]], ...] = ()
     """(name, coroutine of the gateway) to run every minute, e.g. expiry."""
+    background: tuple[Callable[[Any], Awaitable[None]], ...] = ()
+    """Coroutines of the gateway that every worker runs from its start until its end, e.g. to keep
+    what it holds in memory as the database has it. Each deals with its own errors."""

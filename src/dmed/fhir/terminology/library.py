@@ -15,7 +15,7 @@ import msgspec
 
 from dmed.fhir.terminology.members import Evaluator, Members
 from dmed.fhir.terminology.model import (
-    CODES_MAX,
+    EXPANSION_MAX,
     KINDS,
     CodeSystem,
     ConceptMap,
@@ -30,6 +30,7 @@ from dmed.kit.errors import DmedError, InvalidError
 
 LARGE_BYTES = 200_000
 """A code system whose JSON is larger is built before it is asked for, aside from the requests."""
+_OWN_SETS = "http://hl7.org/fhir/"
 _NUMBERS = re.compile(r"\d+|\D+")
 _STATUS_RANK = {"active": 2, "draft": 1, "": 1}
 
@@ -244,28 +245,37 @@ class Library:
         except DmedError:
             return None
 
-    def codes_in(self, value_set_url: str, most: int = CODES_MAX) -> list[tuple[str, str]] | None:
+    def codes_in(self, value_set: str, most: int = EXPANSION_MAX) -> list[tuple[str, str]] | None:
         """Every (system, code) of a value set in its order; None when that cannot be told.
 
-        TooCostlyError where there are more than `most`.
+        `value_set` is its address, `|version` allowed, or `ValueSet/id`. TooCostlyError where
+        there are more than `most`.
         """
         try:
-            found = self.members(value_set_url)
+            found = self.members(self._address(value_set))
         except UnknownContentError:
             return None
         if found.unknown:
             return None
         if found.count > most:
-            raise TooCostlyError(f"The value set {value_set_url[:200]} has more than {most} codes")
+            raise TooCostlyError(f"The value set {value_set[:200]} has more than {most:,} codes")
         return [(key[0], code) for key, part in found.parts.items() for code in part.codes()]
 
     def below(self, system: str, code: str) -> list[str] | None:
-        """The code and everything under it; None when the system or the code is not known."""
+        """The code and everything under it; [] for no code of the system, None for a system that
+        is not known whole.
+        """
         return self._related(system, code, System.below)
 
     def above(self, system: str, code: str) -> list[str] | None:
-        """The code and everything that it is a kind of; None when it is not known."""
+        """The code and everything that it is a kind of; else as `below`."""
         return self._related(system, code, System.above)
+
+    def _address(self, value_set: str) -> str:
+        if not value_set.startswith("ValueSet/"):
+            return value_set
+        entry = self._by_id.get(("ValueSet", value_set.removeprefix("ValueSet/")))
+        return _OWN_SETS + value_set if entry is None else entry.head.url
 
     def _related(
         self, url: str, code: str, reach: Callable[[System, int], set[int]]
@@ -273,7 +283,7 @@ class Library:
         system = self.system(url)
         place = None if system is None else system.find(code)
         if system is None or place is None:
-            return None
+            return None if system is None or not system.is_complete else []
         return [system.codes[each] for each in sorted(reach(system, place))]
 
 

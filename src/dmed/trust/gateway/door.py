@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,6 +15,7 @@ from dmed.kit.errors import PreconditionError
 from dmed.kit.settings import Settings
 from dmed.store import audit as store_audit
 from dmed.store import compartment as store_compartment
+from dmed.store import feed as store_feed
 from dmed.store import history as store_history
 from dmed.store import read as store_read
 from dmed.store import search as store_search
@@ -22,7 +23,7 @@ from dmed.store import unit as store_unit
 from dmed.store import write as store_write
 from dmed.store.model import AuditRow, HistoryPage, Scope, SearchPage, Stored, Written
 from dmed.store.pool import Database
-from dmed.trust.decide import Action, Context, decide, readable
+from dmed.trust.decide import DEFINITIONS, Action, Context, decide, readable
 from dmed.trust.gateway import kept, prepare, references
 from dmed.trust.gateway.common import (
     LETTERS,
@@ -41,6 +42,7 @@ from dmed.trust.model import Subject
 from dmed.trust.request import request_id
 from dmed.trust.tables import Told, keys_of
 
+T = TypeVar("T")
 _ACT = Context(is_plain=False)
 _PLAIN = Context(is_plain=True)
 
@@ -139,6 +141,27 @@ class Gateway:
         """What a search such as "code=x&_count=5" finds, as dicts; unknown parameters raise."""
         _, page = await self.search(subject, type_, pairs_of(query_string), strict=True)
         return bodies(page)
+
+    async def written_since(
+        self, types: Sequence[str], edge: int = 0
+    ) -> tuple[list[tuple[str, str, int, bool]], int]:
+        """(type, id, vid, is deleted) of what was committed to types of definitions since an edge,
+        in the order of writing, and the next edge; without an edge nothing but the edge of now.
+
+        A change may be told twice. It names definitions alone, no record of a person: no audit.
+        """
+        assert DEFINITIONS.issuperset(types), "only of definitions"
+        if not edge:
+            return [], (await store_feed.end(self._db)).xid + 1
+        found, following = await store_feed.recent(self._db, types, edge)
+        return [(each.type, each.id, each.vid, each.kind == "D") for each in found], following
+
+    def held(self, name: str, make: Callable[[], T]) -> T:
+        """What a module keeps in this worker for this installation, made when first asked for."""
+        if name not in self._db.kept:
+            self._db.kept[name] = make()
+        found: T = self._db.kept[name]
+        return found
 
     # Writing
 
