@@ -23,7 +23,7 @@ from dmed.kit.errors import (
     UnauthorizedError,
     UnavailableError,
 )
-from dmed.server import batch, history, operations, read, search, write
+from dmed.server import batch, history, operations, patch, read, search, write
 from dmed.server.answer import Answer, send
 from dmed.server.call import Call, request_id_of
 from dmed.server.capability import capability
@@ -164,9 +164,11 @@ async def _type(door: Door, call: Call, type_: str) -> Answer:
             return await write.create(door, call, type_)
         case "PUT":
             return await write.update_where(door, call, type_)
+        case "PATCH":
+            return await patch.patch_where(door, call, type_)
         case "DELETE":
             return await write.delete_where(door, call, type_)
-    raise _not_allowed("GET, HEAD, POST, PUT, DELETE")
+    raise _not_allowed("GET, HEAD, POST, PUT, PATCH, DELETE")
 
 
 async def _second(door: Door, call: Call, type_: str, second: str) -> Answer:
@@ -182,9 +184,11 @@ async def _second(door: Door, call: Call, type_: str, second: str) -> Answer:
             return await read.read(door, call, type_, second)
         case "PUT":
             return await write.update(door, call, type_, second)
+        case "PATCH":
+            return await patch.patch(door, call, type_, second)
         case "DELETE":
             return await write.delete(door, call, type_, second)
-    raise _not_allowed("GET, HEAD, PUT, DELETE")
+    raise _not_allowed("GET, HEAD, PUT, PATCH, DELETE")
 
 
 async def _deep(door: Door, call: Call, parts: tuple[str, ...]) -> Answer:

@@ -109,6 +109,10 @@ class Call:
         given = self.headers.get("if-match", "")
         return negotiate.vid_of_etag(given) if given else None
 
+    async def body(self) -> bytes:
+        """The body as it came, decompressed, within the limit."""
+        return await self._body()
+
     async def json_body(self) -> bytes:
         """The body of a write, declared as JSON, decompressed, within the limit."""
         negotiate.check_content_type(self.headers.get("content-type", ""))

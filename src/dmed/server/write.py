@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlencode
 
 from dmed.fhir import codec
-from dmed.kit.errors import (
-    DmedError,
-    InvalidError,
-    NotAllowedError,
-    PreconditionError,
-    UnavailableError,
-)
+from dmed.kit.errors import DmedError, InvalidError, NotAllowedError, UnavailableError
+from dmed.server import reserved
 from dmed.server.answer import Answer, version_headers
 from dmed.server.call import Call
 from dmed.server.door import Door, record_answer, written_answer
 from dmed.server.outcome import success
 from dmed.trust.decide import Action
-from dmed.trust.gateway import Kept, decoded
+from dmed.trust.gateway import GatewayUnit, Kept, Written, decoded
 from dmed.trust.gateway.prepare import read_content
 
+Act = Callable[[GatewayUnit], Awaitable[Answer]]
 IDEMPOTENCY_KEY_MAX = 200
 
 
@@ -34,17 +31,28 @@ async def create(door: Door, call: Call, type_: str) -> Answer:
     if type_ in door.interceptors:
         return await _intercepted(door, call, type_, body, key)
     criteria = call.headers.get("if-none-exist", "")
-    if not key:
+    if not key and not reserved.is_guarded(door, type_):
         written = await door.plain.create(call.subject, type_, body, if_none_exist=criteria)
         return written_answer(call, written)
-    digest = digest_of(call, body)
+
+    async def act(unit: GatewayUnit) -> Answer:
+        await _guard(door, call, unit, type_, "", body)
+        return written_answer(call, await unit.create(type_, body, if_none_exist=criteria))
+
+    return await once(door, call, body, act)
+
+
+async def once(door: Door, call: Call, body: bytes, act: Act) -> Answer:
+    """The answer of an act in one transaction; under an Idempotency-Key the first answer again."""
+    key = idempotency_key(call)
     async with door.plain.unit(call.subject) as unit:
-        kept = await unit.recall(key, digest)
-        if kept is not None:
-            return again(kept)
-        written = await unit.create(type_, body, if_none_exist=criteria)
-        answer = written_answer(call, written)
-        await unit.remember(key, kept_of(answer))
+        if key:
+            kept = await unit.recall(key, digest_of(call, body))
+            if kept is not None:
+                return again(kept)
+        answer = await act(unit)
+        if key:
+            await unit.remember(key, kept_of(answer))
     return answer
 
 
@@ -78,6 +86,14 @@ async def _intercepted(door: Door, call: Call, type_: str, body: bytes, key: str
     return answer
 
 
+async def _guard(
+    door: Door, call: Call, unit: GatewayUnit, type_: str, id_: str, body: bytes
+) -> None:
+    if reserved.is_guarded(door, type_):
+        after = body_of(type_, body)
+        await reserved.check(door, unit, call.subject, call.method, type_, id_, after)
+
+
 def body_of(type_: str, body: bytes) -> bytes:
     """The canonical bytes of a valid resource of this type; InvalidError lists every fault."""
     return codec.encode(read_content(body, type_))
@@ -85,53 +101,81 @@ def body_of(type_: str, body: bytes) -> bytes:
 
 async def update(door: Door, call: Call, type_: str, id_: str) -> Answer:
     """PUT: a new version, or a new record under the client's id; 412 where If-Match is stale."""
+    await reserved.check_open(door, call.subject, Action.UPDATE, type_, "PUT")
     body = await call.json_body()
     expected = call.if_match()
     if call.headers.get("if-none-match", "").strip() == "*":
         expected = 0  # RFC 9110: only where there is no such record yet.
-    written = await door.plain.update(call.subject, type_, id_, body, if_match=expected)
-    return written_answer(call, written)
+    if not idempotency_key(call) and not reserved.is_guarded(door, type_):
+        written = await door.plain.update(call.subject, type_, id_, body, if_match=expected)
+        return written_answer(call, written)
+
+    async def act(unit: GatewayUnit) -> Answer:
+        await _guard(door, call, unit, type_, id_, body)
+        return written_answer(call, await unit.update(type_, id_, body, if_match=expected))
+
+    return await once(door, call, body, act)
 
 
 async def update_where(door: Door, call: Call, type_: str) -> Answer:
     """PUT with criteria: updates the one match, creates where there is none, 412 for several."""
+    await reserved.check_open(door, call.subject, Action.UPDATE, type_, "PUT")
     body = await call.json_body()
     criteria = criteria_text(call, "update")
-    written = await door.plain.update_where(
-        call.subject, type_, criteria, body, if_match=call.if_match()
-    )
-    return written_answer(call, written)
+    expected = call.if_match()
+
+    async def act(unit: GatewayUnit) -> Answer:
+        if reserved.is_guarded(door, type_):
+            found = await unit.match(type_, criteria)
+            id_ = found[0].id if len(found) == 1 else ""
+            await _guard(door, call, unit, type_, id_, body)
+        written = await unit.update_where(type_, criteria, body, if_match=expected)
+        return written_answer(call, written)
+
+    return await once(door, call, body, act)
 
 
 async def delete(door: Door, call: Call, type_: str, id_: str) -> Answer:
     """DELETE: 204; deleting again is 204 too. 405 where records are withdrawn by status alone."""
     _check_delete(door)
-    written = await door.plain.delete(call.subject, type_, id_, if_match=call.if_match())
-    if written is None:
-        return Answer(status=204)
-    if call.wishes.returns == "OperationOutcome":
-        return Answer(body=success(f"{type_}/{id_} was deleted"))
-    return Answer(status=204, headers=version_headers(written.vid, written.updated))
+    await reserved.check_open(door, call.subject, Action.DELETE, type_, "DELETE")
+
+    async def act(unit: GatewayUnit) -> Answer:
+        await reserved.check(door, unit, call.subject, "DELETE", type_, id_, None)
+        written = await unit.delete(type_, id_, if_match=call.if_match())
+        return _deleted(call, type_, [] if written is None else [written])
+
+    await door.plain.check_allowed(call.subject, Action.DELETE, type_, id_)
+    return await once(door, call, b"", act)
 
 
 async def delete_where(door: Door, call: Call, type_: str) -> Answer:
-    """DELETE with criteria: the one match; 204 for none, 412 for several."""
+    """DELETE with criteria: 204 for what matches, up to `_count` (one); 412 for more, none gone."""
     _check_delete(door)
+    await reserved.check_open(door, call.subject, Action.DELETE, type_, "DELETE")
     criteria = criteria_text(call, "delete")
-    async with door.plain.unit(call.subject) as unit:
-        found = await unit.match(type_, criteria)
-        if len(found) > 1:
-            raise PreconditionError(f"The criteria match several {type_} records; none was deleted")
-        for stored in found:
-            await unit.delete(type_, stored.id)
-    return Answer(status=204)
+
+    async def act(unit: GatewayUnit) -> Answer:
+        for stored in await unit.deletable(type_, criteria):
+            await reserved.check(door, unit, call.subject, "DELETE", type_, stored.id, None)
+        return _deleted(call, type_, await unit.delete_where(type_, criteria))
+
+    return await once(door, call, b"", act)
+
+
+def _deleted(call: Call, type_: str, done: list[Written]) -> Answer:
+    headers = version_headers(done[0].vid, done[0].updated) if len(done) == 1 else {}
+    if call.wishes.returns != "OperationOutcome":
+        return Answer(status=204, headers=headers)
+    told = ", ".join(f"{type_}/{each.id}" for each in done[:20]) or "nothing"
+    return Answer(body=success(f"{len(done)} deleted: {told}"), headers=headers)
 
 
 def _check_delete(door: Door) -> None:
     if door.settings.logical_delete:
         raise NotAllowedError(
             "Records are withdrawn by their status here; DELETE is not served",
-            headers={"Allow": "GET, HEAD, PUT"},
+            headers={"Allow": "GET, HEAD, PUT, PATCH"},
         )
 
 
@@ -157,7 +201,9 @@ def digest_of(call: Call, body: bytes) -> bytes:
     for part in (
         call.method.encode(),
         call.path.encode(),
+        urlencode(call.query).encode(),
         call.headers.get("if-none-exist", "").encode(),
+        call.headers.get("if-match", "").encode(),
         body,
     ):
         made.update(len(part).to_bytes(8, "big"))

@@ -22,7 +22,7 @@ from dmed.store.audit import disclosed
 from dmed.store.keys import type_number
 from dmed.store.model import AuditRow, Scope, SearchPage, Stored, Write, Written
 from dmed.store.pool import CONNECT_SECONDS_MAX, WRITE_SECONDS_MAX, Database, told
-from dmed.store.read import ONE_SQL, check_people, check_type, people, stored
+from dmed.store.read import ONE_SQL, check_people, check_type, missing, people, stored
 
 if TYPE_CHECKING:
     from dmed.fhir.query_model import Query
@@ -65,6 +65,12 @@ class Unit:
         about = msgspec.structs.replace(about, vid=row["vid"])
         await self.note(disclosed(about, people(row)))
         return stored(type_, id_, row)
+
+    async def absent(self, audit: AuditRow, type_: str, id_: str) -> Exception:
+        """The error for a record that an act needs and that is not there, audited outside of it."""
+        about = msgspec.structs.replace(audit, type=type_, id=id_, outcome=404)
+        await audits.note(self.db, [about])
+        return await missing(self.db, type_number(type_), id_, type_)
 
     async def note(self, rows: Sequence[AuditRow]) -> None:
         """Audit rows in this transaction."""

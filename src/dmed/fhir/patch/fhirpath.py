@@ -28,12 +28,19 @@ from dmed.fhir.patch.elements import (
 from dmed.fhir.patch.places import Place, length, lists, places
 from dmed.fhir.path import PathError
 from dmed.fhir.path.model import Step, steps
-from dmed.fhir.path.parser import parse
-from dmed.fhir.path.tree import Node
+from dmed.fhir.path.parser import children, parse
+from dmed.fhir.path.tree import Call, Node, Variable
 from dmed.kit.errors import InvalidError
 
 PATH_MAX = 2_000
 """Most characters of one path."""
+_FUNCTIONS = frozenset(
+    """all any as contains count empty endsWith exists extension first getValue hasValue iif is last
+    length lower not ofType resolve single skip startsWith tail take toString trim upper where
+    """.split()  # noqa: SIM905  # A list literal of 30 lines would hide the rest of the file.
+)
+"""What a path may call: names of elements and what chooses among them. Expressions that run for
+ever can be written with the rest (matches, repeat, aggregate), and a patch comes from outside."""
 _NEEDED: Mapping[str, tuple[str, ...]] = {
     "add": ("name", "value"),
     "insert": ("index", "value"),
@@ -106,6 +113,7 @@ def _operation(number: int, given: Any) -> Operation:
         node = parse(path)
     except PathError as fault:
         raise InvalidError(f"The path {path[:100]} cannot be read: {fault}", place) from fault
+    _check_simple(node, place)
     return Operation(
         type=kind,
         path=path,
@@ -117,6 +125,22 @@ def _operation(number: int, given: Any) -> Operation:
         destination=_number(parts, "destination", place),
         told=f"Operation {number} ({kind} {path[:100]})",
     )
+
+
+def _check_simple(node: Node, place: str) -> None:
+    """Refuse what a path does not need, so that its work stays in proportion to the record."""
+    rest = [(node, False)]
+    while rest:
+        each, is_inside = rest.pop()
+        if isinstance(each, Call):
+            if each.name not in _FUNCTIONS or (is_inside and each.name == "resolve"):
+                raise InvalidError(f"{each.name}() is not served in the path of a patch", place)
+            rest += [(argument, True) for argument in each.arguments]
+            rest += [] if each.source is None else [(each.source, is_inside)]
+            continue
+        if is_inside and isinstance(each, Variable):
+            raise InvalidError(f"%{each.name} is not served in a criterion of a patch", place)
+        rest += [(child, is_inside) for child in children(each)]
 
 
 def _parts(given: Any, place: str) -> dict[str, Any]:

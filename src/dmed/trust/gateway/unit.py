@@ -40,6 +40,8 @@ from dmed.trust.model import Subject
 
 Content = bytes | dict[str, Any]
 _TURN = 32
+DELETIONS_MAX = 500
+"""Most records that one conditional delete removes."""
 
 
 class Change(msgspec.Struct, kw_only=True):
@@ -119,6 +121,34 @@ class GatewayUnit:
             return await self._unit.write(audit_of(self._subject, "U"), write)
         except PreconditionError as stale:
             raise mismatch() from stale
+
+    async def current(self, type_: str, id_: str, *, if_match: int | None = None) -> Stored:
+        """The current version of a record that will be changed, held until the end of the unit.
+
+        NotFoundError or GoneError where there is none, PreconditionError for a stale If-Match.
+        """
+        self.check(Action.UPDATE, type_)
+        audit = audit_of(self._subject, "R", type_, id_)
+        found = await self._unit.read(audit, type_, id_, lock=True)
+        if found is None or found.deleted:
+            raise await self._unit.absent(audit_of(self._subject, "U", outcome=404), type_, id_)
+        if self._context.is_plain:
+            if_match = demanded(self._settings, if_match)
+        if if_match is not None and if_match != found.vid:
+            raise mismatch()
+        return found
+
+    async def match_one(self, type_: str, criteria: str) -> str:
+        """The id of the one record that criteria match, under their lock.
+
+        NotFoundError for none, PreconditionError for several.
+        """
+        found = await self.match(type_, criteria)
+        if not found:
+            raise NotFoundError(f"No {type_} matches the criteria")
+        if len(found) > 1:
+            raise PreconditionError(f"The criteria match several: {told_ids(found)}")
+        return found[0].id
 
     async def update_where(
         self, type_: str, criteria: str, content: Content, *, if_match: int | None = None
@@ -227,8 +257,32 @@ class GatewayUnit:
         audit = audit_of(self._subject, "E", type_, query=asked_text(pairs))
         return asked, await self._unit.search(audit, asked)
 
-    async def match(self, type_: str, criteria: str, *, lock: bool = True) -> list[Stored]:
-        """What conditional criteria match, at most two, under a lock on the criteria.
+    async def delete_where(self, type_: str, criteria: str) -> list[Written]:
+        """Delete all that match, in the order of their ids; `_count` of the criteria says how many
+        there may be (none said: one). PreconditionError where there are more: nothing is deleted.
+
+        https://hl7.org/fhir/R5/http.html#3.2.0.7.1
+        """
+        self.check(Action.DELETE, type_)
+        found = await self.deletable(type_, criteria)
+        done = [await self.delete(type_, id_) for id_ in sorted(each.id for each in found)]
+        return [each for each in done if each is not None]
+
+    async def deletable(self, type_: str, criteria: str) -> list[Stored]:
+        """What `delete_where` would delete, under the lock of its criteria."""
+        most = deletions_most(criteria, self._settings)
+        found = await self.match(type_, criteria, most=most + 1)
+        if len(found) > most:
+            raise PreconditionError(
+                f"The criteria match more than {most} {type_}; none was deleted. "
+                f"_count says how many there may be, at most {DELETIONS_MAX}"
+            )
+        return found
+
+    async def match(
+        self, type_: str, criteria: str, *, lock: bool = True, most: int = 2
+    ) -> list[Stored]:
+        """What conditional criteria match, at most `most`, under a lock on the criteria.
 
         Nobody else decides on the same criteria until this unit ends, so that parallel
         conditional creates make one record. A mere reference needs no lock.
@@ -238,7 +292,7 @@ class GatewayUnit:
         if not pairs:
             raise PreconditionError("Conditional criteria are empty: they would match everything")
         asked = query.parse(
-            type_, [*pairs, ("_count", "2"), ("_total", "none")], settings=self._settings,
+            type_, [*pairs, ("_count", str(most)), ("_total", "none")], settings=self._settings,
             strict=True,
         )  # fmt: skip
         if lock:
@@ -318,6 +372,15 @@ def demanded(settings: Settings, if_match: int | None) -> int | None:
     return 0 if if_match is None and settings.if_match_required else if_match
 
 
+def deletions_most(criteria: str, settings: Settings) -> int:
+    """How many records a conditional delete may delete: its `_count`, or one."""
+    given = dict(pairs_of(criteria)).get("_count", "1")
+    most = min(DELETIONS_MAX, settings.count_max - 1)
+    if not (given.isascii() and given.isdecimal() and 1 <= int(given) <= most):
+        raise InvalidError(f"_count={given[:20]!r}: a delete takes 1 to {most}", "_count")
+    return int(given)
+
+
 def unchanged(found: Sequence[Stored], type_: str) -> Written:
     """The outcome of a conditional create that found something; PreconditionError for several."""
     if len(found) > 1:
@@ -334,4 +397,11 @@ def criteria_key(type_: str, pairs: Sequence[tuple[str, str]]) -> str:
     return f"{type_}:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-__all__ = ["Change", "GatewayUnit", "NotFoundError", "check_same_id", "criteria_key", "unchanged"]
+__all__ = [
+    "Change",
+    "GatewayUnit",
+    "NotFoundError",
+    "check_same_id",
+    "criteria_key",
+    "unchanged",
+]
