@@ -6,13 +6,13 @@ bindings, types of references and the base invariants. docs/reference/validation
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from dmed.fhir.validate_checks import check_object, plan_of
-from dmed.fhir.validate_run import Run
+from dmed.fhir.validate_run import Inner, Met, Run
 from dmed.kit.errors import Issue
 
 
@@ -20,11 +20,14 @@ class Report(msgspec.Struct, frozen=True):
     """What a validation found.
 
     `unchecked` counts, by value set, codes of systems that have no content here: they are neither
-    right nor wrong (decisions.md 12).
+    right nor wrong (decisions.md 12). `extensions` and `inner` are the extensions and resources
+    that stand inside, for the profiles that speak of them.
     """
 
     issues: list[Issue]
     unchecked: Mapping[str, int]
+    extensions: Sequence[Met] = ()
+    inner: Sequence[Inner] = ()
 
 
 def validate(resource: Any) -> list[Issue]:
@@ -39,4 +42,4 @@ def report(resource: Any) -> Report:
         check_object(plan_of(resource.fhir_type), resource, (None, resource.fhir_type, -1), run)
     except RecursionError:
         run.fault("structure", "objects are nested too deep", (None, resource.fhir_type, -1))
-    return Report(run.issues, run.unchecked)
+    return Report(run.issues, run.unchecked, run.extensions, run.inner)

@@ -21,7 +21,7 @@ from dmed.fhir.validate_formats import TEXT_MAX, format_of, format_said
 from dmed.fhir.validate_narrative import narrative_fault
 from dmed.fhir.validate_presence import Known
 from dmed.fhir.validate_rules import Guarded, rules_of
-from dmed.fhir.validate_run import Place, Run, any_of
+from dmed.fhir.validate_run import Inner, Met, Place, Run, any_of
 
 Check: TypeAlias = Callable[[Any, Place, Run], None]
 Part: TypeAlias = tuple[int, int, tuple[object, ...], tuple[Check | None, ...], tuple[int, ...]]
@@ -203,6 +203,8 @@ def _parts(element: Element, each: ElementType, is_resource: bool) -> list[Check
         test = format_of(each.code)
         if test is not None:
             parts.append(_format(test, each.code))
+    elif each.code == "Extension":
+        parts.append(_met_extension)
     else:
         parts.append(_complex(each.code))
     if each.profile == "SimpleQuantity":
@@ -271,9 +273,15 @@ def _complex(code: str) -> Check:
     return check
 
 
+def _met_extension(value: Any, place: Place, run: Run) -> None:
+    run.extensions.append(Met(value, place, run.resource, run.root))
+    check_object(plan_of("Extension"), value, place, run)
+
+
 def _contained(value: Any, place: Place, run: Run) -> None:
     outer = run.resource
     run.resource = value
+    run.inner.append(Inner(value, place, run.root))
     check_resource(value, place, run)
     run.resource = outer
 
@@ -282,6 +290,7 @@ def _nested(value: Any, place: Place, run: Run) -> None:
     """A resource of its own inside a Bundle or Parameters."""
     outer = run.resource, run.root
     run.resource = run.root = value
+    run.inner.append(Inner(value, place, value))
     check_resource(value, place, run)
     run.resource, run.root = outer
 

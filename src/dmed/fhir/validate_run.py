@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from dmed.kit.errors import Issue
 
@@ -24,6 +24,23 @@ def place_text(place: Place) -> str:
     return ".".join(reversed(parts))
 
 
+class Met(NamedTuple):
+    """An extension, with its place and the resources around it."""
+
+    value: Any
+    place: Place
+    resource: Any
+    root: Any
+
+
+class Inner(NamedTuple):
+    """A resource inside another; `root` is itself, but the outer one of a contained resource."""
+
+    resource: Any
+    place: Place
+    root: Any
+
+
 class Run:
     """One validation: its faults, what could not be checked, and the resources around the focus.
 
@@ -31,13 +48,15 @@ class Run:
     one that holds the focus (`%resource`), a contained one included.
     """
 
-    __slots__ = ("issues", "resource", "root", "unchecked")
+    __slots__ = ("extensions", "inner", "issues", "resource", "root", "unchecked")
 
     def __init__(self, root: Any) -> None:
         self.root = root
         self.resource = root
         self.issues: list[Issue] = []
         self.unchecked: dict[str, int] = {}
+        self.extensions: list[Met] = []
+        self.inner: list[Inner] = []
 
     def fault(self, code: str, text: str, place: Place) -> None:
         """Note a fault; the sentence begins with its place."""

@@ -1,0 +1,280 @@
+"""A StructureDefinition as a tree of what it asks. https://hl7.org/fhir/R5/elementdefinition.html
+
+A snapshot is taken as it is. Where a profile has a differential only, it is laid over the elements
+of the profile that it derives from; elements that nobody constrains need no node, because the
+rules of R5's own types are checked before and apart (`fhir.validate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from dmed.fhir.facts import UNBOUNDED, facts
+
+CORE = "http://hl7.org/fhir/StructureDefinition/"
+_SYSTEM = "http://hl7.org/fhirpath/System."
+_MAX_VALUE_SET = CORE + "elementdefinition-maxValueSet"
+_DEPTH_MAX = 20
+Element = Mapping[str, Any]
+
+
+class TypeRef(NamedTuple):
+    """One type that an element may have, with its profiles and those of a reference's target."""
+
+    code: str
+    profiles: tuple[str, ...]
+    targets: tuple[str, ...]
+    aggregation: tuple[str, ...]
+
+
+class Constraint(NamedTuple):
+    """One invariant with its sentence for people."""
+
+    key: str
+    severity: str
+    expression: str
+    human: str
+
+
+class Binding(NamedTuple):
+    """One binding to a value set."""
+
+    strength: str
+    value_set: str
+
+
+class Discriminator(NamedTuple):
+    """What tells slices apart: value, pattern, exists, type, profile or position, and where."""
+
+    type: str
+    path: str
+
+
+class Slicing(NamedTuple):
+    """How an element is sliced; `rules` are open, closed or openAtEnd."""
+
+    discriminators: tuple[Discriminator, ...]
+    rules: str
+    is_ordered: bool
+
+
+class Value(NamedTuple):
+    """A fixed or pattern value with its type code: ("Coding", {...})."""
+
+    type: str
+    value: Any
+
+
+class Node:
+    """What a profile says of one element or slice. `max` is UNBOUNDED for `*`."""
+
+    __slots__ = (
+        "bindings", "children", "constraints", "fixed", "id", "max", "max_length", "max_value",
+        "min", "min_value", "name", "pattern", "slice_name", "slices", "slicing", "types",
+    )  # fmt: skip  # One look.
+
+    def __init__(self, id_: str, name: str, slice_name: str = "") -> None:
+        self.id = id_
+        self.name = name
+        self.slice_name = slice_name
+        self.min = 0
+        self.max = UNBOUNDED
+        self.types: tuple[TypeRef, ...] = ()
+        self.fixed: Value | None = None
+        self.pattern: Value | None = None
+        self.min_value: Value | None = None
+        self.max_value: Value | None = None
+        self.max_length: int | None = None
+        self.bindings: tuple[Binding, ...] = ()
+        self.constraints: tuple[Constraint, ...] = ()
+        self.slicing: Slicing | None = None
+        self.slices: dict[str, Node] = {}
+        self.children: dict[str, Node] = {}
+
+    def child(self, name: str) -> Node:
+        """The node of a child element, made when it is not there."""
+        if name not in self.children:
+            self.children[name] = Node(f"{self.id}.{name}", name)
+        return self.children[name]
+
+    def slice(self, name: str) -> Node:
+        """The node of a slice (`a/b` is a slice of slice a), made when it is not there."""
+        outer, bar, inner = name.partition("/")
+        if bar and outer in self.slices:
+            return self.slices[outer].slice(inner)
+        if name not in self.slices:
+            self.slices[name] = Node(f"{self.id}:{name}", self.name, name)
+        return self.slices[name]
+
+    def read(self, element: Element) -> None:
+        """Take over what an ElementDefinition says."""
+        if "min" in element:
+            self.min = int(element["min"])
+        if "max" in element:
+            self.max = UNBOUNDED if element["max"] == "*" else int(element["max"])
+        if "type" in element:
+            self.types = tuple(_type(each) for each in element["type"])
+        self.fixed = _value(element, "fixed") or self.fixed
+        self.pattern = _value(element, "pattern") or self.pattern
+        self.min_value = _value(element, "minValue") or self.min_value
+        self.max_value = _value(element, "maxValue") or self.max_value
+        self.max_length = element.get("maxLength", self.max_length)
+        if "binding" in element:
+            self.bindings = tuple(_bindings(element["binding"]))
+        if "constraint" in element:
+            self.constraints = tuple(
+                Constraint(
+                    str(each.get("key", "")),
+                    str(each.get("severity", "error")),
+                    str(each["expression"]),
+                    str(each.get("human", "")),
+                )
+                for each in element["constraint"]
+                if each.get("expression")
+            )
+        if "slicing" in element:
+            self.slicing = _slicing(element["slicing"])
+
+
+class Definition(NamedTuple):
+    """A profile: its addresses, the type it constrains, and its tree."""
+
+    url: str
+    version: str
+    type: str
+    base: str
+    title: str
+    root: Node
+    contexts: tuple[tuple[str, str], ...]
+    """Where an extension may stand: (element | extension | fhirpath, expression)."""
+    invariants: tuple[str, ...]
+    """FHIRPath that the place of an extension must fulfil (contextInvariant)."""
+
+
+def _type(given: Mapping[str, Any]) -> TypeRef:
+    code = str(given.get("code", ""))
+    return TypeRef(
+        "" if code.startswith(_SYSTEM) else code,
+        tuple(map(str, given.get("profile", ()))),
+        tuple(map(str, given.get("targetProfile", ()))),
+        tuple(map(str, given.get("aggregation", ()))),
+    )
+
+
+def _value(element: Element, prefix: str) -> Value | None:
+    for key, value in element.items():
+        if key.startswith(prefix) and key[len(prefix) : len(prefix) + 1].isupper():
+            code = key[len(prefix) :]
+            lower = code[0].lower() + code[1:]
+            return Value(lower if lower in facts().types else code, value)
+    return None
+
+
+def _bindings(given: Mapping[str, Any]) -> list[Binding]:
+    found = []
+    if given.get("valueSet"):
+        found.append(Binding(str(given.get("strength", "example")), str(given["valueSet"])))
+    found += [
+        Binding("maximum", str(each.get("valueCanonical") or each.get("valueUri", "")))
+        for each in given.get("extension", ())
+        if each.get("url") == _MAX_VALUE_SET
+    ]
+    for each in given.get("additional", ()):
+        purpose = each.get("purpose")
+        # A binding for some uses only cannot be judged without knowing the use.
+        if purpose in {"maximum", "required", "extensible"} and not each.get("usage"):
+            found.append(Binding(purpose, str(each.get("valueSet", ""))))
+    return found
+
+
+def _slicing(given: Mapping[str, Any]) -> Slicing:
+    return Slicing(
+        tuple(
+            Discriminator(str(each.get("type", "value")), str(each.get("path", "$this")))
+            for each in given.get("discriminator", ())
+        ),
+        str(given.get("rules", "open")),
+        given.get("ordered") is True,
+    )
+
+
+Found = Callable[[str], "Mapping[str, Any] | None"]
+
+
+def define(resource: Mapping[str, Any], find: Found) -> Definition:
+    """The definition of a StructureDefinition as decoded JSON.
+
+    `find` gives other StructureDefinitions by canonical address, for profiles without a snapshot.
+    """
+    type_name = str(resource.get("type", "")).removeprefix(CORE)
+    root = Node(type_name, type_name)
+    elements = _elements(resource, find, 0)
+    for places, element in elements.items():
+        node = root
+        for place in places[1:]:
+            name, _, slice_name = place.partition(":")
+            node = node.child(name.removesuffix("[x]"))
+            if slice_name:
+                node = node.slice(slice_name)
+        node.read(element)
+    root.min, root.max = 0, UNBOUNDED
+    return Definition(
+        str(resource.get("url", "")),
+        str(resource.get("version", "")),
+        type_name,
+        str(resource.get("baseDefinition", "")),
+        str(resource.get("title") or resource.get("name") or ""),
+        root,
+        tuple(
+            (str(each.get("type", "element")), str(each.get("expression", "")))
+            for each in resource.get("context", ())
+        ),
+        tuple(map(str, resource.get("contextInvariant", ()))),
+    )
+
+
+def _elements(
+    resource: Mapping[str, Any], find: Found, depth: int
+) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Elements by their place, in order; a differential lies over its base."""
+    snapshot = resource.get("snapshot", {}).get("element")
+    if snapshot:
+        return _placed(snapshot)
+    base = str(resource.get("baseDefinition", ""))
+    is_core = base.removeprefix(CORE) in facts().types
+    above = None if is_core or depth > _DEPTH_MAX else find(base)
+    found = {} if above is None else _elements(above, find, depth + 1)
+    for place, element in _placed(resource.get("differential", {}).get("element", ())).items():
+        old = found.get(place, {})
+        merged = {**old, **element}
+        if "constraint" in old and "constraint" in element:
+            merged["constraint"] = [*old["constraint"], *element["constraint"]]
+        found[place] = merged
+    return found
+
+
+def _placed(elements: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Elements by the parts of their id; by path and slice name where the id does not fit."""
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    last: dict[str, tuple[str, ...]] = {}
+    for element in elements:
+        path = str(element.get("path", ""))
+        names = path.split(".")
+        place = tuple(str(element.get("id", "")).split("."))
+        if [part.partition(":")[0] for part in place] != names:
+            own = names[-1]
+            if element.get("sliceName"):
+                own += f":{element['sliceName']}"
+            place = (*last.get(".".join(names[:-1]), tuple(names[:-1])), own)
+        last[path] = place
+        found[place] = dict(element)
+    return found
+
+
+def decimal_of(value: Any) -> Decimal | None:
+    """A number as Decimal; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    return value if isinstance(value, Decimal) else Decimal(str(value))

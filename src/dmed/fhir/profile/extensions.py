@@ -1,0 +1,111 @@
+"""Extensions: known ones against their definition and the places where it lets them stand.
+
+https://hl7.org/fhir/R5/extensibility.html and .../defining-extensions.html#context
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dmed.fhir.facts import facts
+from dmed.fhir.profile.definition import Definition
+from dmed.fhir.profile.fields import element_of, fields
+from dmed.fhir.profile.run import Item, ProfileRun
+from dmed.fhir.validate_run import Met, Place, any_of
+
+_HL7 = ("http://hl7.org/fhir/", "https://hl7.org/fhir/")
+_RESOURCES_INSIDE = frozenset({"contained", "resource", "outcome"})
+
+
+def extension_issues(met: Sequence[Met], run: ProfileRun) -> None:
+    """Check every extension of a resource, those inside its contained ones too."""
+    by_place = {id(each.place): each.value for each in met}
+    for each in met:
+        url = each.value.url
+        if not isinstance(url, str) or ":" not in url:
+            continue
+        found = run.library.definition(url)
+        if found is None:
+            _unknown(each, url, run)
+            continue
+        check = run.library.check_of(url)
+        key = id(each.value), found.url
+        if check is not None and key not in run.seen:
+            run.seen.add(key)
+            outer = run.resource, run.root
+            run.resource, run.root = each.resource, each.root
+            check(Item(each.value, None, "Extension", each.place), run)
+            run.resource, run.root = outer
+        _context(each, found, by_place, run)
+
+
+def _unknown(met: Met, url: str, run: ProfileRun) -> None:
+    if url.startswith(_HL7):
+        return
+    if met.place[1] == "modifierExtension":
+        run.note("extension", f"the modifier extension {url:.200} is not known here: its meaning "
+                 "cannot be kept", met.place, "warning")  # fmt: skip  # One sentence.
+        return
+    run.note("extension", f"the extension {url:.200} is not known here: not checked", met.place,
+             "information")  # fmt: skip  # One sentence.
+
+
+def _context(met: Met, found: Definition, by_place: dict[int, Any], run: ProfileRun) -> None:
+    if not found.contexts:
+        return
+    if met.place[1] != "modifierExtension" and met.place[0] is None:
+        return
+    above = met.place[0]
+    assert above is not None
+    outer = by_place.get(id(above))
+    path, kinds = place_of(above, met.resource.fhir_type)
+    for kind, expression in found.contexts:
+        if kind == "fhirpath":
+            return
+        if kind == "extension" and outer is not None and outer.url == expression:
+            return
+        if kind == "element" and _stands(expression.partition("#")[2] or expression, path, kinds):
+            return
+    allowed = any_of([expression for _, expression in found.contexts])
+    run.note("structure", f"the extension {found.url} may not stand on {path}, only on {allowed}",
+             met.place)  # fmt: skip  # One sentence.
+
+
+def _stands(expression: str, path: str, kinds: tuple[str, ...]) -> bool:
+    wanted = expression.replace("[x]", "").removeprefix("http://hl7.org/fhir/StructureDefinition/")
+    if wanted == path or wanted in {"Element", "*"} or wanted in kinds:
+        return True
+    head, _, rest = wanted.partition(".")
+    own_head, _, own_rest = path.partition(".")
+    return bool(rest) and rest == own_rest and facts().is_a(own_head, head)
+
+
+def place_of(place: Place, resource_type: str) -> tuple[str, tuple[str, ...]]:
+    """The element path of a place in its resource, and every type that the element is."""
+    names: list[str] = []
+    above: Place | None = place
+    while above is not None:
+        up, name, _ = above
+        if up is None or name in _RESOURCES_INSIDE:
+            break
+        names.append(name)
+        above = up
+    path, owner = resource_type, resource_type
+    suffixes = [resource_type]
+    for name in reversed(names):
+        plain = name.removeprefix("_")
+        element = element_of(owner, plain)
+        shown = plain if element is None else element.name
+        # An element of a data type is known by the data type too: HumanName.family.
+        suffixes = [f"{each}.{shown}" for each in suffixes]
+        path = f"{path}.{shown}"
+        known = fields(owner, plain)
+        owner = known[0].type if known else owner
+        suffixes.append(owner)
+    kinds = list(suffixes)
+    name = owner
+    while name in facts().types and facts().types[name].base:
+        name = facts().types[name].base
+        kinds.append(name)
+    return path, tuple(kinds)
