@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from dmed.fhir.facts import facts
 
 _DEPTH_MAX = 16
+_PARTLY = frozenset({"http://hl7.org/fhir/restful-interaction"})
+"""Systems of which no required value set uses every code."""
 _IS_A = frozenset({"is-a", "descendent-of", "is-not-a"})
 
 
@@ -59,6 +61,20 @@ def _base_codes(
         return None
     pairs = frozenset((s, code) for s, codes in known.systems.items() for code in codes)
     return pairs, frozenset(code for _, code in pairs), frozenset(known.unchecked)
+
+
+@cache
+def base_systems() -> dict[str, frozenset[str]]:
+    """The codes of R5's own code systems, gathered from the required value sets that use them.
+
+    Each is whole; a test compares them with the published code systems.
+    """
+    found: dict[str, set[str]] = {}
+    for value_set in facts().value_sets.values():
+        for system, codes in value_set.systems.items():
+            if system.startswith("http://hl7.org/fhir/") and system not in _PARTLY:
+                found.setdefault(system, set()).update(codes)
+    return {system: frozenset(codes) for system, codes in found.items()}
 
 
 class Concepts:
@@ -188,7 +204,8 @@ class GuideValueSets:
             )
         known = self.concepts(system) if system else None
         if known is None:
-            return _Part(system, None, sets)
+            whole = None if include.get("filter") else base_systems().get(system)
+            return _Part(system, whole, sets)
         codes: frozenset[str] | None = frozenset(known.parents)
         for each in include.get("filter", ()):
             kept = _filtered(known, each)
