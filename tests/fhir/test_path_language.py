@@ -262,3 +262,64 @@ def test_logic_is_that_of_kleene(left: bool | None, right: bool | None) -> None:
 
     assert test("({}) and ({})") == test("((({}).not()) or (({}).not())).not()")
     assert test("({}) implies ({})") == test("(({}).not()) or ({})")
+
+
+@pytest.mark.parametrize(
+    ("expression", "wanted"),
+    [
+        ("(1.5 | 2).sum()", ["3.5"]),
+        ("{}.sum()", []),
+        ("(0 'kg' | 500 'g').sum()", ["0.5 'kg'"]),
+        ("(1 'm' | 3 's').max()", []),
+        ("(3 | 1 | 2).min()", ["1"]),
+        ("('b' | 'a').max()", ["b"]),
+        ("(@2014 | @2015).max()", ["2015"]),
+        ("(5.5 | 4.7 | 4.8).avg()", ["5.0"]),
+        ("@2014-01-05T10:30:15.250-07:30.timezoneOffsetOf()", ["-7.5"]),
+        ("@2014-01-05T10:30:15.250.millisecondOf()", ["250"]),
+        ("@T10:30:15.250.secondOf()", ["15"]),
+        ("@T10:30.yearOf()", []),
+        ("@2014.monthOf()", []),
+        ("@2014-01-05T10:30:15.250.timeOf()", ["10:30:15.250"]),
+        ("@2014-01-05T10:30:15.dateOf()", ["2014-01-05"]),
+        ("'x'.yearOf()", []),
+        ("birthDate.yearOf()", ["1990"]),
+        ("1 'h' + 30 'min'", ["1.5 'h'"]),
+        ("0 'kg' - 500 'g'", ["-0.5 'kg'"]),
+    ],
+)
+def test_totals_and_parts_of_dates(expression: str, wanted: list[str]) -> None:
+    """What FHIRPath 3.0 adds: totals, parts of dates; quantities meet in the first one's unit."""
+    assert [str(each) for each in path.compile(expression, "Patient")(PATIENT)] == wanted
+
+
+def test_modifiers_that_nobody_knows_are_an_error() -> None:
+    """checkModifiers() lets what has none or named ones through, and refuses any other."""
+    body = {"resourceType": "Patient",
+            "modifierExtension": [{"url": "urn:x", "valueBoolean": True}]}  # fmt: skip  # Short.
+    modified = record(body)
+
+    assert path.compile("checkModifiers('urn:x').exists()", "Patient").test(modified) is True
+    assert path.compile("checkModifiers().exists()", "Patient").test(PATIENT) is True
+    with pytest.raises(path.PathExecutionError, match="urn:x"):
+        path.compile("checkModifiers('urn:y')", "Patient")(modified)
+
+
+def test_subsumption_is_asked_of_hooks_that_know_it() -> None:
+    """subsumes() and subsumedBy() ask the same question from both ends; unknown is empty."""
+
+    class Tree(path.NoHooks):
+        def subsumes(self, one: Any, other: Any) -> bool | None:
+            return one.code == "animal" and other.code in {"animal", "dog"}
+
+    concept = {"coding": [{"code": "animal"}, {"code": "dog"}]}
+    patient = record({"resourceType": "Patient", "maritalStatus": concept})
+    first, second = "maritalStatus.coding[0]", "maritalStatus.coding[1]"
+
+    def asked(text: str, hooks: Any) -> bool | None:
+        return path.compile(text, "Patient").test(patient, hooks=hooks)
+
+    assert asked(f"{first}.subsumes(%resource.{second})", Tree()) is True
+    assert asked(f"{second}.subsumes(%resource.{first})", Tree()) is False
+    assert asked(f"{second}.subsumedBy(%resource.{first})", Tree()) is True
+    assert asked(f"{second}.subsumedBy(%resource.{first})", path.NoHooks()) is None

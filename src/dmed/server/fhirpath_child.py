@@ -28,7 +28,7 @@ def main() -> int:
     except DmedError as error:
         sys.stdout.buffer.write(msgspec.json.encode(error.issues))
         return 1
-    except MemoryError:
+    except (MemoryError, ArithmeticError):
         return 2
     sys.stdout.buffer.write(found)
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -30,6 +30,14 @@ class Hooks(Protocol):
 
     def trace(self, name: str, items: Items) -> None:
         """Take note of a traced collection."""
+
+
+@runtime_checkable
+class Subsumption(Protocol):
+    """What hooks may answer besides: how codes of one system lie to each other."""
+
+    def subsumes(self, one: Any, other: Any) -> bool | None:
+        """Whether a coded item is the same as another or above it; None if that is not told."""
 
 
 class NoHooks:

@@ -29,7 +29,7 @@ from dmed.fhir.path.items import (
     order,
     type_of,
 )
-from dmed.fhir.path.quantity import Quantity, common, divide, multiply
+from dmed.fhir.path.quantity import Quantity, divide, in_unit_of, multiply
 from dmed.fhir.path.temporal import Temporal, shift
 
 _INTEGER_MAX = 2**63 - 1
@@ -229,7 +229,7 @@ def unary(sign: str, operand: Code) -> Code:
 
 def _arithmetic(sign: str, left: Code, right: Code) -> Code:
     one, other = values(left), values(right)
-    work = _WORK[sign]
+    work = WORK[sign]
 
     def run(env: Env, this: Items) -> Items:
         mine, theirs = single(one(env, this), sign), single(other(env, this), sign)
@@ -306,11 +306,8 @@ def _moved(sign: str, left: Any, right: Any, direction: int) -> Any:
     if isinstance(left, Quantity) and isinstance(right, Quantity):
         if left.unit == right.unit:
             return left._replace(value=left.value + direction * right.value)
-        found = common(left, right)
-        if found is None or left.value == 0:
-            return None
-        # Back from the canonical unit by the ratio of the left side's own value.
-        return left._replace(value=left.value * (found[0] + direction * found[1]) / found[0])
+        moved = in_unit_of(right, left)
+        return None if moved is None else left._replace(value=left.value + direction * moved)
     raise _wrong(sign, left, right)
 
 
@@ -367,7 +364,7 @@ def _rest(left: Any, right: Any) -> Any:
     return -rest if left < 0 else rest
 
 
-_WORK: dict[str, Callable[[Any, Any], Any]] = {
+WORK: dict[str, Callable[[Any, Any], Any]] = {
     "+": _add,
     "-": _subtract,
     "*": _multiply,

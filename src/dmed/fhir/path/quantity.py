@@ -52,6 +52,18 @@ def common(
     return one.convert(left.value), other.convert(right.value)
 
 
+def in_unit_of(value: Quantity, other: Quantity) -> Decimal | None:
+    """A value in the unit of another, None where they cannot be compared."""
+    if common(value, other) is None:
+        return None
+    one, target = canonical(value.code), canonical(other.code)
+    if one is None or target is None:
+        return None
+    with localcontext() as context:
+        context.prec = 28
+        return ((one.convert(value.value) - target.offset) / target.factor).normalize()
+
+
 def multiply(left: Quantity, right: Quantity) -> Quantity:
     """The product, its unit joined with a dot."""
     if "1" in (left.code, right.code):

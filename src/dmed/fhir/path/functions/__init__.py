@@ -3,10 +3,12 @@
 from dmed.fhir.path.functions import (  # noqa: F401  # Each family enters itself into the table.
     collections,
     conversion,
+    dates,
     existence,
     fhir,
     numbers,
     strings,
+    totals,
     trees,
     utility,
 )

@@ -9,7 +9,17 @@ from xml.etree import ElementTree as ET
 import msgspec
 from msgspec import UNSET
 
-from dmed.fhir.path.code import NONE, Code, Env, Items, boxed, condition, single, values
+from dmed.fhir.path.code import (
+    NONE,
+    Code,
+    Env,
+    Items,
+    Subsumption,
+    boxed,
+    condition,
+    single,
+    values,
+)
 from dmed.fhir.path.compiler import Compiler, Scope
 from dmed.fhir.path.errors import PathExecutionError
 from dmed.fhir.path.functions.table import Arguments, function
@@ -168,6 +178,44 @@ def _conforms_to(compiler: Compiler, source: Code, arguments: Arguments, scope: 
         return found
 
     return condition(test)
+
+
+def _subsumption(name: str, *, turned: bool) -> None:
+    """subsumes() and subsumedBy(), which hooks with that knowledge answer."""
+
+    @function(name, 1)
+    def build(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) -> Code:
+        run, other = boxed(source), boxed(compiler.code(arguments[0], scope))
+
+        def test(env: Env, this: Items) -> bool | None:
+            one, two = single(run(env, this), f"{name}()"), single(other(env, this), f"{name}()")
+            if one is None or two is None or not isinstance(env.hooks, Subsumption):
+                return None
+            return env.hooks.subsumes(two, one) if turned else env.hooks.subsumes(one, two)
+
+        return condition(test)
+
+
+_subsumption("subsumes", turned=False)
+_subsumption("subsumedBy", turned=True)
+
+
+@function("checkModifiers", 0, 50)
+def _check_modifiers(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) -> Code:
+    """The input, when it has no modifier extension but the named ones; otherwise an error."""
+    run = source.run
+    named = [values(compiler.code(each, scope)) for each in arguments]
+
+    def check(env: Env, this: Items) -> Items:
+        items = run(env, this)
+        known = {address for each in named for address in each(env, this)}
+        for item in items:
+            for extension in getattr(item, "modifierExtension", UNSET) or ():
+                if extension.url not in known:
+                    raise PathExecutionError(f"the modifier {extension.url} is not known here")
+        return items
+
+    return Code(check, source.types, source.many)
 
 
 # Narrative -----------------------------------------------------------------------------------
