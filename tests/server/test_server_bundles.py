@@ -180,7 +180,7 @@ async def test_faulty_bundles_are_refused_with_their_places(service: httpx.Async
         (bundle(twice, twice), "Bundle.entry[1].request.url"),
         (bundle({"resource": person()}), "Bundle.entry[0].request"),
         (bundle({"request": {"method": "PATCH", "url": "Patient/1"}}),
-         "Bundle.entry[0].request.method"),
+         "Bundle.entry[0].resource"),
         (bundle({"request": {"method": "POST", "url": "Patient"}}), "Bundle.entry[0].resource"),
         (bundle(post(person(), url="Observation")), "Bundle.entry[0].request.url"),
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import UNSET
 
 from dmed.fhir import codec
+from dmed.fhir.patch import patch_in
 from dmed.kit.errors import DmedError, InvalidError, TooLargeError
 from dmed.server.answer import Answer, moment_of
 from dmed.server.bundle import Entry, bundle
@@ -52,21 +53,27 @@ async def _batch(door: Door, call: Call, posted: Any, dispatch: Dispatch) -> Ans
 async def _entry(door: Door, call: Call, number: int, entry: Any, dispatch: Dispatch) -> Entry:
     try:
         method, url = request_of(number, entry)
-        body = b"" if entry.resource is UNSET else codec.encode(entry.resource)
-        answer = await dispatch(door, _inner(call, number, method, url, entry, body))
+        answer = await dispatch(door, _inner(call, number, method, url, entry))
     except DmedError as error:
         status = f"{error.status} {HTTPStatus(error.status).phrase}"
         return Entry(status=status, outcome=outcome_of(error))
     return _answered(call, method, answer)
 
 
-def _inner(call: Call, number: int, method: str, url: str, entry: Any, body: bytes) -> Call:
-    headers = {"content-type": "application/fhir+json", **conditions(entry.request)}
+def _inner(call: Call, number: int, method: str, url: str, entry: Any) -> Call:
+    resource = None if entry.resource is UNSET else entry.resource
+    if method == "PATCH":
+        patch = patch_in(resource, f"Bundle.entry[{number}].resource")
+        kind, body = patch.kind, patch.body
+    else:
+        kind = "application/fhir+json"
+        body = b"" if resource is None else codec.encode(resource)
+    headers = {"content-type": kind, **conditions(entry.request)}
     returns = call.wishes.returns or "minimal"
     handling = "strict" if call.wishes.strict else "lenient"
     headers["prefer"] = f"return={returns}, handling={handling}"
     key = call.headers.get("idempotency-key", "")
-    if key and method == "POST":
+    if key and method not in {"GET", "HEAD"}:
         headers["idempotency-key"] = f"{key}#{number}"
     inner = call.entry(method, url, headers, body)
     if not inner.parts:
@@ -76,10 +83,10 @@ def _inner(call: Call, number: int, method: str, url: str, entry: Any, body: byt
 
 def _answered(call: Call, method: str, answer: Answer) -> Entry:
     status = f"{answer.status} {HTTPStatus(answer.status).phrase}"
-    is_outcome = call.wishes.returns == "OperationOutcome" and method != "GET"
+    is_outcome = call.wishes.returns == "OperationOutcome" and method not in {"GET", "HEAD"}
     modified = answer.headers.get("Last-Modified", "")
     return Entry(
-        resource=b"" if is_outcome else answer.body,
+        resource=b"" if is_outcome or method == "HEAD" else answer.body,
         status=status,
         location=answer.headers.get("Location", "").removeprefix(call.base + "/"),
         etag=answer.headers.get("ETag", ""),

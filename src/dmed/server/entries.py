@@ -11,12 +11,13 @@ from urllib.parse import unquote
 import msgspec
 from msgspec import UNSET
 
+from dmed.fhir.patch import Patch, patch_in
 from dmed.kit.errors import InvalidError, Issue
 from dmed.server import negotiate
 from dmed.server.call import relative
 from dmed.trust.gateway.prepare import ID
 
-METHODS = ("DELETE", "POST", "PUT", "GET")
+METHODS = ("DELETE", "POST", "PUT", "PATCH", "GET", "HEAD")
 """The order in which a transaction acts, whatever the order of its entries."""
 
 
@@ -28,11 +29,15 @@ class Plan(msgspec.Struct, kw_only=True):
     type: str
     id: str = ""
     query: str = ""
-    """Criteria of a conditional update or delete, or of a search."""
+    """Criteria of a conditional update, patch or delete, or of a search."""
     if_none_exist: str = ""
     if_match: int | None = None
     full_url: str = ""
     resource: Any = None
+    """What is written: sent, or (PATCH) the current version with the patch applied."""
+    patch: Patch | None = None
+    deletions: tuple[str, ...] = ()
+    """Ids of what a conditional delete has found."""
     found: Any = None
     """The record that a conditional create has found."""
     same_as: int = -1
@@ -96,10 +101,15 @@ def _plan(number: int, entry: Any, base: str) -> Plan:
         full_url="" if entry.fullUrl is UNSET else entry.fullUrl,
         resource=None if entry.resource is UNSET else entry.resource,
     )
+    if method == "PATCH":
+        plan.patch = patch_in(plan.resource, f"{place}.resource")
+        plan.resource = None
     _check_shape(plan, parts, url)
     given = conditions(entry.request)
     if "if-match" in given:
         plan.if_match = negotiate.vid_of_etag(given["if-match"])
+    elif method == "PUT" and given.get("if-none-match", "").strip() == "*":
+        plan.if_match = 0  # RFC 9110: only where there is no such record yet.
     plan.if_none_exist = given.get("if-none-exist", "")
     return plan
 
@@ -108,11 +118,11 @@ def _check_shape(plan: Plan, parts: list[str], url: str) -> None:
     place = f"{plan.place}.request.url"
     allowed = {
         "POST": len(parts) == 1 and not plan.query,
-        "PUT": len(parts) == 2 or (len(parts) == 1 and bool(plan.query)),
-        "DELETE": len(parts) == 2 or (len(parts) == 1 and bool(plan.query)),
         "GET": len(parts) in {1, 2},
+        "HEAD": len(parts) in {1, 2},
     }
-    if not allowed[plan.method] or (plan.id and not ID.fullmatch(plan.id)):
+    by_id_or_criteria = len(parts) == 2 or (len(parts) == 1 and bool(plan.query))
+    if not allowed.get(plan.method, by_id_or_criteria) or (plan.id and not ID.fullmatch(plan.id)):
         raise InvalidError(f"{plan.method} {url[:100]} is not served in a transaction", place)
     if plan.method not in {"POST", "PUT"}:
         return
@@ -136,7 +146,7 @@ def _twice(made: list[Plan]) -> list[Issue]:
             if first != plan.number:
                 sentence = f"fullUrl {plan.full_url} stands at entry {first} already"
                 issues.append(Issue("duplicate", sentence, f"{plan.place}.fullUrl"))
-        if plan.id and plan.method != "GET":
+        if plan.id and plan.method not in {"GET", "HEAD"}:
             first = records.setdefault((plan.type, plan.id), plan.number)
             if first != plan.number:
                 sentence = f"{plan.type}/{plan.id} is written at entry {first} already"

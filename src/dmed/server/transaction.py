@@ -1,7 +1,7 @@
 """https://hl7.org/fhir/R5/http.html#transaction: all entries or none, in one database transaction.
 
-Order: DELETE, POST, PUT, GET. Conditionals decide first, each under the lock of its criteria and
-in one order for all transactions, so that two of them queue instead of deadlocking.
+Order: DELETE, POST, PUT and PATCH, GET. Conditionals decide first, each under the lock of its
+criteria and in one order for all transactions, so that two of them queue, not deadlock.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from dmed.fhir import codec, walk
@@ -23,6 +24,7 @@ from dmed.kit.errors import (
     PreconditionError,
     UnprocessableError,
 )
+from dmed.server import reserved
 from dmed.server.answer import Answer
 from dmed.server.bundle import Entry, bundle
 from dmed.server.call import Call
@@ -31,7 +33,7 @@ from dmed.server.entries import Plan, plans
 from dmed.server.outcome import success
 from dmed.server.search import searchset
 from dmed.server.signed import check_signatures
-from dmed.server.write import again, digest_of, idempotency_key, kept_of
+from dmed.server.write import again, check_delete, digest_of, idempotency_key, kept_of
 from dmed.trust.gateway import Change, GatewayUnit, Stored, Written, decoded, prepare, references
 from dmed.trust.gateway.common import pairs_of
 from dmed.trust.gateway.unit import unchanged
@@ -50,6 +52,8 @@ async def transaction(door: Door, call: Call, posted: Any, body: bytes) -> Answe
     made = plans(posted, call.base)
     for plan in made:
         door.check_type(plan.type)
+        if plan.method == "DELETE":
+            check_delete(door)
     _check_intercepted(door, call.subject, made)
     await check_signatures(door, call.subject, made)
     key = idempotency_key(call)
@@ -65,7 +69,9 @@ async def transaction(door: Door, call: Call, posted: Any, body: bytes) -> Answe
                 return again(kept)
         if conditional:
             await _match(unit, conditional)
+            await _patch(unit, made)
             await _prepare(made)
+        await _check_guarded(door, call.subject, unit, made)
         await _resolve(unit, made)
         written = await _write(unit, made)
         entries = [await _response(call, unit, plan, written) for plan in made]
@@ -78,7 +84,7 @@ async def transaction(door: Door, call: Call, posted: Any, body: bytes) -> Answe
 def _is_conditional(plan: Plan) -> bool:
     if plan.method == "POST":
         return bool(plan.if_none_exist)
-    return plan.method in {"PUT", "DELETE"} and not plan.id
+    return plan.method == "PATCH" or (plan.method in {"PUT", "DELETE"} and not plan.id)
 
 
 async def _prepare(made: list[Plan]) -> None:
@@ -97,11 +103,35 @@ async def _match(unit: GatewayUnit, conditional: list[Plan]) -> None:
             if earlier is not plan:
                 plan.same_as = earlier.number
                 continue
+        elif plan.id:
+            continue
+        elif plan.method == "DELETE":
+            gone = await unit.deletable(plan.type, plan.query)
+            plan.deletions = tuple(each.id for each in gone)
+            continue
         found = await unit.match(plan.type, plan.if_none_exist or plan.query)
         if len(found) > 1:
             raise PreconditionError(f"The criteria match several {plan.type}", plan.place)
         if found:
             _take(plan, found[0])
+
+
+async def _patch(unit: GatewayUnit, made: list[Plan]) -> None:
+    """Let patches become the versions that they make; the records are held from here on."""
+    patched = [plan for plan in made if plan.patch is not None]
+    for plan in sorted(patched, key=lambda one: (one.type, one.id)):
+        assert plan.patch is not None
+        try:
+            if not plan.id:
+                raise NotFoundError(f"No {plan.type} matches the criteria")
+            stored = await unit.current(plan.type, plan.id, if_match=plan.if_match)
+            plan.resource = codec.decode(plan.patch.apply(stored.body), plan.type)
+        except DmedError as refusal:
+            raise type(refusal)(
+                issues=tuple(msgspec.structs.replace(issue, expression=plan.place)
+                             for issue in refusal.issues)
+            ) from refusal  # fmt: skip
+        plan.if_match = stored.vid
 
 
 def _take(plan: Plan, found: Stored) -> None:
@@ -185,7 +215,9 @@ def _unresolved(plan: Plan) -> list[Issue]:
 
 
 def _is_written(plan: Plan) -> bool:
-    return plan.method in {"POST", "PUT"} and plan.found is None and plan.same_as < 0
+    if plan.method in {"PUT", "PATCH"}:
+        return True
+    return plan.method == "POST" and plan.found is None and plan.same_as < 0
 
 
 async def _validate(made: list[Plan]) -> None:
@@ -202,10 +234,11 @@ async def _validate(made: list[Plan]) -> None:
 async def _write(unit: GatewayUnit, made: list[Plan]) -> dict[tuple[str, str], Written]:
     changes: list[Change] = []
     for plan in made:
-        if plan.method == "DELETE" and plan.id:
-            changes.append(
-                Change(kind="delete", type=plan.type, id=plan.id, if_match=plan.if_match)
-            )
+        if plan.method == "DELETE":
+            changes += [
+                Change(kind="delete", type=plan.type, id=id_, if_match=plan.if_match)
+                for id_ in _deleted(plan)
+            ]
         elif _is_written(plan):
             kind = "create" if plan.method == "POST" else "update"
             if kind == "update":
@@ -228,6 +261,11 @@ async def _write(unit: GatewayUnit, made: list[Plan]) -> dict[tuple[str, str], W
     }
 
 
+def _deleted(plan: Plan) -> tuple[str, ...]:
+    """The ids that a DELETE is about."""
+    return (plan.id,) if plan.id else plan.deletions
+
+
 def _check_once(changes: list[Change]) -> None:
     seen: set[tuple[str, str]] = set()
     for change in changes:
@@ -243,17 +281,22 @@ async def _response(
     plan: Plan,
     written: dict[tuple[str, str], Written],
 ) -> Entry:
-    if plan.method == "GET":
+    if plan.method in {"GET", "HEAD"}:
         return await _read(call, unit, plan)
+    wish = call.wishes.returns
     if plan.method == "DELETE":
-        done = written.get((plan.type, plan.id))
-        return Entry(status="204 No Content", etag=f'W/"{done.vid}"' if done else "")
+        gone = [written[plan.type, id_] for id_ in _deleted(plan) if (plan.type, id_) in written]
+        sentence = f"{len(gone)} deleted: {', '.join(f'{one.type}/{one.id}' for one in gone[:20])}"
+        return Entry(
+            status="204 No Content",
+            etag=f'W/"{gone[0].vid}"' if len(gone) == 1 else "",
+            outcome=success(sentence) if wish == "OperationOutcome" else b"",
+        )
     if plan.found is not None:
         done = unchanged([plan.found], plan.type)
     else:
         done = written[plan.type, plan.id]
     is_new = done.created and plan.same_as < 0
-    wish = call.wishes.returns
     sentence = f"{done.type}/{done.id} is at version {done.vid}"
     return Entry(
         resource=done.body if wish == "representation" else b"",
@@ -269,14 +312,14 @@ async def _read(call: Call, unit: GatewayUnit, plan: Plan) -> Entry:
     """A GET sees what the transaction wrote; its failure fails the whole."""
     if not plan.id:
         asked, page = await unit.search(plan.type, pairs_of(plan.query), strict=call.wishes.strict)
-        address = f"{call.base}/{plan.type}"
-        return Entry(resource=searchset(call.base, address, asked, page), status="200 OK")
+        body = searchset(call.base, f"{call.base}/{plan.type}", asked, page)
+        return Entry(resource=b"" if plan.method == "HEAD" else body, status="200 OK")
     stored = await unit.stored(plan.type, plan.id)
     if stored is None:
         raise NotFoundError(f"There is no {plan.type}/{plan.id}", plan.place)
     return Entry(
         full_url=f"{call.base}/{plan.type}/{plan.id}",
-        resource=stored.body,
+        resource=b"" if plan.method == "HEAD" else stored.body,
         status=f"200 {HTTPStatus(200).phrase}",
         etag=f'W/"{stored.vid}"',
         modified=stored.updated,
@@ -291,8 +334,16 @@ def _check_intercepted(door: Door, subject: Subject, made: list[Plan]) -> None:
     """
     issues: list[Issue] = []
     for plan in made:
-        interceptor = door.interceptors.get(plan.type) if plan.method == "POST" else None
-        if interceptor is None:
+        interceptor = door.interceptors.get(plan.type)
+        if interceptor is None or plan.method in {"GET", "HEAD"}:
+            continue
+        if plan.method != "POST":
+            if interceptor.on_update is None:
+                refused = reserved.closed(door, plan.type, plan.method)
+                issues += [
+                    msgspec.structs.replace(issue, expression=f"{plan.place}.request")
+                    for issue in refused.issues
+                ]
             continue
         try:
             if interceptor.on_bundle is not None:
@@ -308,6 +359,20 @@ def _check_intercepted(door: Door, subject: Subject, made: list[Plan]) -> None:
             ]
     if issues:
         raise UnprocessableError(issues=tuple(issues))
+
+
+async def _check_guarded(
+    door: Door, subject: Subject, unit: GatewayUnit, made: list[Plan]
+) -> None:
+    """What a module says of changes to its records, which are held from here on."""
+    for plan in made:
+        is_act = plan.method == "POST" and plan.type in door.interceptors
+        if is_act or plan.method in {"GET", "HEAD"} or not reserved.is_guarded(door, plan.type):
+            continue
+        after = codec.encode(plan.resource) if _is_written(plan) else None
+        for id_ in _deleted(plan) if plan.method == "DELETE" else (plan.id,):
+            known = "" if plan.method == "POST" else id_
+            await reserved.check(door, unit, subject, plan.method, plan.type, known, after)
 
 
 def _default_rule(subject: Subject, plan: Plan, made: list[Plan]) -> None:

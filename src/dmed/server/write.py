@@ -137,7 +137,7 @@ async def update_where(door: Door, call: Call, type_: str) -> Answer:
 
 async def delete(door: Door, call: Call, type_: str, id_: str) -> Answer:
     """DELETE: 204; deleting again is 204 too. 405 where records are withdrawn by status alone."""
-    _check_delete(door)
+    check_delete(door)
     await reserved.check_open(door, call.subject, Action.DELETE, type_, "DELETE")
 
     async def act(unit: GatewayUnit) -> Answer:
@@ -151,7 +151,7 @@ async def delete(door: Door, call: Call, type_: str, id_: str) -> Answer:
 
 async def delete_where(door: Door, call: Call, type_: str) -> Answer:
     """DELETE with criteria: 204 for what matches, up to `_count` (one); 412 for more, none gone."""
-    _check_delete(door)
+    check_delete(door)
     await reserved.check_open(door, call.subject, Action.DELETE, type_, "DELETE")
     criteria = criteria_text(call, "delete")
 
@@ -171,7 +171,8 @@ def _deleted(call: Call, type_: str, done: list[Written]) -> Answer:
     return Answer(body=success(f"{len(done)} deleted: {told}"), headers=headers)
 
 
-def _check_delete(door: Door) -> None:
+def check_delete(door: Door) -> None:
+    """Refuse (405) where records are withdrawn by their status alone."""
     if door.settings.logical_delete:
         raise NotAllowedError(
             "Records are withdrawn by their status here; DELETE is not served",
