@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from dmed.apps.conformance.model import Verdict, read
-from dmed.fhir import codec, xml
+from dmed.fhir import xml
+from dmed.fhir.profile.check import validate_with
 from dmed.kit.errors import DmedError, InvalidError, Issue
 
 _FAULTS = {"error", "fatal"}
@@ -85,19 +86,15 @@ def _judge(
     folder: Path,
 ) -> str:
     try:
-        definitions = [_definition(name, folder) for name in (*profiles, *supporting)]
+        named = [_definition(name, folder) for name in profiles if not _is_address(name)]
+        others = [_definition(name, folder) for name in supporting]
     except DmedError as error:
         return f"a definition cannot be read: {error}"
-    found = [
-        issue
-        for issue in _faults(
-            read(folder, case["file"]),
-            is_xml=case["file"].endswith(".xml"),
-            profiles=[each.get("url", "") for each in definitions[: len(profiles)]],
-            definitions=definitions,
-        )
-        if issue.severity in _FAULTS
-    ]
+    addresses = [name for name in profiles if _is_address(name)]
+    addresses += [msgspec.json.decode(each).get("url", "") for each in named]
+    body = read(folder, case["file"])
+    issues = _issues(body, case["file"].endswith(".xml"), addresses, [*named, *others])
+    found = [issue for issue in issues if issue.severity in _FAULTS]
     if bool(found) != bool(wanted.errors):
         shown = "; ".join(issue.diagnostics for issue in found[:3]) or "no error"
         return f"{shown}; the reference finds {wanted.errors} ({', '.join(wanted.places[:3])})"
@@ -107,40 +104,27 @@ def _judge(
     return ""
 
 
-def _definition(name: str, folder: Path) -> dict[str, Any]:
-    """A supporting file as an object; what R5 does not know in its XML is left out."""
+def _is_address(profile: str) -> bool:
+    return profile.startswith(("http:", "https:"))
+
+
+def _definition(name: str, folder: Path) -> bytes:
+    """A supporting file as JSON; what R5 does not know in its XML is left out."""
     body = read(folder, name)
-    if name.endswith(".xml"):
-        body = xml.read(xml.parse(body)).body
-    found = msgspec.json.decode(body)
-    if not isinstance(found, dict):
-        raise InvalidError(f"{name} is no record")
-    return found
+    return xml.read(xml.parse(body)).body if name.endswith(".xml") else body
 
 
-def _faults(
-    body: bytes, *, is_xml: bool, profiles: Sequence[str], definitions: Sequence[dict[str, Any]]
+def _issues(
+    body: bytes, is_xml: bool, profiles: Sequence[str], definitions: Sequence[bytes]
 ) -> list[Issue]:
-    """Every fault of a record: of its form, of base R5 and of the profiles."""
-    issues: list[Issue] = []
-    try:
-        if is_xml:
-            reading = xml.read(xml.parse(body))
-            issues += reading.issues
-            body = reading.body
-        record = codec.decode(body)
-    except DmedError as error:
-        return [*issues, *error.issues]
-    return [*issues, *_validate(record, profiles, definitions)]
-
-
-def _validate(
-    record: Any, profiles: Sequence[str], definitions: Sequence[dict[str, Any]]
-) -> list[Issue]:
-    from dmed.fhir.validate import validate
-
-    assert len(profiles) <= len(definitions)
-    return validate(record)
+    """Every issue of a record: of its form, of base R5 and of the profiles."""
+    form: tuple[Issue, ...] = ()
+    if is_xml:
+        try:
+            body, form = xml.read(xml.parse(body))
+        except DmedError as error:
+            return list(error.issues)
+    return [*form, *validate_with(body, profiles, definitions)]
 
 
 def _meet(ours: Sequence[str], theirs: Sequence[str]) -> bool:
