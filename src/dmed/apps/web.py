@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount
 from starlette.routing import Route as Address
 from starlette.staticfiles import StaticFiles
@@ -64,7 +65,7 @@ class Platform:
         self.seconds: Counter[str] = Counter()
         self._fhir: App | None = None
         self._pages: App | None = None
-        self._background: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
         """Connects to the database and builds the rooms."""
@@ -78,15 +79,16 @@ class Platform:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        self._background = asyncio.create_task(
-            keep_time(self.database, self.gateway, self.manifests))
+        works = [keep_time(self.database, self.gateway, self.manifests),
+                 *(work(self.gateway) for each in self.manifests for work in each.background)]
+        self._background = [asyncio.ensure_future(work) for work in works]
 
     async def close(self) -> None:
         """Ends the background work and the connections."""
-        if self._background is not None:
-            self._background.cancel()
+        for work in self._background:
+            work.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._background
+                await work
         await self.database.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -236,9 +238,12 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _openapi(request: Request) -> Response:
-    """OpenAPI of the FHIR address, made from the capability statement."""
+    """OpenAPI of the FHIR address, made from the capability statement, once a worker."""
     platform: Platform = request.app.state.platform
-    return JSONResponse(openapi(platform.manifests, platform.settings))
+    if not platform.described:
+        made = await asyncio.to_thread(openapi, platform.manifests, platform.settings)
+        platform.described = msgspec.json.encode(made)
+    return Response(platform.described, media_type="application/json")
 
 
 def create() -> Platform:

@@ -68,7 +68,7 @@ def _resource(name: str, settings: Settings, operations: list[dict[str, Any]]) -
         "conditionalCreate": True,
         "conditionalRead": "full-support",
         "conditionalUpdate": True,
-        "conditionalPatch": False,
+        "conditionalPatch": True,
         "conditionalDelete": "not-supported" if settings.logical_delete else "single",
         "referencePolicy": ["literal", "local", *_policy(settings)],
         **_listed("searchInclude", ["*", *(f"{name}:{code}" for code in references)]),
@@ -81,8 +81,8 @@ def _resource(name: str, settings: Settings, operations: list[dict[str, Any]]) -
 def interactions(settings: Settings) -> list[str]:
     """The interactions that every type has, by their FHIR codes."""
     codes = [
-        "read", "vread", "update", "delete", "history-instance", "history-type", "create",
-        "search-type",
+        "read", "vread", "update", "patch", "delete", "history-instance", "history-type",
+        "create", "search-type",
     ]  # fmt: skip
     return [code for code in codes if code != "delete" or not settings.logical_delete]
 
