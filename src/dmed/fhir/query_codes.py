@@ -155,6 +155,11 @@ def use(codes: Codes) -> None:
         _sources.append(codes)
 
 
+def leave(codes: Codes) -> None:
+    """Ask this terminology no more."""
+    _sources.remove(codes)
+
+
 def known(ask: Callable[[Codes], _T | None]) -> _T | None:
     """The first answer of the terminologies in use; None where none knows."""
     for source in (*_sources, FactsCodes()):

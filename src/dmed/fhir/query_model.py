@@ -69,7 +69,8 @@ class Address(msgspec.Struct, frozen=True):
 class CodeSet(msgspec.Struct, frozen=True):
     """Codes that a caller named by a value set, or by the top or bottom of a hierarchy.
 
-    `text` is what was written; `tokens` are the codes, each with its system, in a stable order.
+    `text` is what was written, escapes and all; `tokens` are the codes, each with its system, in
+    a stable order.
     """
 
     text: str

@@ -204,7 +204,7 @@ class Modified:
         implied = implied_systems(self.type, self.found.code)
         # Elements of type code hold no system: see `query_codes.with_implied`.
         plain = [Token("", token.code) for token in tokens if token.system in implied]
-        return CodeSet(unescape(piece), (*tokens, *plain))
+        return CodeSet(piece, (*tokens, *plain))
 
     def _unknown(self, why: str) -> InvalidError:
         return InvalidError(issues=(Issue(

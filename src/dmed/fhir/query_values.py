@@ -25,6 +25,7 @@ from dmed.fhir.query_model import (
     Text,
     Token,
     Value,
+    Words,
 )
 from dmed.fhir.values import split_escaped, unescape
 from dmed.kit.errors import InvalidError
@@ -94,7 +95,7 @@ def write(value: Value, modifier: str = "") -> str:
         case Token(system, code):
             head = "" if system is None else f"{escape(system)}|"
             return head + ("" if code is None else escape(code))
-        case Text(text=text) | Address(text=text) | CodeSet(text=text):
+        case Text(text=text) | Address(text=text):
             return escape(text)
         case Moment(prefix=prefix, text=text) | Number(prefix=prefix, text=text):
             return _written(prefix) + text
@@ -105,8 +106,10 @@ def write(value: Value, modifier: str = "") -> str:
             return f"{head}|{escape(system or '')}|{escape(code or '')}"
         case Link():
             return _write_link(value)
-        case Near(text=text):
+        case Near(text=text) | CodeSet(text=text):
             return text
+        case Words(text=text):
+            return escape(text)
         case Composite(parts):
             return "$".join(write(part) for part in parts)
     raise AssertionError(value)

@@ -170,12 +170,6 @@ def number_bounds(value: Decimal) -> tuple[Decimal, Decimal]:
     return value - half, value + half
 
 
-def approximate_bounds(value: Decimal) -> tuple[Decimal, Decimal]:
-    """The interval of prefix `ap`: ten per cent to either side, as the specification advises."""
-    margin = max(abs(value) / 10, number_bounds(value)[1] - value)
-    return value - margin, value + margin
-
-
 # Quantities --------------------------------------------------------------------------------
 
 
