@@ -12,8 +12,8 @@ from starlette.datastructures import FormData
 
 from dmed.kit import i18n
 from dmed.kit.errors import InvalidError
-from dmed.modules.prescriptions.model import Reason
 from dmed.modules.prescriptions.api import say
+from dmed.modules.prescriptions.model import Reason
 from dmed.modules.prescriptions.pages import ITEMS_MAX, plain, read_draft
 
 FIELDS = ("preparation", "dose", "times", "days", "quantity", "timing", "as_needed", "note")

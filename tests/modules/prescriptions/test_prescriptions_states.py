@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dmed.kit import clock
 from dmed.kit.errors import ConflictError, ForbiddenError, InvalidError
 from dmed.modules.prescriptions.model import ItemState
 from dmed.modules.prescriptions.rules import states
@@ -17,11 +18,16 @@ from dmed.modules.prescriptions.rules.states import Actor, Event, Standing, Who
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 HERE, THERE = "pharmacy-a", "pharmacy-b"
-FINAL = {ItemState.CANCELLED, ItemState.EXPIRED, ItemState.NOT_DISPENSED,
-         ItemState.ENTERED_IN_ERROR}  # fmt: skip  # One set.
+FINAL = {ItemState.CANCELLED, ItemState.EXPIRED, ItemState.NOT_DISPENSED, ItemState.PAID,
+         ItemState.ENTERED_IN_ERROR, ItemState.REFUSED,
+         ItemState.DRAFT_EXPIRED}  # fmt: skip  # One set.
 PHARMACY = Actor(who=Who.PHARMACY, organisation=HERE)
 DOCTOR = Actor(who=Who.PRESCRIBER)
 TIMER = Actor(who=Who.TIMER)
+PATIENT = Actor(who=Who.PATIENT)
+AUTHORITY = Actor(who=Who.AUTHORITY)
+INSURER = Actor(who=Who.INSURER)
+LATER = date(2026, 11, 25)
 
 
 def standing(state: ItemState, dispensed: int = 0, holder: str = "", **more: object) -> Standing:
@@ -37,6 +43,27 @@ def standing(state: ItemState, dispensed: int = 0, holder: str = "", **more: obj
 S = ItemState
 MOVES = [
     (standing(S.DRAFT), Event.ACTIVATE, DOCTOR, S.TO_BE_DISPENSED, ""),
+    (standing(S.DRAFT, starts=LATER), Event.ACTIVATE, DOCTOR, S.FUTURE, ""),
+    (standing(S.DRAFT), Event.DRAFT_END, TIMER, S.DRAFT_EXPIRED, ""),
+    (standing(S.FUTURE, starts=NOW.date()), Event.START, TIMER, S.TO_BE_DISPENSED, ""),
+    (standing(S.FUTURE, starts=LATER), Event.CANCEL, PATIENT, S.CANCELLED, ""),
+    (standing(S.PART_DISPENSED, 4, HERE, instances=3), Event.DISPENSE_REST, PHARMACY, S.FUTURE, ""),
+    (standing(S.PART_DISPENSED, 4, HERE, instances=2), Event.CLOSE, PHARMACY, S.FUTURE, ""),
+    (standing(S.PART_DISPENSED, 4, HERE, instances=2, instance=2), Event.CLOSE, PHARMACY,
+     S.CLOSED_PART, ""),
+    (standing(S.FUTURE, instances=2, instance=2), Event.UNDO, PHARMACY, S.UNDONE, HERE),
+    (standing(S.PART_DISPENSED, 4, HERE), Event.CANCEL_REQUEST, DOCTOR, S.CANCEL_REQUESTED, HERE),
+    (standing(S.CANCEL_REQUESTED, 4, HERE), Event.CANCEL_ACCEPT, PHARMACY, S.CANCELLED, ""),
+    (standing(S.CANCEL_REQUESTED, 4, HERE), Event.CANCEL_TOO_LATE, PHARMACY, S.PART_DISPENSED,
+     HERE),
+    (standing(S.WITH_PHARMACY, 0, HERE), Event.HOLD, AUTHORITY, S.ON_HOLD, HERE),
+    (standing(S.ON_HOLD, 0, HERE, held_from=S.WITH_PHARMACY), Event.RELEASE, AUTHORITY,
+     S.WITH_PHARMACY, HERE),
+    (standing(S.ON_HOLD, 4, held_from=S.PART_DISPENSED), Event.RELEASE, AUTHORITY,
+     S.PART_DISPENSED, ""),
+    (standing(S.DISPENSED, 10, is_insured=True), Event.CLAIM_PAYMENT, PHARMACY, S.CLAIMED, ""),
+    (standing(S.CLAIMED, 10), Event.PAY, INSURER, S.PAID, ""),
+    (standing(S.CLAIMED, 10), Event.REFUSE_PAYMENT, INSURER, S.REFUSED, ""),
     (standing(S.TO_BE_DISPENSED), Event.CLAIM, PHARMACY, S.WITH_PHARMACY, HERE),
     (standing(S.PART_DISPENSED, 4), Event.CLAIM, PHARMACY, S.PART_DISPENSED, HERE),
     (standing(S.WITH_PHARMACY, 0, HERE), Event.RETURN, PHARMACY, S.TO_BE_DISPENSED, ""),
@@ -89,6 +116,16 @@ def test_legal_moves(
         (standing(S.PART_DISPENSED, 4, THERE), Event.UNDO, PHARMACY, "another pharmacy holds it"),
         (standing(S.TO_BE_DISPENSED), Event.EXPIRE, TIMER, "is valid until 2026-11-29"),
         (standing(S.WITH_PHARMACY, 0, HERE), Event.LEASE_END, TIMER, "lease has not ended"),
+        (standing(S.FUTURE, starts=LATER), Event.CLAIM, PHARMACY, r"\[state future\]"),
+        (standing(S.FUTURE, starts=LATER), Event.START, TIMER, "first day has not come"),
+        (standing(S.ON_HOLD, 0, HERE), Event.CLAIM, PHARMACY, r"\[state on-hold\]"),
+        (standing(S.ON_HOLD, 0, HERE), Event.DISPENSE_REST, PHARMACY, "is on hold"),
+        (standing(S.DISPENSED, 10), Event.HOLD, AUTHORITY, "is dispensed"),
+        (standing(S.DISPENSED, 10), Event.CLAIM_PAYMENT, PHARMACY, "no insurance"),
+        (standing(S.CLAIMED, 10), Event.UNDO, PHARMACY, r"\[state claimed\]"),
+        (standing(S.PAID, 10), Event.REFUSE_PAYMENT, INSURER, r"\[state paid\]"),
+        (standing(S.TO_BE_DISPENSED), Event.UNDO, PHARMACY, "no earlier repeat"),
+        (standing(S.FUTURE, instances=2, instance=2), Event.ERROR, DOCTOR, "earlier repeat"),
     ],
 )
 def test_illegal_moves_name_the_state(
@@ -163,47 +200,126 @@ def test_the_sum_never_passes_what_was_authorised(
         assert (event is Event.DISPENSE_REST) == (total == 10)
 
 
-EVENTS = st.lists(
-    st.tuples(st.sampled_from(list(Event)), st.sampled_from([HERE, THERE, "", "timer"]),
-              st.integers(1, 10)),
-    max_size=25,
+HANDS = {"here": PHARMACY, "there": Actor(who=Who.PHARMACY, organisation=THERE), "doctor": DOCTOR,
+         "patient": PATIENT, "timer": TIMER, "authority": AUTHORITY,
+         "insurer": INSURER}  # fmt: skip  # Who may act.
+WAYS = st.lists(
+    st.tuples(st.sampled_from(list(Event)), st.sampled_from(list(HANDS)), st.integers(1, 10),
+              st.integers(0, 40)),
+    max_size=40,
 )  # fmt: skip  # One strategy.
 
 
-@settings(max_examples=200, deadline=None)
-@given(EVENTS)
-def test_no_way_breaks_the_invariants(way: list[tuple[Event, str, int]]) -> None:
-    """Whatever happens in whatever order: never more than authorised, a holder only in held
-    states, a closed authorisation never opens again except by undo, final states are final.
+def _after(before: Standing, made: states.Move, dispensed: Decimal, moment: datetime) -> Standing:
+    """The item after a move, as the records would hold it."""
+    more = made.row.next_instance
+    starts = states.next_start(before, NOW.date(), 7, moment) if more > 0 else before.starts
+    return standing(
+        made.row.state, 0 if more > 0 else int(dispensed), made.holder,
+        lease_until=moment + states.LEASE if made.holder else None, instance=made.instance,
+        instances=before.instances, is_insured=before.is_insured, starts=starts,
+        held_from=before.state if made.row.event is Event.HOLD else None,
+    )  # fmt: skip  # Facts of one item.
+
+
+@settings(max_examples=300, deadline=None)
+@given(WAYS, st.integers(1, 3), st.booleans(), st.booleans())
+def test_no_way_breaks_the_invariants(
+    way: list[tuple[Event, str, int, int]], instances: int, is_insured: bool, is_later: bool
+) -> None:
+    """Whatever happens in whatever order: every move is a row of the table, no repeat exceeds what
+    was prescribed nor all repeats together, a holder only while it is in progress or on hold,
+    nothing opens again but by undo, final states are final, a hold ends where it began.
     """
-    item, moment = standing(S.TO_BE_DISPENSED), NOW
-    for asked, by, amount in way:
-        event = asked
-        moment += timedelta(hours=5)
-        actor = (TIMER if by == "timer" else Actor(who=Who.PHARMACY, organisation=by) if by
-                 else DOCTOR)  # fmt: skip  # Three hands.
-        before = item
+    item, moment = standing(S.DRAFT, instances=instances, is_insured=is_insured,
+                            starts=LATER if is_later else None), NOW  # fmt: skip  # A pair.
+    closed: dict[int, Decimal] = {}
+    for asked, hand, amount, hours in way:
+        event, before = asked, item
+        moment += timedelta(hours=hours)
+        dispensed = before.dispensed
         try:
-            dispensed = before.dispensed
             if event in {Event.DISPENSE_PART, Event.DISPENSE_REST, Event.RELEASE_REST}:
                 event = states.dispense_event(before, Decimal(amount), event is Event.RELEASE_REST)
                 dispensed += amount
             if event is Event.UNDO:
                 dispensed = Decimal(0)
-            made = states.move(before, event, actor, moment)
+            made = states.move(before, event, HANDS[hand], moment)
         except (ConflictError, ForbiddenError):
             continue
         if made.is_unchanged:
             continue
-        item = standing(made.row.state, int(dispensed), made.holder,
-                        lease_until=moment + states.LEASE)
-        assert item.dispensed <= item.quantity
-        assert not item.holder or made.row.task == "in-progress"
+        item = _after(before, made, dispensed, moment)
+        assert made.row in states.TABLE
+        assert before.state in made.row.sources
+        assert HANDS[hand].who in made.row.who
+        if made.row.next_instance > 0:
+            closed[before.instance] = dispensed
+        if made.row.next_instance < 0:
+            closed.pop(item.instance)
+        assert dispensed <= item.quantity
+        assert sum(closed.values()) + item.dispensed <= item.quantity * instances
+        assert 1 <= item.instance <= instances
+        assert not item.holder or made.row.task in {"in-progress", "on-hold"}
         assert before.state not in FINAL
         if before.state in {S.DISPENSED, S.CLOSED_PART}:
-            assert event is Event.UNDO
+            assert event in {Event.UNDO, Event.CLAIM_PAYMENT}
+        if before.state is S.ON_HOLD:
+            assert (item.state, item.holder) == (before.held_from, before.holder)
         if made.row.state is S.DISPENSED:
             assert item.dispensed == item.quantity
+            assert item.instance == instances
+        if made.row.state is S.FUTURE:
+            assert item.starts is not None
+        if event is Event.START:
+            assert item.starts is None or moment.astimezone(clock.TASHKENT).date() >= item.starts
+
+
+def test_every_guard_is_a_known_word() -> None:
+    """No row asks for something that the rules do not know."""
+    known = set(states.GUARDS) | {f"was-{state}" for state in ItemState}
+    assert {need for row in states.TABLE for need in row.needs.split()} <= known
+
+
+@pytest.mark.parametrize("event", list(Event))
+@pytest.mark.parametrize("who", list(Who))
+def test_every_cell_is_a_row_or_a_clear_refusal(event: Event, who: Who) -> None:
+    """State x event x hand: allowed by a row, else 409 that names the state, or 403."""
+    for state in ItemState:
+        item = standing(state, held_from=S.TO_BE_DISPENSED)
+        rows = [row for row in states.TABLE if row.event is event and who in row.who]
+        here = [row for row in rows if state in row.sources]
+        try:
+            made = states.move(item, event, Actor(who=who, organisation=HERE), NOW)
+        except ForbiddenError:
+            assert not rows
+        except ConflictError as refusal:
+            said = str(refusal)
+            assert rows
+            assert event is Event.EXPIRE or "[state " in said
+        else:
+            assert made.row in here
+
+
+def test_a_repeat_waits_for_its_day() -> None:
+    """So many courses after the first day; late patients get the next one no earlier than a week
+    before the course ends.
+    """
+    first = date(2026, 11, 22)
+    item = standing(S.WITH_PHARMACY, 0, HERE, instances=3)
+    assert states.next_start(item, first, 30, NOW) == first + timedelta(days=30)
+    late = NOW + timedelta(days=20)
+    assert states.next_start(item, first, 30, late) == late.date() + timedelta(days=23)
+
+
+def test_an_undo_is_of_the_right_repeat() -> None:
+    """The open one, or the one before while nothing of the open one is under way."""
+    states.check_undo_instance(standing(S.PART_DISPENSED, 4, HERE, instance=2, instances=3), 2)
+    states.check_undo_instance(standing(S.FUTURE, instance=2, instances=3), 1)
+    for wrong in (standing(S.WITH_PHARMACY, 0, HERE, instance=2, instances=3),
+                  standing(S.FUTURE, instance=3, instances=3)):  # fmt: skip  # Two items.
+        with pytest.raises(ConflictError, match="was of repeat 1"):
+            states.check_undo_instance(wrong, 1)
 
 
 def test_undo_within_ten_days_at_the_same_place() -> None:

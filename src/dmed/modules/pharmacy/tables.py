@@ -64,6 +64,7 @@ DDL: tuple[str, ...] = (
         seconds integer not null default 0,
         undone boolean not null default false
     )""",
+    "alter table pharmacy_handover add column if not exists instance integer not null default 1",
     "create index if not exists pharmacy_handover_day on pharmacy_handover (pharmacy, at)",
     "create index if not exists pharmacy_handover_number on pharmacy_handover (number)",
     """create table if not exists pharmacy_refusal (
@@ -156,6 +157,16 @@ async def claims(connection: Connection, number: str, pharmacy: str) -> list[Any
         " where number = $1 and pharmacy = $2 order by item",
         number,
         pharmacy,
+    )
+
+
+async def defer_claim(connection: Connection, number: str, item: int, until: datetime) -> None:
+    """Look at a lease again later: its item is on hold."""
+    await connection.execute(
+        "update pharmacy_claim set lease_until = $3 where number = $1 and item = $2",
+        number,
+        item,
+        until,
     )
 
 
@@ -277,7 +288,8 @@ async def drop_hold(
 async def keep_handover(connection: Connection, **row: Any) -> None:
     """One MedicationDispense, for undo and for the day's list."""
     names = ("dispense", "number", "item", "pharmacy", "patient", "preparation", "unit", "gtin",
-             "serial", "lot", "expiry", "quantity", "at", "seconds")  # fmt: skip  # Columns.
+             "serial", "lot", "expiry", "quantity", "at", "seconds",
+             "instance")  # fmt: skip  # Columns.
     places = ", ".join(f"${place}" for place in range(1, len(names) + 1))
     await connection.execute(
         f"insert into pharmacy_handover ({', '.join(names)}) values ({places})",
@@ -289,6 +301,19 @@ async def handover(connection: Connection, dispense: str) -> Any | None:
     """The row of a MedicationDispense under lock, or None."""
     return await connection.fetchrow(
         "select * from pharmacy_handover where dispense = $1 for update", dispense
+    )
+
+
+async def handed(connection: Connection, number: str, item: int, instance: int) -> Decimal:
+    """What was handed over of one repeat of an item, by any pharmacy, undone acts left out."""
+    return Decimal(
+        await connection.fetchval(
+            "select coalesce(sum(quantity), 0) from pharmacy_handover"
+            " where number = $1 and item = $2 and instance = $3 and not undone",
+            number,
+            item,
+            instance,
+        )
     )
 
 

@@ -15,5 +15,9 @@ MODULE = Manifest(
         Interceptor(type="MedicationRequest", on_create=operations.create_request),
     ),
     ddl=tables.DDL,
-    jobs=(("expire", operations.expire), ("forget-drafts", operations.forget_drafts)),
+    jobs=(
+        ("expire", operations.expire),
+        ("start", operations.start),
+        ("forget-drafts", operations.forget_drafts),
+    ),
 )

@@ -44,6 +44,7 @@ from dmed.modules.prescriptions.rules.states import (
     Event,
     Who,
     check_undo,
+    check_undo_instance,
     dispense_event,
     said,
 )
@@ -51,7 +52,14 @@ from dmed.modules.prescriptions.service import adopting, printing, signing, view
 from dmed.modules.prescriptions.service import diagnoses as diagnosis_list
 from dmed.modules.prescriptions.service import drafts as drafts_service
 from dmed.modules.prescriptions.service.access import check_code, token_holds
-from dmed.modules.prescriptions.service.case import Case, CaseItem, is_held, move, open_case
+from dmed.modules.prescriptions.service.case import (
+    Case,
+    CaseItem,
+    is_held,
+    move,
+    open_case,
+    start_if_due,
+)
 from dmed.modules.prescriptions.service.speaking import say
 from dmed.trust.model import Subject
 
@@ -84,6 +92,7 @@ __all__ = [
     "check",
     "check_code",
     "check_undo",
+    "check_undo_instance",
     "correct",
     "derive",
     "diagnoses",
@@ -111,6 +120,7 @@ __all__ = [
     "show_number",
     "sign",
     "slip_pdf",
+    "start_if_due",
     "token_holds",
     "view_of_case",
 ]

@@ -71,6 +71,9 @@ CANCEL_REASONS = (
 )
 """Coded reasons of a cancellation; texts under `prescriptions.cancel.<code>`."""
 
+HOLD_REASONS = ("recall", "suspected-fraud", "shortage", "other")
+"""Coded reasons of a hold; texts under `prescriptions.hold.<code>`."""
+
 TIMINGS = ("", "before-meal", "with-meal", "after-meal", "morning", "night")
 """When to take; texts under `prescriptions.timing.<code>`."""
 
@@ -112,6 +115,10 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """Name of a relative who may collect, as the doctor was told; "" nobody."""
     replaces: str = ""
     """Number of the prescription that this draft corrects."""
+    repeats: int = 1
+    """How often the course is handed over in all, one after the other (1: no repeat)."""
+    start: date | None = None
+    """First day on which it may be handed over; None: the day of signing."""
     updated: datetime | None = None
 
 
@@ -119,6 +126,8 @@ class ItemState(StrEnum):
     """Task.businessStatus of one item; texts under `prescriptions.state.<value>`."""
 
     DRAFT = "draft"
+    DRAFT_EXPIRED = "draft-expired"
+    FUTURE = "future"
     TO_BE_DISPENSED = "to-be-dispensed"
     WITH_PHARMACY = "with-pharmacy"
     PART_DISPENSED = "part-dispensed"
@@ -127,7 +136,12 @@ class ItemState(StrEnum):
     NOT_DISPENSED = "not-dispensed"
     CANCEL_REQUESTED = "cancel-requested"
     CANCELLED = "cancelled"
+    ON_HOLD = "on-hold"
     EXPIRED = "expired"
+    CLAIMED = "claimed"
+    """For payment by the insurance."""
+    PAID = "paid"
+    REFUSED = "refused"
     UNDONE = "undone"
     ENTERED_IN_ERROR = "entered-in-error"
 
@@ -166,6 +180,13 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     alerts: tuple[Alert, ...] = ()
     """Interrupting alerts that the doctor passed, with the coded reasons."""
     note: str = ""
+    instance: int = 1
+    """Which repeat is open, of `instances`; quantities are of one."""
+    instances: int = 1
+    starts: date | None = None
+    """First day of the open repeat."""
+    reason: str = ""
+    """Code of why it is on hold, cancelled or returned; "" if none is known."""
     vid: int = 0
     """Version of the Task, for compare-and-set."""
 

@@ -18,7 +18,7 @@ from dmed.modules.prescriptions.rules import resources
 from dmed.modules.prescriptions.rules.states import Actor, Event, Who
 from dmed.modules.prescriptions.service import drafts, signing
 from dmed.modules.prescriptions.service.adopting import PLATFORM
-from dmed.modules.prescriptions.service.case import move, open_case
+from dmed.modules.prescriptions.service.case import move, open_case, start_if_due
 from dmed.trust.model import Role, Subject
 
 if TYPE_CHECKING:
@@ -99,6 +99,20 @@ async def expire(gateway: Gateway) -> None:
                     await move(unit, case, item.number, Event.EXPIRE, timer, now)
                 except ConflictError:
                     continue  # With a pharmacy, or closed already.
+
+
+async def start(gateway: Gateway) -> None:
+    """Each minute: waiting items and repeats whose first day has come are ready."""
+    now = clock.now()
+    async with gateway.unit(PLATFORM) as unit:
+        due = await tables.due(unit, clock.today(), _EXPIRE_AT_ONCE)
+    for row in due:
+        async with gateway.unit(PLATFORM) as unit:
+            case = await open_case(unit, row["number"])
+            item = case.item(row["item"])
+            if not await start_if_due(unit, case, item, now):
+                # Cancelled, on hold or expired meanwhile: a release sets the day again.
+                await tables.set_starts(unit, item.request["id"], None)
 
 
 async def forget_drafts(gateway: Gateway) -> None:

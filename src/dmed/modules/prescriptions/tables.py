@@ -40,6 +40,9 @@ DDL: tuple[str, ...] = (
         task text collate "C" not null,
         unique (number, item)
     )""",
+    "create index if not exists prescription_item_task on prescription_item (task)",
+    "alter table prescription_item add column if not exists starts date",
+    "create index if not exists prescription_item_starts on prescription_item (starts)",
     """create table if not exists prescription_act (
         actor text collate "C" not null,
         key text collate "C" not null,
@@ -136,6 +139,30 @@ async def number_of_request(connection: Connection, request: str) -> str:
         "select number from prescription_item where request = $1", request
     )
     return str(found or "")
+
+
+async def set_starts(connection: Connection, request: str, starts: date | None) -> None:
+    """When a waiting item may be handed over first: what the starting job looks at."""
+    await connection.execute(
+        "update prescription_item set starts = $2 where request = $1", request, starts
+    )
+
+
+async def due(connection: Connection, day: date, limit: int) -> list[Any]:
+    """(number, item) that wait and whose first day has come, the oldest first."""
+    return await connection.fetch(
+        "select number, item from prescription_item where starts <= $1"
+        " order by starts, number, item limit $2",
+        day,
+        limit,
+    )
+
+
+async def of_task(connection: Connection, task: str) -> Any | None:
+    """(number, item) of a Task, or None."""
+    return await connection.fetchrow(
+        "select number, item from prescription_item where task = $1", task
+    )
 
 
 async def set_open(connection: Connection, number: str, is_open: bool) -> None:

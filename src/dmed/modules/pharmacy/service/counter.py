@@ -105,6 +105,7 @@ async def take(
     wanted = [case.item(number) for number in items] or list(case.items.values())
     for item in wanted:
         await end_lease(unit, case, item, now)
+        await prescriptions.start_if_due(unit, case, item, now)
     possible = [item for item in wanted if _is_claimable(item, actor.organisation, now)]
     for item in possible if possible and not items else wanted:
         made = await prescriptions.move(
@@ -131,6 +132,8 @@ async def end_lease(unit: GatewayUnit, case: Case, item: CaseItem, now: datetime
     standing = item.standing
     if not standing.holder or standing.lease_until is None or now < standing.lease_until:
         return False
+    if standing.state is ItemState.ON_HOLD:
+        return False  # The hold keeps everything as it is; the lease ends after its release.
     await prescriptions.move(unit, case, item.number, Event.LEASE_END, _TIMER, now)
     await tables.drop_claim(unit, case.number, item.number)
     return True
@@ -148,6 +151,9 @@ async def end_leases(gateway: Gateway, platform: Subject) -> None:
                 standing = case.item(row["item"]).standing
                 if not standing.holder:
                     await tables.drop_claim(unit, row["number"], row["item"])
+                elif standing.state is ItemState.ON_HOLD:
+                    later = now + prescriptions.LEASE
+                    await tables.defer_claim(unit, row["number"], row["item"], later)
 
 
 async def give_back(

@@ -223,6 +223,7 @@ async def hand_over(
             gtin=pack.gtin, serial=pack.serial, lot=pack.lot, expiry=pack.expiry,
             quantity=pack.quantity, at=now,
             seconds=int((now - since[item]).total_seconds()) if item in since else 0,
+            instance=standing.instance,
         )  # fmt: skip  # One row.
         made.append(written.id)
     moved = await prescriptions.move(
@@ -265,6 +266,8 @@ async def undo(gateway: Gateway, subject: Subject, dispense_id: str, key: str) -
                 raise ConflictError(f"The hand-over {dispense_id} was undone before "
                                     "[state entered-in-error]")  # fmt: skip  # One sentence.
             prescriptions.check_undo(row["at"], row["pharmacy"], actor, now)
+            standing = case.item(row["item"]).standing
+            prescriptions.check_undo_instance(standing, row["instance"])
             await _undo(unit, subject, case, row, now)
     return await views.claim(gateway, subject, number)
 
@@ -295,11 +298,11 @@ async def _undo(unit: GatewayUnit, subject: Subject, case: Case, row: Any, now: 
         "" if is_whole else actor.organisation,
     )
     await tables.mark_undone(unit, row["dispense"])
-    standing = case.item(row["item"]).standing
+    left = await tables.handed(unit, case.number, row["item"], row["instance"])
     lease = now + prescriptions.LEASE
     await prescriptions.move(
         unit, case, row["item"], Event.UNDO, actor, now,
-        actor_name=subject.organisation_name, dispensed=standing.dispensed - row["quantity"],
+        actor_name=subject.organisation_name, dispensed=left,
         lease_until=lease,
     )  # fmt: skip  # Who, what, until when.
     await tables.keep_claim(

@@ -7,7 +7,7 @@ reader's language.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import msgspec
@@ -26,6 +26,8 @@ from dmed.modules.prescriptions.rules import courses
 from dmed.modules.prescriptions.rules.tables import Table, table
 
 ITEMS_MAX = 5
+REPEATS_MAX = 3
+START_DAYS_MAX = 30
 _STOP_ABOVE = Decimal(3)
 """So many times the maximum a day is taken for a slip of the pen."""
 _RENEW_DAYS = 7
@@ -121,6 +123,7 @@ def check(
         found += _pregnancies(line, person)
         found += _courses(line)
         found += _running(line, person, today)
+    found += _repeats(draft, lines, today)
     found += _doubles(lines)
     found += _doses(lines, person)
     found += _many(lines, person)
@@ -199,6 +202,31 @@ def _incomplete(draft: Draft, preparations: Mapping[str, Preparation]) -> Iterat
         ):
             if value <= 0:
                 yield _alert(f"no-{field}", Tier.STOP, index, f"{where}: {said} is missing")
+
+
+def _repeats(draft: Draft, lines: list[Line], today: date) -> Iterator[Alert]:
+    """What a first day or repeats may not be: the validity table gives the room."""
+    if draft.start and not today <= draft.start <= today + timedelta(days=START_DAYS_MAX):
+        sentence = f"The first day lies within {START_DAYS_MAX} days of the signing"
+        yield _alert("start", Tier.STOP, -1, sentence, days=str(START_DAYS_MAX))
+    if draft.repeats == 1:
+        return
+    if not 1 <= draft.repeats <= REPEATS_MAX:
+        sentence = f"A prescription is handed over at most {REPEATS_MAX} times"
+        yield _alert("repeats", Tier.STOP, -1, sentence, count=str(REPEATS_MAX))
+        return
+    room = courses.validity_days(draft, tuple(line.preparation for line in lines), today)
+    for line in lines:
+        days = line.item.duration_days * draft.repeats
+        if line.preparation.antibiotic:
+            sentence = f"Item {line.index + 1}: an antibiotic is not repeated"
+            yield _alert("repeats-antibiotic", Tier.STOP, line.index, sentence,
+                         inn=line.preparation.inn.key)  # fmt: skip  # One finding.
+        elif days > room:
+            sentence = (f"Item {line.index + 1}: {draft.repeats} courses take {days} days, the "
+                        f"prescription is valid for {room}")  # fmt: skip  # One sentence.
+            yield _alert("repeats-days", Tier.STOP, line.index, sentence, of_days=str(days),
+                         days=str(room))  # fmt: skip  # One finding.
 
 
 def _inn_names(preparation: Preparation) -> set[str]:

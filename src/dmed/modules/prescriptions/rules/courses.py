@@ -93,11 +93,16 @@ def _shown(value: Decimal, language: str) -> str:
 
 def validity_class(draft: Draft, preparations: tuple[Preparation, ...]) -> str:
     """The class that the validity table is asked for: an antibiotic is always one; else as the
-    doctor chose, else ordinary.
+    doctor chose, else chronic where it is repeated, else ordinary.
     """
     if any(preparation.antibiotic for preparation in preparations):
         return "antibiotic"
-    return draft.validity_class or "ordinary"
+    return draft.validity_class or ("chronic" if draft.repeats > 1 else "ordinary")
+
+
+def validity_days(draft: Draft, preparations: tuple[Preparation, ...], day: date) -> int:
+    """How many days a draft signed on `day` would be valid."""
+    return (valid_until(validity_class(draft, preparations), day) - day).days
 
 
 def valid_until(name: str, day: date) -> date:

@@ -35,6 +35,9 @@ OVERRIDE_SYSTEM = "https://dhp.uz/fhir/core/CodeSystem/prescription-override"
 UNIT_SYSTEM = (
     "https://terminology.dhp.uz/fhir/core/CodeSystem/medication-total-volume-local-units-cs"
 )
+HELD_SYSTEM = "https://dhp.uz/fhir/core/CodeSystem/prescription-item-held-state"
+"""Second coding of Task.businessStatus during a hold: the state before it."""
+INSURANCE = "Davlat tibbiy sug‘urtasi jamg‘armasi"
 PIECE = "piece"
 UCUM = "http://unitsofmeasure.org"
 _WHEN = {"before-meal": "AC", "with-meal": "C", "after-meal": "PC", "morning": "MORN",
@@ -58,6 +61,15 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     trustee: str = ""
     replaces: str = ""
     """Number of the prescription that this one corrects."""
+    start: date | None = None
+    """First day of validity; None: that of writing."""
+    repeats: int = 1
+    is_insured: bool = False
+
+    @property
+    def first_day(self) -> date:
+        """The first day on which it may be handed over."""
+        return self.start or self.authored.astimezone(TASHKENT).date()
 
 
 def moment(value: datetime) -> str:
@@ -96,7 +108,8 @@ def request_of(
     """The active MedicationRequest of one item (index from 0). `base`: a resource that a system
     posted, whose further content is kept.
     """
-    day = context.authored.astimezone(TASHKENT).date()
+    day = context.first_day
+    last = day + timedelta(days=item.duration_days * context.repeats - 1)
     resource: dict[str, Any] = dict(base or {})
     resource.pop("id", None)
     kept = [each for each in resource.get("identifier", ()) if each.get("system") != ITEM_SYSTEM]
@@ -118,7 +131,7 @@ def request_of(
         "reason": resource.get("reason") or [_reason(*diagnosis)],
         "effectiveDosePeriod": {
             "start": day.isoformat(),
-            "end": (day + timedelta(days=item.duration_days - 1)).isoformat(),
+            "end": last.isoformat(),
         },
         "dispenseRequest": {
             **resource.get("dispenseRequest", {}),
@@ -133,6 +146,13 @@ def request_of(
         },
         "substitution": {"allowedBoolean": True},
     }
+    if context.repeats > 1:
+        resource["dispenseRequest"] |= {
+            "numberOfRepeatsAllowed": context.repeats - 1,
+            "dispenseInterval": resource["dispenseRequest"]["expectedSupplyDuration"],
+        }
+    if context.is_insured:
+        resource.setdefault("insurance", [{"display": INSURANCE}])
     if not base:
         resource["category"] = [{"coding": [{
             "system": "http://terminology.hl7.org/CodeSystem/medicationrequest-admin-location",
@@ -284,15 +304,17 @@ def item_number(resource: dict[str, Any]) -> int:
     return 1
 
 
-def task_of(request_id: str, index: int, context: Context) -> dict[str, Any]:
-    """The Task of a new active item: ready, to be dispensed by anyone until it expires."""
-    start = context.authored.astimezone(TASHKENT).date().isoformat()
+def task_of(request_id: str, index: int, context: Context, row: Row | None = None) -> (
+        dict[str, Any]):
+    """The Task of a new item as a row of the table makes it; without one it is ready, to be
+    dispensed by anyone until it expires.
+    """
     return {
         "resourceType": "Task",
         "identifier": [{"system": ITEM_SYSTEM, "value": f"{context.number}-{index + 1}"}],
         "groupIdentifier": {"system": NUMBER_SYSTEM, "value": context.number},
-        "status": "ready",
-        "businessStatus": state_concept(ItemState.TO_BE_DISPENSED),
+        "status": row.task if row else "ready",
+        "businessStatus": state_concept(row.state if row else ItemState.TO_BE_DISPENSED),
         "intent": "order",
         # R5 lets a Task carry a restriction (the lease) only where its code is also "fulfill".
         "code": {
@@ -303,16 +325,58 @@ def task_of(request_id: str, index: int, context: Context) -> dict[str, Any]:
         },
         "focus": {"reference": f"MedicationRequest/{request_id}"},
         "for": {"reference": f"Patient/{context.patient}"},
-        "requestedPeriod": {"start": start, "end": context.valid_until.isoformat()},
+        "requestedPeriod": {"start": context.first_day.isoformat(),
+                            "end": context.valid_until.isoformat()},
         "authoredOn": moment(context.authored),
         "lastModified": moment(context.authored),
         "requester": {"reference": f"PractitionerRole/{context.prescriber}"},
-    }
+    }  # fmt: skip  # One record.
 
 
-def state_concept(state: ItemState) -> dict[str, Any]:
-    """Task.businessStatus of a state."""
-    return {"coding": [{"system": STATE_SYSTEM, "code": state.value}]}
+def state_concept(state: ItemState, held_from: ItemState | None = None) -> dict[str, Any]:
+    """Task.businessStatus of a state, on hold with the state before."""
+    coding = [{"system": STATE_SYSTEM, "code": state.value}]
+    if held_from:
+        coding.append({"system": HELD_SYSTEM, "code": held_from.value})
+    return {"coding": coding}
+
+
+def held_from(task: dict[str, Any]) -> ItemState | None:
+    """The state of an item before its hold, or None."""
+    for coding in (task.get("businessStatus") or {}).get("coding", ()):
+        if coding.get("system") == HELD_SYSTEM:
+            return ItemState(coding["code"])
+    return None
+
+
+def reason_of(task: dict[str, Any]) -> str:
+    """The code of why an item stands as it does, or ""."""
+    concept = (task.get("statusReason") or {}).get("concept") or {}
+    return str((concept.get("coding") or [{}])[0].get("code", ""))
+
+
+def instance_of(task: dict[str, Any]) -> int:
+    """Which repeat is open; 1 where it says nothing."""
+    found = _output(task, "instance")
+    return int(found["valueInteger"]) if found else 1
+
+
+def instances_of(request: dict[str, Any]) -> int:
+    """How often the course may be handed over in all."""
+    return int((request.get("dispenseRequest") or {}).get("numberOfRepeatsAllowed") or 0) + 1
+
+
+def starts_of(task: dict[str, Any]) -> date | None:
+    """The first day on which the open repeat may be handed over, where it says one."""
+    start = (task.get("requestedPeriod") or {}).get("start")
+    return day_of(str(start)) if start else None
+
+
+def course_of(request: dict[str, Any]) -> tuple[date, int]:
+    """The first day of a prescription's validity, and the days of one course."""
+    period = (request.get("dispenseRequest") or {}).get("validityPeriod") or {}
+    first = day_of(str(period.get("start") or request.get("authoredOn") or "1970-01-01"))
+    return first, item_of(request, "").duration_days
 
 
 def state_of(task: dict[str, Any] | None, request: dict[str, Any]) -> ItemState:
@@ -330,12 +394,18 @@ def state_of(task: dict[str, Any] | None, request: dict[str, Any]) -> ItemState:
 
 
 def dispensed_of(task: dict[str, Any] | None) -> Decimal:
-    """Units handed over so far, as the Task's output says."""
-    for output in (task or {}).get("output", ()):
+    """Units of the open repeat handed over so far, as the Task's output says."""
+    found = _output(task or {}, "dispensed")
+    return Decimal(str(found["valueQuantity"]["value"])) if found else Decimal(0)
+
+
+def _output(task: dict[str, Any], code: str) -> dict[str, Any] | None:
+    found: list[dict[str, Any]] = task.get("output") or []
+    for output in found:
         for coding in (output.get("type") or {}).get("coding", ()):
-            if coding.get("system") == OUTPUT_SYSTEM and coding.get("code") == "dispensed":
-                return Decimal(str(output["valueQuantity"]["value"]))
-    return Decimal(0)
+            if coding.get("system") == OUTPUT_SYSTEM and coding.get("code") == code:
+                return output
+    return None
 
 
 def moved_task(
@@ -348,10 +418,19 @@ def moved_task(
     lease_until: datetime | None,
     dispensed: Decimal,
     reason: str = "",
+    instance: int = 1,
+    starts: date | None = None,
+    before: ItemState | None = None,
 ) -> dict[str, Any]:
-    """The Task after a move: status, state, holder, lease, and what was handed over so far."""
-    task = {**task, "status": row.task, "businessStatus": state_concept(row.state),
+    """The Task after a move: status, state, holder, lease, and what was handed over so far.
+
+    `starts`: the first day of the repeat that now is open, where it changes; `before`: the state
+    that a hold interrupts.
+    """
+    task = {**task, "status": row.task, "businessStatus": state_concept(row.state, before),
             "lastModified": moment(at)}  # fmt: skip  # One thought.
+    if starts:
+        task["requestedPeriod"] = {**task.get("requestedPeriod", {}), "start": starts.isoformat()}
     for field in ("owner", "restriction", "statusReason", "output"):
         task.pop(field, None)
     if holder:
@@ -362,18 +441,19 @@ def moved_task(
         task["statusReason"] = {
             "concept": {"coding": [{"system": STATUS_REASON_SYSTEM, "code": reason}]}
         }
+    output: list[dict[str, Any]] = []
     if dispensed > 0:
-        task["output"] = [
-            {
-                "type": {"coding": [{"system": OUTPUT_SYSTEM, "code": "dispensed"}]},
-                "valueQuantity": {
-                    "value": courses.whole(dispensed),
-                    "system": UNIT_SYSTEM,
-                    "code": PIECE,
-                },
-            }
-        ]
-    return task  # fmt: skip  # Same reason.
+        amount = {"value": courses.whole(dispensed), "system": UNIT_SYSTEM, "code": PIECE}
+        output.append({"type": _output_type("dispensed"), "valueQuantity": amount})
+    if instance > 1:
+        output.append({"type": _output_type("instance"), "valueInteger": instance})
+    if output:
+        task["output"] = output
+    return task
+
+
+def _output_type(code: str) -> dict[str, Any]:
+    return {"coding": [{"system": OUTPUT_SYSTEM, "code": code}]}
 
 
 def moved_request(
@@ -384,7 +464,7 @@ def moved_request(
         return None
     request = {**request, "status": row.request, "statusChanged": moment(at)}
     code = reason or row.reason
-    if code and row.request in {"stopped", "cancelled", "completed"}:
+    if code and row.request in {"stopped", "cancelled", "completed", "on-hold"}:
         request["statusReason"] = {"coding": [{"system": STATUS_REASON_SYSTEM, "code": code}]}
     else:
         request.pop("statusReason", None)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dmed.kit.clock import TASHKENT
 from dmed.kit.errors import NotFoundError
 from dmed.modules.prescriptions import tables
 from dmed.modules.prescriptions.model import ItemState
 from dmed.modules.prescriptions.rules import numbers, resources, states
-from dmed.modules.prescriptions.rules.states import Actor, Event, Move, Standing
+from dmed.modules.prescriptions.rules.states import Actor, Event, Move, Standing, Who
 
 if TYPE_CHECKING:
     from dmed.trust.gateway import GatewayUnit
@@ -45,6 +46,11 @@ class CaseItem(msgspec.Struct, kw_only=True):
             holder=str(owner.get("reference", "")).removeprefix("Organization/"),
             holder_name=str(owner.get("display", "")),
             lease_until=resources.moment_of(lease) if lease else None,
+            instance=resources.instance_of(self.task),
+            instances=resources.instances_of(self.request),
+            starts=resources.starts_of(self.task),
+            held_from=resources.held_from(self.task),
+            is_insured=bool(self.request.get("insurance")),
         )
 
 
@@ -113,6 +119,8 @@ async def move(
     if made.is_unchanged:
         return made
     is_new_holder = made.holder != standing.holder
+    summed = standing.dispensed if dispensed is None else dispensed
+    starts = _starts(item, made, now)
     task = resources.moved_task(
         item.task,
         made.row,
@@ -120,16 +128,40 @@ async def move(
         holder=made.holder,
         holder_name=actor_name if is_new_holder else standing.holder_name,
         lease_until=lease_until or standing.lease_until,
-        dispensed=standing.dispensed if dispensed is None else dispensed,
+        dispensed=Decimal(0) if made.row.next_instance > 0 else summed,
         reason=reason or made.row.reason,
+        instance=made.instance,
+        starts=starts,
+        before=standing.state if event is Event.HOLD else None,
     )
     item.task = await _update(unit, "Task", task)
+    if ItemState.FUTURE in {standing.state, made.row.state}:
+        waits = made.row.state is ItemState.FUTURE
+        await tables.set_starts(unit, item.request["id"], item.standing.starts if waits else None)
     request = resources.moved_request(item.request, made.row, now, reason)
     if request is not None:
         item.request = await _update(unit, "MedicationRequest", request)
     is_open = any(each.request.get("status") == "active" for each in case.items.values())
     await tables.set_open(unit, case.number, is_open)
     return made
+
+
+def _starts(item: CaseItem, made: Move, now: datetime) -> date | None:
+    """The first day of the repeat that a move opens; None where it opens none."""
+    if made.row.next_instance > 0:
+        first_day, days = resources.course_of(item.request)
+        return states.next_start(item.standing, first_day, days, now)
+    return now.astimezone(TASHKENT).date() if made.row.next_instance < 0 else None
+
+
+async def start_if_due(unit: GatewayUnit, case: Case, item: CaseItem, now: datetime) -> bool:
+    """Open an item whose first day has come; whether it did. The minute's job does the same."""
+    standing = item.standing
+    is_due = standing.starts is None or standing.starts <= now.astimezone(TASHKENT).date()
+    if standing.state is not ItemState.FUTURE or not is_due:
+        return False
+    await move(unit, case, item.number, Event.START, Actor(who=Who.TIMER), now)
+    return True
 
 
 async def _update(unit: GatewayUnit, type_: str, resource: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway, GatewayUnit
 
 _PRESCRIBER = Actor(who=Who.PRESCRIBER)
+_CANCELLABLE = {ItemState.TO_BE_DISPENSED, ItemState.FUTURE}
 
 
 class Signer(msgspec.Struct, frozen=True):
@@ -207,7 +208,7 @@ async def _write(
     known = drafts.preparations_of(draft)
     day = authored.astimezone(clock.TASHKENT).date()
     named = courses.validity_class(draft, tuple(known.values()))
-    until = courses.valid_until(named, day)
+    until = courses.valid_until(named, draft.start or day)
     region = who.organisation.region
     region = region if region in tables.REGIONS else tables.REGIONS[9]
     number = numbers.make_number(region, await tables.next_running(unit, region))
@@ -216,6 +217,7 @@ async def _write(
         prescriber=subject.practitioner_role, prescriber_name=who.name,
         organisation=subject.organisation, organisation_name=who.organisation.name,
         authored=authored, valid_until=until, trustee=draft.trustee, replaces=draft.replaces,
+        start=draft.start, repeats=draft.repeats, is_insured=named == "reimbursed",
     )  # fmt: skip  # Facts of one prescription.
     code = numbers.make_code(secrets.codes, number)
     await tables.insert(
@@ -225,6 +227,7 @@ async def _write(
         short_digest=numbers.code_digest(code[: numbers.SHORT_CODE_LENGTH]),
         replaces=draft.replaces,
     )  # fmt: skip  # Same.
+    row = states.activated(draft.start, clock.now())
     targets, digests = [], {}
     for index, item in enumerate(draft.items):
         icd = item.diagnosis or draft.diagnosis
@@ -233,8 +236,11 @@ async def _write(
             bases[index] if index < len(bases) else None,
         )  # fmt: skip  # One line of the prescription.
         written = await unit.create("MedicationRequest", request)
-        task = await unit.create("Task", resources.task_of(written.id, index, context))
+        record = resources.task_of(written.id, index, context, row)
+        task = await unit.create("Task", record)
         await tables.insert_item(unit, number, index + 1, written.id, task.id)
+        if row.state is ItemState.FUTURE:
+            await tables.set_starts(unit, written.id, draft.start)
         for alert in alerts:
             if alert.item == index and alert.override:
                 await unit.create("DetectedIssue", resources.issue_of(alert, written.id, context))
@@ -294,14 +300,13 @@ async def cancel(
         _require_author(case, subject)
         chosen = [item] if item else [
             each.number for each in case.items.values()
-            if each.standing.state in {ItemState.TO_BE_DISPENSED, ItemState.WITH_PHARMACY}
+            if each.standing.state in _CANCELLABLE or each.standing.holder
         ]  # fmt: skip  # Two branches.
         if not chosen:
             first = next(iter(case.items.values()))
             raise ConflictError(f"{states.said(first.standing)}; nothing is left to cancel")
         for each in chosen:
-            held = case.item(each).standing.state is ItemState.WITH_PHARMACY
-            event = Event.CANCEL_REQUEST if held else Event.CANCEL
+            event = Event.CANCEL_REQUEST if case.item(each).standing.holder else Event.CANCEL
             await move(unit, case, each, event, _PRESCRIBER, now, reason=reason)
     return await views.prescription(gateway, subject, number)
 

@@ -216,6 +216,10 @@ def _item(request: dict[str, Any], task: dict[str, Any] | None, alerts: Iterable
         lease_until=standing.lease_until,
         alerts=tuple(alerts),
         note=line.note,
+        instance=standing.instance,
+        instances=standing.instances,
+        starts=standing.starts,
+        reason=resources.reason_of(task or {}),
         vid=int(((task or {}).get("meta") or {}).get("versionId", 0)),
     )
 
