@@ -9,9 +9,10 @@ from dmed.modules.medid import MODULE as MEDID
 from dmed.modules.pharmacy import MODULE as PHARMACY
 from dmed.modules.prescriptions import MODULE as PRESCRIPTIONS
 from dmed.modules.reader import MODULE as READER
+from dmed.modules.terminology import MODULE as TERMINOLOGY
 from dmed.modules.workforce import MODULE as WORKFORCE
 from dmed.trust.manifest import Manifest
 
 MODULES: tuple[Manifest, ...] = (
     ACCESS, MEDID, FACILITIES, WORKFORCE, MEDICINES, PRESCRIPTIONS, PHARMACY,
-    READER)
+    READER, TERMINOLOGY)

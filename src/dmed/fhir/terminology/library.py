@@ -100,7 +100,7 @@ class Library:
             source.resourceType = type(source).__name__
             self._shelve(Entry(source, source=source))
 
-    def put(self, body: bytes) -> None:
+    def put(self, body: bytes) -> Head:
         """A CodeSystem, ValueSet or ConceptMap as JSON; it replaces the one of the same id."""
         head = msgspec.json.decode(body, type=Head)
         if head.resourceType not in KINDS:
@@ -110,6 +110,11 @@ class Library:
         self._by_id[head.resourceType, head.id] = entry
         self._shelve(entry)
         self._forget(entry)
+        return head
+
+    def stored(self) -> set[tuple[str, str]]:
+        """(type, id) of everything that was put here."""
+        return set(self._by_id)
 
     def take(self, resource_type: str, id_: str) -> None:
         """Removes what was put under this id; nothing happens where there is none."""
