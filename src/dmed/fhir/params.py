@@ -96,6 +96,14 @@ def parameters(type_name: str) -> Mapping[str, SearchParameter]:
     return {each.code: _parameter(type_name, each) for each in found}
 
 
+_waiting: frozenset[tuple[str, str]] = frozenset()
+
+
+def waiting() -> frozenset[tuple[str, str]]:
+    """(type, code) of parameters for which older records are still being indexed."""
+    return _waiting
+
+
 def _parameter(type_name: str, found: SearchFacts) -> SearchParameter:
     return SearchParameter(
         resource=type_name,

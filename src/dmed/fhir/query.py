@@ -30,6 +30,7 @@ from dmed.fhir.query_model import (
     Value,
 )
 from dmed.fhir.query_modifiers import Modified, missing, not_served, reader_of
+from dmed.fhir.query_special import SPECIAL, check_content, special
 from dmed.fhir.query_values import KINDS, SIMPLE_KINDS, Field, read, write
 from dmed.fhir.values import split_escaped
 from dmed.kit.errors import InvalidError, Issue
@@ -77,6 +78,10 @@ _SILENT = frozenset({"_format", "_pretty"})
 
 class _UnknownError(Exception):
     """The parameter does not exist for the type; the message is the sentence for the caller."""
+
+
+class _NotReadyError(_UnknownError):
+    """The parameter exists, but older records are still being indexed for it."""
 
 
 def modifiers(kind: str) -> tuple[str, ...]:
@@ -248,6 +253,7 @@ class _Reading:
 
     def query(self) -> Query:
         """The Query of all that was taken."""
+        check_content(self.criteria, is_kept=self.settings.content_search)
         return Query(
             type=self.type,
             criteria=tuple(self.criteria),
@@ -330,6 +336,13 @@ def _check_contained(name: str, value: str) -> None:
         raise InvalidError(issues=(Issue("not-supported", why, name),))
 
 
+def _check_ready(type_name: str, code: str) -> None:
+    if (type_name, code) in params.waiting():
+        raise _NotReadyError(
+            f"Search parameter {code} of {type_name} is not ready: older records are being indexed"
+        )
+
+
 def _plain(type_name: str, code: str) -> tuple[str, int] | None:
     """Kind and number of a parameter that a sort key or a criterion names, or None."""
     if code == "_id":
@@ -347,6 +360,7 @@ def _plain(type_name: str, code: str) -> tuple[str, int] | None:
 def _sort_keys(type_name: str, piece: str) -> list[SortKey]:
     """The keys that one piece of `_sort` stands for: a composite is sorted by its components."""
     code = piece.removeprefix("-")
+    _check_ready(type_name, code)
     key = _plain(type_name, code)
     if key is None or key[0] == "special":
         return []
@@ -377,6 +391,7 @@ def _read_include(head: str, base: str, text: str, *, iterate: bool) -> Include:
         )
     if code == "*":
         return Include(source, "*", 0, target, iterate)
+    _check_ready(source, code)
     found = params.parameters(source).get(code)
     if found is None or found.type != "reference":
         raise InvalidError(
@@ -465,6 +480,8 @@ class _CriterionReader:
         for candidate in targets:
             try:
                 branches.append(read_one(candidate))
+            except _NotReadyError:
+                raise
             except _UnknownError:
                 continue
         if not branches:
@@ -475,6 +492,7 @@ class _CriterionReader:
         return Chain(found.resource, found.code, found.number, target, tuple(branches))
 
     def _reference(self, type_name: str, code: str) -> SearchParameter:
+        _check_ready(type_name, code)
         found = params.parameters(type_name).get(code)
         if found is None:
             raise _UnknownError(
@@ -488,6 +506,9 @@ class _CriterionReader:
 
     def _leaf(self, type_name: str, name: str) -> Criterion:
         code, colon, modifier = name.partition(":")
+        _check_ready(type_name, code)
+        if code in SPECIAL:
+            return self._special(type_name, code, modifier)
         key = _plain(type_name, code)
         if key is None:
             raise _UnknownError(f"Unknown search parameter {code[:100]!r} of {type_name}")
@@ -513,6 +534,13 @@ class _CriterionReader:
             return reader(Modified(field, type_name, found, self._pieces(field)), modifier)
         values = self._values(type_name, code, field, modifier)
         return Match(type_name, code, kind, number, "" if only else modifier, values)
+
+    def _special(self, type_name: str, code: str, modifier: str) -> Criterion:
+        field = Field(self.label, "special")
+        found = special(type_name, code, modifier, field, self.text, self._pieces(field))
+        if found is None:
+            raise _UnknownError(f"Unknown search parameter {code} of {type_name}")
+        return found
 
     def _missing(self, type_name: str, code: str, kind: str) -> Criterion:
         if self.text not in {"true", "false"}:

@@ -14,8 +14,17 @@ from typing import TypeAlias
 
 import msgspec
 
-from dmed.fhir.query import DEPTH_MAX, _CriterionReader, _is_type, _plain, _UnknownError
+from dmed.fhir.query import (
+    DEPTH_MAX,
+    _check_ready,
+    _CriterionReader,
+    _is_type,
+    _NotReadyError,
+    _plain,
+    _UnknownError,
+)
 from dmed.fhir.query_model import Criterion, Has, Logic, Match, Moment
+from dmed.fhir.query_special import SPECIAL
 from dmed.fhir.query_values import escape
 from dmed.kit.errors import InvalidError, Issue
 
@@ -36,7 +45,6 @@ _FITTING: Mapping[str, tuple[str, ...]] = {
     "reference": ("eq", "ne", "re"),
     "uri": ("eq", "ne", "co", "sw", "ew", "ss", "sb"),
     "composite": ("eq",),
-    "words": ("eq", "co"),
 }
 """Which operations a kind of parameter has, besides `pr`, which all have."""
 OPERATIONS = frozenset({"pr"}.union(*_FITTING.values()))
@@ -236,6 +244,8 @@ def _criterion(node: Node, type_name: str, base: str, links: int) -> Criterion:
     reader = _TestReader(node, base)
     try:
         return reader.at_path(type_name, node.steps, links)
+    except _NotReadyError:
+        raise  # Left out whole, as any parameter that is not ready.
     except _UnknownError as unknown:
         raise _fault(node.at, str(unknown)) from None
     except InvalidError as fault:
@@ -292,6 +302,9 @@ class _TestReader(_CriterionReader):
 
     def _leaf(self, type_name: str, name: str) -> Criterion:
         code, _, target = name.partition(":")
+        if code in SPECIAL and self.operation in {"eq", "co"}:
+            return self._read(type_name, code, _listed(self.text))
+        _check_ready(type_name, code)
         key = _plain(type_name, code)
         if key is None:
             raise _UnknownError(f"Unknown search parameter {code[:100]!r} of {type_name}")
@@ -300,11 +313,12 @@ class _TestReader(_CriterionReader):
             if self.text not in {"true", "false"}:
                 raise InvalidError("pr is followed by true or false", self.label)
             return self._read(type_name, f"{code}:missing", _opposite(self.text))
-        if self.operation not in _FITTING[kind] or (number == 0 and self.operation in {
+        fitting = _FITTING.get(kind, ())
+        if self.operation not in fitting or (number == 0 and self.operation in {
                 "co", "sw", "ew"}):
             raise InvalidError(
                 f"{self.operation} does not fit {code}, a {kind} parameter "
-                f"({', '.join(_FITTING[kind])}, pr)", self.label)
+                f"({', '.join([*fitting, 'pr'])})", self.label)
         return self._compared(type_name, code, kind, number, f":{target}" if target else "")
 
     def _compared(
@@ -317,7 +331,7 @@ class _TestReader(_CriterionReader):
             prefix = "eq" if operation == "po" else operation
             found = self._read(type_name, code, prefix + _listed(text))
             return _overlapping(found) if operation == "po" else found
-        given = escape(text) if kind in {"string", "words"} else _listed(text)
+        given = escape(text) if kind == "string" else _listed(text)
         found = self._read(type_name, code + only, given)
         if operation == "ne" and number == 0:
             return Logic(type_name, "not", (found,))

@@ -43,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Largest page a search may ask for."""
     include_max: int = 1_000
     """Most records that `_include` and `_revinclude` add to a page."""
+    content_search: bool = True
+    """The words of whole records are kept for `_content`; false saves their space and time."""
     if_match_required: bool = False
     """The country's rule: an update without If-Match is 412."""
     reference_integrity: bool = False

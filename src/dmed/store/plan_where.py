@@ -26,7 +26,7 @@ from dmed.fhir.values import canonical_quantity
 from dmed.kit.clock import now
 from dmed.kit.ids import vid_at
 from dmed.kit.text import fold
-from dmed.store import plan_filter
+from dmed.store import plan_filter, text
 from dmed.store.keys import (
     TRIGRAM_PARAMETERS,
     WIDE_MICROSECONDS,
@@ -429,4 +429,5 @@ _CONDITIONS: Mapping[str, Callable[[Match, str, Arguments], str]] = {
     "reference": _reference,
     "uri": _uri,
     "special": _near,
+    "words": lambda match, alias, args: text.condition(match, alias, args.bind),
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dmed.store import text
 from dmed.store.keys import (
     SERVED_BY_RESOURCE,
     TRIGRAM_PARAMETERS,
@@ -28,6 +29,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "reference": ("vid", "bucket", "param", "type", "id", "version"),
     "uri": ("vid", "bucket", "param", "value"),
     "composite": ("vid", "bucket", "param", "key", "low", "high"),
+    "words": ("vid", "bucket", "param", "document"),
 }
 """Columns of each index table in the order of the tuples that `index_rows` makes."""
 
@@ -69,6 +71,7 @@ def _add(rows: dict[str, list[tuple[Any, ...]]], write: Write) -> None:
         (vid, bucket, param, row_number(param, key), None if low is None else float(low),
          None if high is None else float(high))
         for param, key, low, high in index.composites if param not in needless())
+    rows["words"] += text.rows(write.type, vid, bucket, write.body)
 
 
 def _string(vid: int, bucket: int, param: int, folded: str, exact: str) -> tuple[Any, ...]:

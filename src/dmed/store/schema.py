@@ -41,6 +41,10 @@ feed              one row a write, partitioned by month of `vid`; readers take (
                   pg_snapshot_xmin, in that order. `vid` rises within a transaction: it is the seq.
 criteria_lock     a row a conditional's criteria, locked for the length of its transaction.
 idempotency       answers to requests that carried an idempotency key.
+words             (param, document): the words of a narrative or of a whole record, as the text of a
+                  tsvector, with GIN over it (store.text).
+reindex           search parameters that are not R5's own, and work on old records (store.reindex):
+                  by (type, code) its definition, its state and how far it has come (`at`, a vid).
 job               work to do later, enqueued in the caller's transaction, taken with SKIP LOCKED.
 load_ledger       the chunks of each imported file that have been committed, with their faults.
 """
@@ -53,6 +57,7 @@ from typing import Any
 import asyncpg
 
 from dmed.kit.ids import milliseconds_of
+from dmed.store.keys import type_names, type_number
 
 APPLICATION_ROLE = "dmed_app"
 _MIGRATION_LOCK = 7_305_516_208_331_001
@@ -176,7 +181,10 @@ _ON = {
     "reference_value": "reference (param, id, vid) INCLUDE (type, bucket)",
     "uri_value": "uri (param, value, vid) INCLUDE (bucket)",
     "composite_value": "composite (param, key, low, vid) INCLUDE (high, bucket)",
-    **{f"{table}_record": f"{table} (vid)" for table in INDEX_TABLES},
+    **{f"{table}_record": f"{table} (vid)" for table in (*INDEX_TABLES, "words")},
+    # New words wait in a short list: to sort each in at once took longer than the rest of a write.
+    "words_document": "words USING gin ((document::tsvector)) "
+    "WITH (fastupdate = on, gin_pending_list_limit = 1024)",
 }
 SEARCH_INDEXES = {name: f"CREATE INDEX IF NOT EXISTS {name} ON {on}" for name, on in _ON.items()}
 """The indexes that only searches and updates need, by name; each statement is repeatable."""
@@ -349,7 +357,38 @@ def _middles() -> str:
     )
 
 
-MIGRATIONS: tuple[tuple[int, str], ...] = ((1, _first()), (2, _middles()))
+_WORDS = """
+CREATE TABLE words (
+    vid bigint NOT NULL, param integer NOT NULL, bucket smallint NOT NULL,
+    document text COLLATE "C" NOT NULL
+);
+CREATE TABLE reindex (
+    type       smallint NOT NULL,
+    code       text COLLATE "C" NOT NULL,
+    state      text COLLATE "C" NOT NULL DEFAULT 'waiting',
+    url        text COLLATE "C" NOT NULL DEFAULT '',
+    definition bytea NOT NULL DEFAULT '',
+    fault      text NOT NULL DEFAULT '',
+    at         bigint NOT NULL DEFAULT 0,
+    until      bigint NOT NULL DEFAULT 0,
+    done       bigint NOT NULL DEFAULT 0,
+    since      timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (type, code)
+);
+"""
+
+
+def _words() -> str:
+    """Tables of words and of reindexing; records of before are to be read for their words."""
+    types = ", ".join(f"({type_number(name)}::smallint)" for name in type_names())
+    return _WORDS + _UPKEEP.format(table="words") + (
+        "INSERT INTO reindex (type, code) SELECT t.type, c.code "
+        f"FROM (VALUES {types}) AS t(type), (VALUES ('_text'), ('_content')) AS c(code) "
+        "WHERE EXISTS (SELECT FROM resource r WHERE r.type = t.type);"
+    )
+
+
+MIGRATIONS: tuple[tuple[int, str], ...] = ((1, _first()), (2, _middles()), (3, _words()))
 """Numbered once and for ever; a change of the tables is a new number at the end."""
 
 _GRANTS = f"""

@@ -1,0 +1,190 @@
+"""Words of a record for `_text` and `_content`, and a search for words. Pure.
+
+Both sides fold alike (kit.text), so a word is found in any of the three scripts. What is kept is
+the text of a PostgreSQL tsvector, made here with positions, and what is sought is a tsquery made
+of our own quoted words: nothing of a caller's text is ever read as syntax by the database.
+https://hl7.org/fhir/R5/search.html#_text
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from dmed.fhir.query_model import Words
+from dmed.kit.errors import InvalidError
+from dmed.kit.text import fold
+
+WORD_LETTERS_MAX = 40
+"""A longer word is kept and sought by its beginning."""
+WORDS_MAX = 5_000
+"""Most words of one record that are kept, from its beginning."""
+PLACES_MAX = 16
+"""Most places of one word in a record that a phrase is sought at."""
+SOUGHT_MAX = 50
+"""Most words of one search."""
+_GAP = 3
+"""Places between two texts of a record, so that no phrase reaches over them."""
+_PLACE_LAST = 16_000
+
+_WORD = re.compile(r"[^\W_]+")
+_TAG = re.compile(r"<[^>]*>")
+_PIECE = re.compile(r'[()]|-?"[^"]*"|[^\s()"]+')
+# Addresses, keys and bytes are no words that a person would look for.
+_UNREAD = frozenset({
+    "contentType", "data", "div", "fullUrl", "hash", "id", "implicitRules", "lastUpdated", "meta",
+    "reference", "resourceType", "system", "url", "valueUri", "valueUrl", "versionId",
+})  # fmt: skip  # A list of words reads better filled.
+
+
+# What is kept ------------------------------------------------------------------------------
+
+
+def narrative_words(record: dict[str, Any], mark: str) -> str:
+    """The tsvector text of a record's narrative (a body as dict), "" where it has none.
+
+    `mark` is a word that all rows of the kind carry, which no caller can write.
+    """
+    return _document([_narrative(record)], mark)
+
+
+def content_words(record: dict[str, Any], mark: str) -> str:
+    """The tsvector text of all texts and codes of a record, its narrative first."""
+    return _document([_narrative(record), *_texts(record)], mark)
+
+
+def _narrative(record: dict[str, Any]) -> str:
+    text = record.get("text")
+    div = text.get("div", "") if isinstance(text, dict) else ""
+    return html.unescape(_TAG.sub(" ", div)) if div else ""
+
+
+def _texts(value: dict[str, Any] | list[Any]) -> Iterator[str]:
+    items = value if isinstance(value, list) else [
+        part for name, part in value.items() if name not in _UNREAD]
+    for part in items:
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict | list):
+            yield from _texts(part)
+
+
+@lru_cache(maxsize=16_384)
+def words_of(text: str) -> tuple[str, ...]:
+    """The folded words of a text, in order."""
+    return tuple(word[:WORD_LETTERS_MAX] for word in _WORD.findall(fold(text)))
+
+
+def _document(texts: Iterable[str], mark: str) -> str:
+    places: dict[str, list[str]] = {}
+    at = 0
+    for text in texts:
+        # Long texts are rarely met twice: they would only push short ones out of the memory.
+        words = words_of(text) if len(text) < 100 else words_of.__wrapped__(text)
+        for word in words:
+            at += 1
+            found = places.setdefault(word, [])
+            if len(found) < PLACES_MAX:
+                found.append(str(min(at, _PLACE_LAST)))
+        at += _GAP
+        if at > WORDS_MAX:
+            break
+    if not places:
+        return ""
+    return " ".join([mark, *(f"{word}:{','.join(found)}" for word, found in places.items())])
+
+
+# What is sought ----------------------------------------------------------------------------
+
+
+def sought(text: str, name: str) -> Words:
+    """The words that a caller seeks: `heart (attack OR "acute failure") NOT child* `.
+
+    Blanks and AND mean and; OR, NOT (or `-`) and parentheses as usual, in capitals; a text in
+    quotes is a phrase; `*` ends a beginning. InvalidError names the parameter.
+    """
+    reader = _Reader(text, name)
+    made = reader.either()
+    if reader.at < len(reader.pieces):
+        raise reader.wrong("has a ')' too many")
+    return Words(text, made)
+
+
+class _Reader:
+    def __init__(self, text: str, name: str) -> None:
+        self.text, self.name = text, name
+        self.pieces: list[str] = _PIECE.findall(text)
+        self.at = 0
+        self.count = 0
+        self.depth = 0
+
+    def wrong(self, why: str) -> InvalidError:
+        return InvalidError(f"Search parameter {self.name}: {self.text[:100]!r} {why}", self.name)
+
+    def next(self) -> str:
+        return self.pieces[self.at] if self.at < len(self.pieces) else ""
+
+    def either(self) -> str:
+        parts = [self.every()]
+        while self.next() == "OR":
+            self.at += 1
+            parts.append(self.every())
+        return parts[0] if len(parts) == 1 else f"({' | '.join(parts)})"
+
+    def every(self) -> str:
+        parts = [self.one()]
+        while self.next() not in {"", "OR", ")"}:
+            if self.next() == "AND":
+                self.at += 1
+            parts.append(self.one())
+        return parts[0] if len(parts) == 1 else f"({' & '.join(parts)})"
+
+    def one(self) -> str:
+        piece = self.next()
+        self.at += 1
+        if piece == "NOT":
+            return f"!{self.deeper(self.one)}"
+        if piece == "(":
+            found = self.deeper(self.either)
+            if self.next() != ")":
+                raise self.wrong("has a '(' that is not closed")
+            self.at += 1
+            return found
+        if piece in {"", ")", "AND", "OR"}:
+            raise self.wrong("holds no word where one is needed")
+        negated = piece.startswith("-") and len(piece) > 1
+        return ("!" if negated else "") + self.phrase(piece)
+
+    def deeper(self, read: Any) -> str:
+        self.depth += 1
+        if self.depth > SOUGHT_MAX:
+            raise self.wrong(f"nests over {SOUGHT_MAX} levels")
+        found: str = read()
+        self.depth -= 1
+        return found
+
+    def phrase(self, piece: str) -> str:
+        words = words_of(piece)
+        self.count += len(words)
+        if not words:
+            raise self.wrong("holds no word to search for")
+        if self.count > SOUGHT_MAX:
+            raise self.wrong(f"holds over {SOUGHT_MAX} words")
+        quoted = [f"'{word}'" for word in words]
+        if piece.rstrip('"').endswith("*") or len(words[-1]) == WORD_LETTERS_MAX:
+            quoted[-1] += ":*"
+        return quoted[0] if len(quoted) == 1 else f"({' <-> '.join(quoted)})"
+
+
+def record_of(body: bytes) -> dict[str, Any]:
+    """A canonical body as a dict, for the functions above; empty for what is no JSON object."""
+    try:
+        found = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}
