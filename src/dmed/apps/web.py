@@ -33,6 +33,7 @@ from dmed.server.app import fhir_app
 from dmed.server.openapi import openapi
 from dmed.store.pool import Database
 from dmed.trust import guard as guard_module
+from dmed.trust import guides
 from dmed.trust.gateway import Gateway
 from dmed.trust.guard import Guard
 from dmed.trust.keys import load_keys
@@ -73,6 +74,7 @@ class Platform:
         keys = load_keys(self.settings.data)
         self.gateway = Gateway(self.database, self.settings)
         self.guard = Guard(self.database.hot, self.settings, keys)
+        await guides.start(self.database, self.settings)
         self._fhir = fhir_app(self.gateway, self.guard, self.manifests)
         self._pages = _pages(self)
         # What is loaded by now stays: it need not be searched for garbage with every request.
@@ -80,6 +82,7 @@ class Platform:
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         works = [keep_time(self.database, self.gateway, self.manifests),
+                 guides.follow(self.database),
                  *(work(self.gateway) for each in self.manifests for work in each.background)]
         self._background = [asyncio.ensure_future(work) for work in works]
 

@@ -45,6 +45,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Most records that `_include` and `_revinclude` add to a page."""
     content_search: bool = True
     """The words of whole records are kept for `_content`; false saves their space and time."""
+    validate_profiles: bool = True
+    """A record that claims an installed profile (`meta.profile`) is refused where it breaks it."""
     if_match_required: bool = False
     """The country's rule: an update without If-Match is 412."""
     reference_integrity: bool = False

@@ -23,7 +23,7 @@ from dmed.kit.errors import (
     UnauthorizedError,
     UnavailableError,
 )
-from dmed.server import batch, history, operations, patch, read, search, write
+from dmed.server import batch, history, operations, patch, read, search, validate, write
 from dmed.server.answer import Answer, send
 from dmed.server.call import Call, request_id_of
 from dmed.server.capability import capability
@@ -44,7 +44,7 @@ def fhir_app(gateway: Gateway, guard: Guard, manifests: Iterable[Manifest]) -> F
     """The ASGI app for everything below /fhir; the path it sees is the whole one."""
     # A worker builds its definitions when it starts, not while its first caller waits.
     prepare.warm()
-    return FhirApp(Door(gateway, manifests), guard)
+    return FhirApp(Door(gateway, (*manifests, validate.MANIFEST)), guard)
 
 
 class FhirApp:

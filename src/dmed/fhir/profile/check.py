@@ -43,6 +43,14 @@ def check(
     stand inside.
     """
     run = ProfileRun(resource, catalogue)
+    try:
+        _all(resource, report, profiles, run)
+    except RecursionError:
+        run.note("structure", "objects are nested too deep", (None, resource.fhir_type, -1))
+    return list(dict.fromkeys(run.issues))
+
+
+def _all(resource: Any, report: validate.Report, profiles: Sequence[str], run: ProfileRun) -> None:
     top: Place = (None, resource.fhir_type, -1)
     _against(resource, top, (*_claimed(resource), *profiles), run)
     extension_issues(report.extensions, run)
@@ -50,7 +58,6 @@ def check(
         _inside(inner, run)
     document_issues(resource, run)
     response_issues(resource, top, run)
-    return list(dict.fromkeys(run.issues))
 
 
 def _inside(inner: Inner, run: ProfileRun) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,9 +14,10 @@ from dmed.fhir import codec, params, validate, walk
 from dmed.fhir.index import Index
 from dmed.fhir.types import struct_of
 from dmed.kit.clock import instant
-from dmed.kit.errors import InvalidError, Issue
+from dmed.kit.errors import InvalidError, Issue, UnprocessableError
 from dmed.kit.ids import BUCKETS, bucket_in, bucket_of, milliseconds_of, new_id, new_vid
 from dmed.store.model import Write
+from dmed.trust import guides
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 _PATIENT = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
@@ -45,16 +47,32 @@ def warm() -> None:
 
 
 def check(resource: Any, prefix: str = "") -> None:
-    """Refuse a resource that breaks R5; `prefix` is its place ("Bundle.entry[2].resource")."""
-    issues = faults(resource, prefix)
+    """Refuse a resource that breaks R5 (400) or an installed profile that it claims (422).
+
+    `prefix` is its place ("Bundle.entry[2].resource").
+    """
+    report = validate.report(resource)
+    issues = _refused(report.issues, resource, prefix)
+    more = _refused(guides.issues_of(resource, report), resource, prefix)
     if issues:
-        raise InvalidError(issues=issues)
+        raise InvalidError(issues=(*issues, *more))
+    if more:
+        raise UnprocessableError(issues=more)
 
 
 def faults(resource: Any, prefix: str = "") -> tuple[Issue, ...]:
-    """The errors of validation; warnings never refuse."""
-    found = [issue for issue in validate.validate(resource) if issue.severity in {"error", "fatal"}]
-    return tuple(_moved(issue, resource.fhir_type, prefix) for issue in found)
+    """The errors of validation, of R5 and of claimed profiles; warnings never refuse."""
+    report = validate.report(resource)
+    found = [*report.issues, *guides.issues_of(resource, report)]
+    return _refused(found, resource, prefix)
+
+
+def _refused(found: Iterable[Issue], resource: Any, prefix: str) -> tuple[Issue, ...]:
+    return tuple(
+        _moved(issue, resource.fhir_type, prefix)
+        for issue in found
+        if issue.severity in {"error", "fatal"}
+    )
 
 
 def _moved(issue: Issue, type_name: str, prefix: str) -> Issue:
