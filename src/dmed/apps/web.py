@@ -67,6 +67,8 @@ class Platform:
         self._fhir: App | None = None
         self._pages: App | None = None
         self._background: list[asyncio.Task[None]] = []
+        self.described = b""
+        """The OpenAPI document as it is sent; made when it is first asked for."""
 
     async def open(self) -> None:
         """Connects to the database and builds the rooms."""
