@@ -210,12 +210,15 @@ def texts_asked(draw: st.DrawFn, name: str, read: Callable[[dict[str, Any]], lis
 
 
 def asked_of_code(draw: st.DrawFn) -> Asked:
-    form = draw(one(["text", "code-text", "in", "not-in", "below", "above", "missing"]))
+    form = draw(one(["text", "combo", "code-text", "in", "not-in", "below", "above", "missing"]))
     wanted = draw(st.booleans())
     if form == "missing":
         return missing("code", wanted, lambda c: bool(pairs(code_of(c)) or said(code_of(c))))
     if form == "text":
         return texts_asked(draw, "code:text", lambda c: said(code_of(c)))
+    if form == "combo":  # Two places of the record, each with displays of its own.
+        return texts_asked(draw, "combo-code:text", lambda c: [
+            word for found in (c, *c.get("component", [])) for word in said(code_of(found))])
     if form == "code-text":
         text = draw(one(["A", "ab", "aBc", "b1", "b", "blo", "c"]))
         return Asked("code:code-text", text, lambda c: any(
@@ -272,7 +275,7 @@ def asked_of_composite(draw: st.DrawFn) -> Asked:
 
 def asked_of_patient(draw: st.DrawFn) -> Asked:
     def held(content: dict[str, Any]) -> list[dict[str, Any]]:
-        return content.get("identifier", [])
+        return list(content.get("identifier", []))
 
     if draw(st.booleans()):
         return texts_asked(draw, "identifier:text", lambda c: [

@@ -57,9 +57,10 @@ class Arguments:
 
 def where(match: Match, alias: str, args: Arguments) -> str:
     """The condition on a row `alias` of the criterion's table: its parameter, any of its values."""
-    under = f"{alias}.param = {args.bind(match.number, 'int')}"
     if match.numbers:
         under = f"{alias}.param = ANY({args.bind(list(match.numbers), 'int[]')})"
+    else:
+        under = f"{alias}.param = {args.bind(match.number, 'int')}"
     return f"{under} AND ({_any(match, alias, args)})"
 
 
