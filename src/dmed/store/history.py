@@ -1,13 +1,14 @@
 """History of a record, a type or the whole store: https://hl7.org/fhir/R5/http.html#history
 
-Newest first. A page ends with a cursor that names the last version shown, so paging is stable
-while new versions arrive: what is new comes before the first page.
+Newest first, or oldest first. A page ends with a cursor that names the last version shown, so
+paging is stable while new versions arrive: they come before the first page, or after the last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -21,37 +22,49 @@ from dmed.store.pool import Database
 from dmed.store.read import check_type, missing, people
 
 PAGE_MAX = 1_000
-_NEWEST = (2**63 - 1, 32_767)
+_VID_MAX = 2**63 - 1
+_NEWEST = (_VID_MAX, 32_767)
+_OLDEST = (-1, -1)
 _COLUMNS = "bucket, type, vid, id, patient, others, body"
 _INSIDE = "($5::text[] IS NULL OR patient = ANY ($5) OR others && $5)"
+_NEWER = "n.bucket = v.bucket AND n.type = v.type AND n.id = v.id AND n.vid > v.vid AND n.vid < $8"
+# What was made before the moment counts where nothing had taken its place by then.
+_CURRENT = f"""(v.vid >= $8 OR (v.body IS NOT NULL
+    AND NOT EXISTS (SELECT FROM resource_version n WHERE {_NEWER})
+    AND NOT EXISTS (SELECT FROM resource n WHERE {_NEWER})))"""
+_BETWEEN = f"vid >= $6 AND vid < $7 AND {_CURRENT} AND {_INSIDE}"
 
-_INSTANCE = f"""
+
+@lru_cache(maxsize=2)
+def _instance(rising: bool) -> str:
+    after, order = (">", "ASC") if rising else ("<", "DESC")
+    one = (f"SELECT {_COLUMNS} FROM {{table}} "
+           "WHERE bucket = (SELECT bucket FROM home) AND type = $1 AND id = $9")
+    return f"""
 WITH home AS MATERIALIZED (SELECT coalesce(
-    $6::smallint, (SELECT bucket FROM id_claim WHERE type = $1 AND id = $7)) AS bucket)
+    $10::smallint, (SELECT bucket FROM id_claim WHERE type = $1 AND id = $9)) AS bucket)
 SELECT {_COLUMNS} FROM (
-    SELECT {_COLUMNS} FROM resource
-    WHERE bucket = (SELECT bucket FROM home) AND type = $1 AND id = $7
-    UNION ALL
-    SELECT {_COLUMNS} FROM resource_version
-    WHERE bucket = (SELECT bucket FROM home) AND type = $1 AND id = $7
-) AS v WHERE (vid, bucket) < ($2::bigint, $3::smallint) AND vid >= $8 AND {_INSIDE}
-ORDER BY vid DESC LIMIT $4
+    {one.format(table="resource")} UNION ALL {one.format(table="resource_version")}
+) AS v WHERE (vid, bucket) {after} ($2::bigint, $3::smallint) AND {_BETWEEN}
+ORDER BY vid {order} LIMIT $4
 """
 
 
-def _walk(table: str) -> str:
+@lru_cache(maxsize=2)
+def _types_walk(rising: bool) -> str:
+    """A walk a type and table, each no longer than the page; what is merged is small."""
+    after, order = (">", "ASC") if rising else ("<", "DESC")
     # vid alone bounds the walk of an index that ends with vid; bucket only breaks ties.
-    return (f"(SELECT {_COLUMNS} FROM {table} WHERE type = k.type AND vid <= $2 "
-            f"AND (vid, bucket) < ($2::bigint, $3::smallint) AND vid >= $6 AND {_INSIDE} "
-            "ORDER BY vid DESC LIMIT $4)")
-
-
-# A walk a type and table, each no longer than the page; what is merged is small.
-_TYPES = f"""
-SELECT v.* FROM unnest($1::smallint[]) AS k(type) CROSS JOIN LATERAL (
-    {_walk("resource")} UNION ALL {_walk("resource_version")}
-) AS v ORDER BY v.vid DESC, v.bucket DESC LIMIT $4
+    walks = " UNION ALL ".join(
+        f"(SELECT {_COLUMNS} FROM {table} v WHERE type = k.type AND vid {after}= $2 "
+        f"AND (vid, bucket) {after} ($2::bigint, $3::smallint) AND {_BETWEEN} "
+        f"ORDER BY vid {order} LIMIT $4)" for table in ("resource", "resource_version"))
+    return f"""
+SELECT v.* FROM unnest($1::smallint[]) AS k(type) CROSS JOIN LATERAL ({walks}) AS v
+ORDER BY v.vid {order}, v.bucket {order} LIMIT $4
 """
+
+
 _COUNT = """
 SELECT (SELECT count(*) FROM resource WHERE bucket = $1 AND type = $2 AND id = $3)
      + (SELECT count(*) FROM resource_version WHERE bucket = $1 AND type = $2 AND id = $3)
@@ -69,39 +82,48 @@ WITH RECURSIVE t AS (
 
 async def history(
     db: Database, scope: Scope, audit: AuditRow, type_: str | None, id_: str | None, *,
-    since: datetime | None = None, count: int = 20, cursor: str | None = None,
+    since: datetime | None = None, at: tuple[int, int] | None = None, rising: bool = False,
+    count: int = 20, cursor: str | None = None,
 ) -> HistoryPage:
     """A page of versions, newest first, of a record (`id_`), a type, or all (both None).
 
-    `since` keeps versions made at or after it; `count` is 1 to PAGE_MAX. NotFoundError for a
-    record that never was, InvalidError for a cursor that is not ours. Audited with one row and
-    one for each person disclosed; no page is returned before they are committed. Versions
-    outside the scope are left out; a record wholly outside it is a ForbiddenError.
+    `since` keeps versions made at or after it; `at` (first and last microsecond since 1970, both
+    inclusive) those that were current at some point between; `rising` begins with the oldest;
+    `count` is 1 to PAGE_MAX. NotFoundError for a record that never was, InvalidError for a cursor
+    that is not ours. Audited with one row and one for each person disclosed; no page is returned
+    before they are committed. Versions outside the scope are left out; a record wholly outside it
+    is a ForbiddenError.
     """
     if type_ is not None:
         check_type(scope, type_)
     id_ = None if id_ is None else audits.storable(id_)
     count = max(1, min(count, PAGE_MAX))
-    vid, bucket = _decode(cursor)
-    floor = 0 if since is None else vid_at(int(since.timestamp() * 1000))
+    vid, bucket = _decode(cursor, rising)
+    floor = 0 if since is None else _vid(int(since.timestamp() * 1000))
+    ceiling, moment = (_VID_MAX, 0) if at is None else (
+        _vid(at[1] // 1000 + 1), _vid(at[0] // 1000 + 1))
     within = None if scope.patients is None else list(scope.patients)
+    limits = (vid, bucket, count + 1, within, floor, ceiling, moment)
     async with db.connection() as connection:
         if id_ is not None:
             assert type_ is not None
             rows = await connection.fetch(
-                _INSTANCE, type_number(type_), vid, bucket, count + 1, within, bucket_in(id_), id_,
-                floor)
+                _instance(rising), type_number(type_), *limits, id_, bucket_in(id_))
         else:
             types = await _types(connection, scope, type_)
-            rows = await connection.fetch(_TYPES, types, vid, bucket, count + 1, within, floor)
+            rows = await connection.fetch(_types_walk(rising), types, *limits)
     about = msgspec.structs.replace(audit, type=type_ or "", id=id_ or "")
     total = None
-    if id_ is not None and type_ is not None and cursor is None and since is None:
+    if id_ is not None and type_ is not None and cursor is None and since is None and at is None:
         total = await _total(db, scope, about, type_, id_, rows)
     page = rows[:count]
     await audits.disclose(db, about, [one for row in page for one in people(row)])
     return HistoryPage([_version(row) for row in page], total,
                        _encode(page[-1]) if len(rows) > count else None)
+
+
+def _vid(milliseconds: int) -> int:
+    return min(_VID_MAX, vid_at(milliseconds))
 
 
 async def _types(connection: Any, scope: Scope, type_: str | None) -> list[int]:
@@ -144,9 +166,9 @@ def _encode(row: Any) -> str:
     return f"{row['vid']:x}.{row['bucket']:x}"
 
 
-def _decode(cursor: str | None) -> tuple[int, int]:
+def _decode(cursor: str | None, rising: bool) -> tuple[int, int]:
     if cursor is None:
-        return _NEWEST
+        return _OLDEST if rising else _NEWEST
     try:
         vid, bucket = (int(part, 16) for part in cursor.split("."))
     except ValueError:

@@ -84,12 +84,15 @@ class Gateway:
         id_: str = "",
         *,
         since: datetime | None = None,
+        at: tuple[int, int] | None = None,
+        rising: bool = False,
         count: int = 0,
         cursor: str = "",
     ) -> HistoryPage:
         """Versions newest first: of one record, of a type, or of all types that may be seen.
 
-        At most `count` versions (0: the default page), on from `cursor`.
+        At most `count` versions (0: the default page), on from `cursor`; `since`, `at` and
+        `rising` as in the store's `history`.
         """
         if type_:
             await self.check_allowed(subject, Action.READ, type_, id_)
@@ -101,6 +104,8 @@ class Gateway:
             type_ or None,
             id_ or None,
             since=since,
+            at=at,
+            rising=rising,
             count=size,
             cursor=cursor or None,
         )
