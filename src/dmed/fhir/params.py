@@ -8,6 +8,7 @@ and parameters of type special except `near`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -22,6 +23,7 @@ from dmed.fhir.params_plan import Branch, Plan, branches, lay, places, plain_pat
 from dmed.fhir.params_rows import reference_owners, writer_of_any
 from dmed.fhir.path.parser import parse
 from dmed.fhir.path.tree import Node
+from dmed.kit.errors import InvalidError
 
 _SHARED = ("Resource", "DomainResource")
 _UNINDEXED = frozenset({"_id", "_lastUpdated", "_in"})
@@ -85,9 +87,15 @@ def _by_url() -> Mapping[str, SearchFacts]:
 
 @cache
 def parameters(type_name: str) -> Mapping[str, SearchParameter]:
-    """All search parameters of a resource type by code, those of Resource and DomainResource
-    included; empty for a name that is no concrete resource type.
+    """All search parameters of a resource type by code: those of Resource and DomainResource
+    included, and those that were installed; empty for a name that is no concrete resource type.
     """
+    return {**_installed.get(type_name, {}), **standard(type_name)}
+
+
+@cache
+def standard(type_name: str) -> Mapping[str, SearchParameter]:
+    """The search parameters that R5 itself defines for a resource type, by code."""
     if type_name not in facts().resources:
         return {}
     own = _by_base()
@@ -96,7 +104,38 @@ def parameters(type_name: str) -> Mapping[str, SearchParameter]:
     return {each.code: _parameter(type_name, each) for each in found}
 
 
+_installed: dict[str, dict[str, SearchParameter]] = {}
 _waiting: frozenset[tuple[str, str]] = frozenset()
+_generation = 0
+
+
+def install(
+    definitions: Mapping[tuple[str, str], SearchFacts], waiting: Iterable[tuple[str, str]] = ()
+) -> None:
+    """Serve these parameters, by (type, code), besides R5's own from now on, in this process.
+
+    They replace those installed before. R5's own keep their codes. `waiting` are those (R5's own
+    too) for which older records are still being indexed: they are written but not yet searched.
+    """
+    global _waiting, _generation  # noqa: PLW0603  # The one registry of this process.
+    _installed.clear()
+    for (type_name, code), found in definitions.items():
+        _installed.setdefault(type_name, {})[code] = _parameter(type_name, found)
+    _waiting = frozenset(waiting)
+    _generation += 1
+    for known in (parameters, _installed_plans, modified_numbers, place_types):
+        known.cache_clear()
+
+
+def installed() -> Mapping[tuple[str, str], SearchParameter]:
+    """The parameters that are served besides R5's own, by (type, code)."""
+    return {(name, code): each for name, codes in _installed.items()
+            for code, each in codes.items()}
+
+
+def generation() -> int:
+    """Rises with every `install`: what was made of `parameters` before may be out of date."""
+    return _generation
 
 
 def waiting() -> frozenset[tuple[str, str]]:
@@ -148,6 +187,12 @@ def extract(resource: Any) -> Index:
     """
     rows = Index()
     _plan(resource.fhir_type).walk(resource, rows)
+    for plan in _installed_plans(resource.fhir_type).values():
+        _walk_guarded(plan, resource, rows)
+    return _distinct(rows)
+
+
+def _distinct(rows: Index) -> Index:
     for name in Index.__struct_fields__:
         found = getattr(rows, name)
         if len(found) > 1:
@@ -170,7 +215,33 @@ def patients(resource: Any) -> tuple[str, ...]:
 
 @cache
 def _plan(type_name: str) -> Plan:
-    return _laid(parameters(type_name).values()).finished()
+    return _laid(standard(type_name).values()).finished()
+
+
+@cache
+def _installed_plans(type_name: str) -> Mapping[str, Plan]:
+    # Each by itself: R5's own rows must not change with what is installed.
+    return {code: _laid([each]).finished() for code, each in _installed.get(type_name, {}).items()}
+
+
+def _walk_guarded(plan: Plan, resource: Any, rows: Index) -> None:
+    """An installed expression that fails for a record gives no (more) rows: no write is lost."""
+    with suppress(path.PathError, InvalidError):
+        plan.walk(resource, rows)
+
+
+def extract_installed(resource: Any, code: str) -> Index:
+    """The index rows of a record for one installed parameter alone; none where it is not."""
+    rows = Index()
+    plan = _installed_plans(resource.fhir_type).get(code)
+    if plan is not None:
+        _walk_guarded(plan, resource, rows)
+    return _distinct(rows)
+
+
+def fits(type_name: str, found: SearchFacts) -> bool:
+    """Whether any value can come of a definition at a type."""
+    return not _laid([_parameter(type_name, found)]).finished().is_idle
 
 
 @cache
@@ -222,7 +293,7 @@ def place_types(type_name: str, code: str) -> frozenset[str]:
 def _owners(type_name: str) -> Mapping[int, set[int]]:
     """By parameter, the numbers that its places have for rows of modifiers."""
     found: dict[int, set[int]] = {}
-    wait = [_laid(parameters(type_name).values())]
+    wait = [_laid(standard(type_name).values())]
     while wait:
         place = wait.pop()
         wait += [*place.children.values(), *place.filters.values()]
