@@ -31,6 +31,7 @@ from dmed.pages import view
 from dmed.pages.routes import ROUTES as SHARED_PAGES
 from dmed.server.app import fhir_app
 from dmed.server.openapi import openapi
+from dmed.store import reindex
 from dmed.store.pool import Database
 from dmed.trust import guard as guard_module
 from dmed.trust import guides
@@ -77,6 +78,7 @@ class Platform:
         self.gateway = Gateway(self.database, self.settings)
         self.guard = Guard(self.database.hot, self.settings, keys)
         await guides.start(self.database, self.settings)
+        await reindex.learn(self.database)
         self._fhir = fhir_app(self.gateway, self.guard, self.manifests)
         self._pages = _pages(self)
         # What is loaded by now stays: it need not be searched for garbage with every request.
@@ -84,7 +86,7 @@ class Platform:
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         works = [keep_time(self.database, self.gateway, self.manifests),
-                 guides.follow(self.database),
+                 guides.follow(self.database), reindex.follow(self.database),
                  *(work(self.gateway) for each in self.manifests for work in each.background)]
         self._background = [asyncio.ensure_future(work) for work in works]
 

@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Receive, Send
 
+from dmed.fhir import params
 from dmed.kit.errors import (
     DmedError,
     NotAllowedError,
@@ -54,7 +55,7 @@ class FhirApp:
         self._door = door
         self._guard = guard
         self._fast = FastRead(door, guard)
-        self._capabilities: dict[str, bytes] = {}
+        self._capabilities: dict[tuple[str, int], bytes] = {}
         # Operations of modules expect the application's state, as in a Starlette app.
         self._app = Starlette()
         self._app.state.gateway = door.acts
@@ -113,12 +114,14 @@ class FhirApp:
         call.subject = subject
 
     def _metadata(self, call: Call) -> Answer:
-        if call.base not in self._capabilities:
+        # Search parameters may have been stored since it was made.
+        key = call.base, params.generation()
+        if key not in self._capabilities:
             if len(self._capabilities) > 16:
                 self._capabilities.clear()
             made = capability(self._door.manifests, self._door.settings, call.base)
-            self._capabilities[call.base] = msgspec.json.encode(made)
-        return Answer(body=self._capabilities[call.base])
+            self._capabilities[key] = msgspec.json.encode(made)
+        return Answer(body=self._capabilities[key])
 
 
 def refusal(error: DmedError) -> Answer:

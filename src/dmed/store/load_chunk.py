@@ -16,6 +16,7 @@ from dmed.store.audit import person_bucket
 from dmed.store.keys import system_number, text_key, type_number
 from dmed.store.model import AuditRow, Scope, Write
 from dmed.store.pool import RETRIED, told
+from dmed.store.reindex import learn_on
 from dmed.store.rows import COLUMNS, index_rows
 from dmed.store.write import arguments, check, settle_buckets
 
@@ -71,6 +72,7 @@ class _Item(msgspec.Struct):
 
 _runner: asyncio.Runner | None = None
 _connection: Any = None
+_learnt: dict[object, Any] = {}
 
 
 def work(job: Job, chunk: Chunk) -> Done:
@@ -89,6 +91,8 @@ async def _work(job: Job, chunk: Chunk) -> Done:
     with told():
         if _connection is None or _connection.is_closed():
             _connection = await asyncpg.connect(job.url)
+        # What is loaded is indexed for the search parameters that are stored, as a write is.
+        await learn_on(_connection, _learnt)
         return await load_chunk(_connection, job, chunk)
 
 

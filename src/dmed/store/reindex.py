@@ -12,6 +12,7 @@ neither readers nor writers wait for it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ GRACE_SECONDS = 6
 """From so long after a change on every worker knows of it: three times its pause of learning."""
 EVERYTHING = "*"
 """The code of work that makes all index rows of a type anew."""
+LEARN_SECONDS = 2
 _LOCK = 7_305_516_208_331_003
 _DROPPED_ROWS = 2_000
 _MODIFIERS = ("text", "of-type", "identifier")
@@ -83,6 +85,9 @@ WHERE type = $1 AND code = $2 AND definition = $3 AND state = 'building'
 """
 
 
+_log = logging.getLogger("dmed.reindex")
+
+
 class Progress(msgspec.Struct, frozen=True):
     """How far the work on one parameter has come: records done, and its state."""
 
@@ -105,6 +110,19 @@ class _Task(msgspec.Struct, frozen=True):
 
 
 # Learning ----------------------------------------------------------------------------------
+
+
+async def follow(db: Database) -> None:
+    """Learns every LEARN_SECONDS, for ever, and does what is due where no other worker does."""
+    while True:
+        await asyncio.sleep(LEARN_SECONDS)
+        try:
+            await learn(db)
+            if any(state != "ready" for _, _, state, _ in db.kept["parameters rows"]):
+                await work(db)
+        except (DmedError, OSError) as error:
+            # The database may be restarting; the next round tries again.
+            _log.warning("search parameters could not be followed: %s", error)
 
 
 async def learn(db: Database) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from dmed.fhir import codec, params, validate, walk
+from dmed.fhir import codec, params, params_custom, validate, walk
 from dmed.fhir.index import Index
 from dmed.fhir.types import struct_of
 from dmed.kit.clock import instant
@@ -37,7 +37,17 @@ def read_content(content: bytes | dict[str, Any], type_name: str) -> Any:
     body = content if isinstance(content, bytes) else _encoder.encode(content)
     resource = codec.decode(body, type_name)
     check(resource)
+    own = _of_definition(resource)
+    if own:
+        raise InvalidError(issues=own)
     return resource
+
+
+def _of_definition(resource: Any) -> tuple[Issue, ...]:
+    """Why a search parameter that is to be stored could not take effect."""
+    if resource.fhir_type != "SearchParameter":
+        return ()
+    return tuple(params_custom.faults(resource))
 
 
 def warm() -> None:
@@ -63,7 +73,8 @@ def check(resource: Any, prefix: str = "") -> None:
 def faults(resource: Any, prefix: str = "") -> tuple[Issue, ...]:
     """The errors of validation, of R5 and of claimed profiles; warnings never refuse."""
     report = validate.report(resource)
-    found = [*report.issues, *guides.issues_of(resource, report)]
+    own = _of_definition(resource)
+    found = [*report.issues, *guides.issues_of(resource, report), *own]
     return _refused(found, resource, prefix)
 
 
