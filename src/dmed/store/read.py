@@ -140,7 +140,12 @@ async def _flush(db: Database, items: list[_Asked]) -> Sequence[Any]:
 async def missing(db: Database, number: int, id_: str, type_: str) -> Exception:
     """The error for a record that is not there: GoneError if it once was, else NotFoundError."""
     async with db.connection() as connection:
-        deleted = await connection.fetchval(_LAST_DELETED, bucket_in(id_), number, id_)
+        return await missing_in(connection, number, id_, type_)
+
+
+async def missing_in(connection: Any, number: int, id_: str, type_: str) -> Exception:
+    """The same over a connection that the caller has."""
+    deleted = await connection.fetchval(_LAST_DELETED, bucket_in(id_), number, id_)
     if deleted is not None:
         return GoneError(f"{type_}/{id_} was deleted", headers={"ETag": f'W/"{deleted}"'})
     return NotFoundError(f"there is no {type_}/{id_}")
