@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import astuple
 
@@ -244,3 +247,29 @@ def test_resources_in_bundles_are_their_own_roots():
     del encounter["contained"]
     [sentence] = broken(bundle)
     assert sentence.startswith("Bundle.entry[0].resource.subject")
+
+
+@given(codes=st.lists(st.sampled_from("abcde"), min_size=1, max_size=7),
+       shape=st.lists(st.integers(0, 2), min_size=7, max_size=7))
+@settings(max_examples=80, deadline=None)
+def test_csd_1_agrees_with_its_expression(codes: list[str], shape: list[int]) -> None:
+    """The quick rule for unique codes says what the specification's FHIRPath says."""
+    top: list[dict[str, object]] = []
+    level = [top, top, top]
+    for code, depth in zip(codes, shape, strict=False):
+        concept: dict[str, object] = {"code": code, "concept": []}
+        level[depth].append(concept)
+        level[min(depth + 1, 2)] = concept["concept"]
+    resource = codec.decode(json.dumps(_pruned(
+        {"resourceType": "CodeSystem", "status": "active", "content": "complete",
+         "concept": top})).encode())
+    [csd_1] = [rule for rule in facts().types["CodeSystem"].invariants if rule.key == "csd-1"]
+    wanted = path.compile(csd_1.expression, "CodeSystem").test(resource)
+
+    assert (NATIVE["csd-1"](resource, Run(resource)) == "") is (wanted is not False)
+
+
+def _pruned(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _pruned(each) for key, each in value.items() if each != []}
+    return [_pruned(each) for each in value] if isinstance(value, list) else value

@@ -1,10 +1,9 @@
-"""`dmed import`, `dmed export` and `dmed guide install`: records between files and the store."""
+"""`dmed import` and `dmed export`: records between files and the store."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dmed.apps.accounts import opened
 from dmed.apps.database import Addresses, database, prepare
-from dmed.apps.sources import Item, digest_of, files_of, items_of, package_items
+from dmed.apps.sources import Item, digest_of, files_of, items_of
 from dmed.fhir import codec, walk
 from dmed.fhir.facts import facts
 from dmed.kit.errors import InvalidError
@@ -31,12 +30,6 @@ from dmed.trust.model import Role, Subject
 IMPORTER = Subject(user="import", role=Role.SERVICE, name="dmed import")
 _FAULTS_SHOWN = 1000
 _PLACES_KEPT = 100_000
-
-
-class _Head(msgspec.Struct):
-    """What tells a resource of a package from its index files."""
-
-    resource_type: str = msgspec.field(name="resourceType", default="")
 
 
 def produce(item: Item) -> list[Write]:
@@ -138,29 +131,6 @@ def run_load(addresses: Addresses, items: Iterator[Item], produce_one: Callable[
         return asyncio.run(store_load.load(
             addresses.owner, Scope(IMPORTER.user), _audit(title), placed(), produce_one,
             digest=digest, overwrite=replace, report=report))
-
-
-def install_guide(settings: Settings, path: Path) -> None:
-    """Stores the definitions of a package or folder, newest wins, and lists them by type."""
-    counts: Counter[str] = Counter()
-
-    def items() -> Iterator[Item]:
-        for item in package_items(path):
-            try:
-                head = msgspec.json.decode(item.body, type=_Head)
-            except msgspec.MsgspecError:
-                head = _Head()
-            known = facts().types.get(head.resource_type)
-            if known is not None and known.kind == "resource":
-                counts[head.resource_type] += 1
-                yield item
-
-    with database(settings) as addresses:
-        asyncio.run(prepare(addresses))
-        done = run_load(addresses, items(), produce, title=path.name, replace=True)
-    for name, count in sorted(counts.items()):
-        sys.stdout.write(f"{count:6,} {name}\n")
-    sys.stdout.write(f"{done.loaded:6,} stored, {done.faults:,} refused\n")
 
 
 def export_records(settings: Settings, folder: Path) -> None:

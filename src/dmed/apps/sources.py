@@ -13,6 +13,7 @@ from typing import IO, cast
 import msgspec
 
 LINE_BYTES_MAX = 64 * 1024 * 1024
+_EXAMPLES = frozenset({"example", "examples", "tests", "openapi", "other", "node_modules"})
 _SUFFIXES = (".ndjson", ".json", ".jsonl")
 
 
@@ -66,14 +67,18 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def package_items(path: Path) -> Iterator[Item]:
-    """The resources of a FHIR package (.tgz) or of a folder of JSON; indexes and text are left."""
+    """The JSON files of a FHIR package (.tgz) or of a folder, but those of its examples."""
     if path.is_dir():
         for file in sorted(path.rglob("*.json")):
+            if not _EXAMPLES.isdisjoint(file.relative_to(path).parts[:-1]):
+                continue
             yield Item(str(file.relative_to(path)), file.read_bytes())
         return
     with tarfile.open(path) as archive:
         for member in archive:
-            if member.isfile() and member.name.endswith(".json"):
+            parts = member.name.split("/")
+            if (member.isfile() and parts[-1].endswith(".json")
+                    and _EXAMPLES.isdisjoint(parts[:-1])):
                 opened = archive.extractfile(member)
                 assert opened is not None
                 yield Item(member.name, opened.read())

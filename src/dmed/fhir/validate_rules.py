@@ -180,5 +180,28 @@ def _dom_3(value: Any, _run: Run) -> str:
     return ""
 
 
-NATIVE: dict[str, Rule] = {"ref-1": _ref_1, "dom-3": _dom_3, "per-1": _per_1}
+def _csd_1(value: Any, _run: Run) -> str:
+    """As the expression has it: the codes at the top and those from the third level down."""
+    if value.concept is UNSET:
+        return ""
+    seen: set[str] = set()
+    level, depth = value.concept, 1
+    while level:
+        codes = [each.code for each in level if each.code is not UNSET]
+        if depth != 2:
+            for code in codes:
+                if code in seen:
+                    return f"the code '{code}' stands more than once"
+                seen.add(code)
+        level = [each for above in level if above.concept is not UNSET for each in above.concept]
+        depth += 1
+    return ""
+
+
+NATIVE: dict[str, Rule] = {
+    "ref-1": _ref_1,
+    "dom-3": _dom_3,
+    "per-1": _per_1,
+    "csd-1": _csd_1,
+}
 """Rules in Python, because they are asked often or are slow; a test compares them with FHIRPath."""

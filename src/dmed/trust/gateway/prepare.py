@@ -29,6 +29,8 @@ _UNIQUE = {
 }
 # Given out by each institution for unknown persons: unique only within it.
 _NOT_UNIQUE_END = "/mrt"
+# Definitions may be very large, and hold no reference to a person.
+_ABOUT_NOBODY = frozenset({"CodeSystem", "ConceptMap", "StructureDefinition", "ValueSet"})
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -103,6 +105,8 @@ def check_id(record_id: str, expression: str = "id") -> None:
 
 def patient_of(resource: Any, known: dict[str, str] | None = None) -> str:
     """The id of the first literal Patient reference, or ""; `known` resolves urn:uuid first."""
+    if resource.fhir_type in _ABOUT_NOBODY:
+        return ""
     for _, reference in walk.references(resource):
         target = reference.reference
         if target is msgspec.UNSET or target is None:
