@@ -188,6 +188,8 @@ def test_observation_quantities() -> None:
 
     assert rows(given, "quantities", "value-quantity") == [
         (Decimal("89.5"), Decimal("90.5"), UCUM, "mg/dL"),
+    ]
+    assert rows(given, "quantities", "value-quantity:ucum") == [
         (Decimal("0.895"), Decimal("0.905"), UCUM, "g/L"),
     ]
     assert len(rows(PRESSURE, "quantities", "component-value-quantity")) == 2

@@ -142,7 +142,7 @@ def test_a_blank_before_a_zone_is_a_plus() -> None:
     ("Observation", "code:below", "http://x.org/none|x"), ("Observation", "code:below", "a|"),
     ("Observation", "subject:identifier", "a|b|c"), ("Observation", "subject:below", "Patient/1"),
     ("Encounter", "location:below", "Location/1/_history/2"), ("Observation", "subject:below", "1"),
-    ("Questionnaire", "derived-from:identifier", "a"), ("Patient", "birthdate:text", "x"),
+    ("Patient", "birthdate:text", "x"),
     ("Observation", "code:code-text", "a" * 65), ("Observation", "code:text-advanced", "x"),
     ("Location", "near", "x"), ("Location", "near", "1"), ("Location", "near", "91|0"),
     ("Location", "near", "0|181"), ("Location", "near", "1|2|-3"), ("Location", "near", "1|2|3|mg"),

@@ -201,9 +201,8 @@ def token_choice(system: str | None, code: str | None) -> tuple[str, Callable[[A
 
 def amount_choice(prefix: str, text: str, unit: str | None) -> tuple[str, Callable[[Any], bool]]:
     sign = "" if prefix == "eq" else prefix
-    if unit is None:  # Any unit: also the value in kilograms, which the index holds.
-        return f"{sign}{text}", lambda pair: number_holds(prefix, text, pair[0]) or (
-            pair[1] in ("mg", "g") and number_holds(prefix, text, pair[0] * GRAMS[pair[1]] / 1000))
+    if unit is None:  # Any unit: the number as it was written.
+        return f"{sign}{text}", lambda pair: number_holds(prefix, text, pair[0])
     return f"{sign}{text}|{UCUM}|{unit}", lambda pair: pair[1] is not None and number_holds(
         prefix, text, pair[0] * GRAMS[pair[1]], GRAMS[unit])
 
@@ -269,8 +268,7 @@ def criterion(draw: st.DrawFn, type_name: str) -> Asked:
         return missing("value-quantity", negated, amounts)
     return any_of("value-quantity", [
         amount_choice(p, n, unit) for (p, n), unit in several(
-            st.tuples(number, one([None, *GRAMS])))
-        if unit is not None or p != "ne"] or [amount_choice("gt", "1", None)], amounts)
+            st.tuples(number, one([None, *GRAMS])))], amounts)
 
 
 @st.composite

@@ -46,7 +46,7 @@ class Index(msgspec.Struct):
                 an open end is MIN_INSTANT or MAX_INSTANT
     numbers     (parameter, low, high): the value with its implicit precision
     quantities  (parameter, low, high, system or "", code or unit or ""): as given, and once more
-                in UCUM-canonical units where that differs
+                in UCUM-canonical units where that differs, under `modified_number(n, "ucum")`
     references  (parameter, target type or "", target id, version or ""); an absolute address that
                 is not ours has type "" and the whole address as id
     uris        (parameter, address)

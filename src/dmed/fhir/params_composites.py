@@ -1,7 +1,8 @@
 """Composite search parameters: components read from one and the same element.
 
 https://hl7.org/fhir/R5/search.html#composite. A row's key joins one part for each component with
-`$`: a token is `code|system`, a quantity `unit|system`, a string its folded text, a reference
+`$`: a token is `code|system`, a quantity `unit|system` (with `~` behind it where the value is
+converted to its canonical unit), a string its folded text, a reference
 `Type/id` or an address, a date or number the empty text. Low and high are those of the first
 component that has an order.
 """
@@ -22,6 +23,10 @@ from dmed.fhir.values import composite_token
 Part: TypeAlias = tuple[str, Decimal | None, Decimal | None]
 Components: TypeAlias = tuple[tuple[str, str], ...]
 """Kind and expression of each component."""
+
+
+CONVERTED_MARK = "~"
+"""Ends the part of a quantity that is converted to its canonical unit."""
 
 
 class Composites:
@@ -94,7 +99,8 @@ _READERS: dict[str, Callable[[Index], list[Part]]] = {
         (composite_token(system, code), None, None) for _, system, code in rows.tokens
     ],
     "quantity": lambda rows: [
-        (composite_token(system, unit), low, high) for _, low, high, system, unit in rows.quantities
+        (composite_token(system, unit) + (CONVERTED_MARK if number else ""), low, high)
+        for number, low, high, system, unit in rows.quantities
     ],
     "date": lambda rows: [("", Decimal(low), Decimal(high)) for _, low, high in rows.dates],
     "number": lambda rows: [("", low, high) for _, low, high in rows.numbers],

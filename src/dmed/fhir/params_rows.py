@@ -31,6 +31,9 @@ from dmed.kit.text import fold, name_key
 Write = Callable[[Any, Index], None]
 Maker = Callable[[tuple[int, ...]], Write]
 
+CONVERTED = "ucum"
+"""The modifier under whose number the values in canonical units stand: a search without a unit
+means the number as it was written."""
 CURRENCY = "urn:iso:std:iso:4217"
 _NAME_PARTS = ("family", "text", "given", "prefix", "suffix")
 _ADDRESS_PARTS = ("text", "line", "city", "district", "state", "postalCode", "country")
@@ -330,7 +333,7 @@ def _amount(
     for number in numbers:
         rows.quantities.append((number, low, high, system, unit))
         if other is not None:
-            rows.quantities.append((number, *other))
+            rows.quantities.append((modified_number(number, CONVERTED), *other))
 
 
 def _quantity_bounds(value: Any) -> tuple[Decimal, Decimal]:

@@ -14,6 +14,8 @@ from typing import Literal
 import msgspec
 
 from dmed.fhir import params
+from dmed.fhir.index import modified_number
+from dmed.fhir.params_rows import CONVERTED
 from dmed.fhir.query_model import (
     Address,
     Composite,
@@ -32,7 +34,7 @@ from dmed.fhir.query_model import (
 from dmed.kit.ids import bucket_in
 from dmed.store.keys import type_number
 from dmed.store.model import Scope
-from dmed.store.plan_composite import parts_of, reduced_number
+from dmed.store.plan_composite import parts_of, reduced_numbers
 from dmed.store.plan_where import Arguments, on_vid, ordered, table_of, where
 
 WALKS_MAX = 8
@@ -207,9 +209,11 @@ def _composite(criterion: Match, value: Value, row: str, args: Arguments) -> str
 def _composite_row(criterion: Match, value: Value, alias: str, args: Arguments) -> str:
     assert isinstance(value, Composite)
     parameter = args.bind(criterion.number, "int")
-    key = args.bind(reduced_number(criterion.number, value), "bigint")
+    keys = reduced_numbers(criterion.number, value)
+    key = (f"= {args.bind(keys[0], 'bigint')}" if len(keys) == 1
+           else f"= ANY({args.bind(keys, 'bigint[]')})")
     bounds = [ordered(part, alias, args) for part in value.parts]
-    return " AND ".join([f"{alias}.param = {parameter}", f"{alias}.key = {key}",
+    return " AND ".join([f"{alias}.param = {parameter}", f"{alias}.key {key}",
                          *(bound for bound in bounds if bound)])
 
 
@@ -378,5 +382,11 @@ def sort_value(
                 f"AND x.bucket = {row}.bucket)")
     column = SORT_COLUMNS[kind][0]
     pick = "max" if descending else "min"
-    return (f"(SELECT {pick}(x.{column}) FROM {kind} x WHERE x.vid = {row}.vid "
-            f"AND x.bucket = {row}.bucket AND x.param = {args.bind(number, 'int')})")
+
+    def least(number: int) -> str:
+        return (f"(SELECT {pick}(x.{column}) FROM {kind} x WHERE x.vid = {row}.vid "
+                f"AND x.bucket = {row}.bucket AND x.param = {args.bind(number, 'int')})")
+
+    if kind == "quantity":  # In canonical units where they differ, so that 900 g is before 1 kg.
+        return f"coalesce({least(modified_number(number, CONVERTED))}, {least(number)})"
+    return least(number)

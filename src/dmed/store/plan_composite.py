@@ -8,9 +8,12 @@ text that has no parameter of its own (R5 forgot Observation.value-string) is in
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 from typing import NamedTuple
 
 from dmed.fhir import params
+from dmed.fhir.params_composites import CONVERTED_MARK
+from dmed.fhir.path.units import UCUM
 from dmed.fhir.query_model import (
     Address,
     Composite,
@@ -52,9 +55,12 @@ def parts_of(type_name: str, code: str, value: Value) -> Parts:
     return Parts(tuple(found), parameter.number in needless())
 
 
-def reduced_number(param: int, value: Composite) -> int:
-    """The number under which rows of a searched composite lie."""
-    return composite_number("$".join(map(_code, _kinds().get(param, ()), value.parts)))
+def reduced_numbers(param: int, value: Composite) -> list[int]:
+    """The numbers under which rows of a searched composite lie: a quantity with a UCUM unit may
+    be found as it was written or converted.
+    """
+    choices = map(_codes, _kinds().get(param, ()), value.parts)
+    return [composite_number("$".join(pieces)) for pieces in product(*choices)]
 
 
 def row_number(param: int, key: str) -> int:
@@ -82,6 +88,12 @@ def _says_more(part: Simple) -> bool:
     return isinstance(part, Text)
 
 
+def _codes(kind: str, part: Simple) -> tuple[str, ...]:
+    if isinstance(part, Quantity) and part.system in {None, UCUM} and part.code:
+        return "", CONVERTED_MARK
+    return (_code(kind, part),)
+
+
 def _code(kind: str, part: Simple) -> str:
     match part:
         case Text(key=key) if kind == _TEXT:
@@ -99,6 +111,8 @@ def _reduced(kind: str, piece: str) -> str:
     """One piece of a key as `params` writes it: `code|system`, `Type/id`, an address or a text."""
     if kind == _TEXT:
         return piece
+    if kind == "quantity" and piece.endswith(CONVERTED_MARK):
+        return CONVERTED_MARK
     if kind not in _WITH_CODE:
         return ""
     if kind == "token":

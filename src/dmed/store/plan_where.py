@@ -11,6 +11,9 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from dmed.fhir.index import modified_number
+from dmed.fhir.params_rows import CONVERTED
+from dmed.fhir.path.units import UCUM
 from dmed.fhir.query_model import (
     Address,
     Link,
@@ -57,8 +60,11 @@ class Arguments:
 
 def where(match: Match, alias: str, args: Arguments) -> str:
     """The condition on a row `alias` of the criterion's table: its parameter, any of its values."""
-    if match.numbers:
-        under = f"{alias}.param = ANY({args.bind(list(match.numbers), 'int[]')})"
+    numbers = list(match.numbers)
+    if match.kind == "quantity" and any(map(_is_converted, match.values)):
+        numbers = [match.number, modified_number(match.number, CONVERTED)]
+    if numbers:
+        under = f"{alias}.param = ANY({args.bind(numbers, 'int[]')})"
     else:
         under = f"{alias}.param = {args.bind(match.number, 'int')}"
     return f"{under} AND ({_any(match, alias, args)})"
@@ -310,7 +316,8 @@ def _filled(template: str, value: Moment, alias: str, args: Arguments, kind: str
 def _moment_on_vid(value: Moment, vid: str, args: Arguments) -> str:
     start, end = widened(value) if value.prefix == "ap" else (value.low, value.high)
     # The first millisecond that is not before the start, and the first that is after the end.
-    first, after = vid_at(-(-start // 1000)), vid_at(end // 1000 + 1)
+    # Far years lie beyond every version id.
+    first, after = (min(vid_at(at), 2**63 - 1) for at in (-(-start // 1000), end // 1000 + 1))
 
     def compared(sign: str, limit: int) -> str:
         return f"{vid} {sign} {args.bind(limit, 'bigint')}"
@@ -341,7 +348,19 @@ def _number(match: Match, alias: str, args: Arguments) -> str:
 
 
 def _quantity(match: Match, alias: str, args: Arguments) -> str:
-    return _either(_amount(value, alias, args) for value in _only(Quantity, match.values))
+    wanted: list[Quantity] = _only(Quantity, match.values)
+    either = [_amount(value, alias, args) for value in wanted]
+    if len({_is_converted(value) for value in wanted}) > 1:
+        # A number without a unit means the value as it was written.
+        own = f"{alias}.param = {args.bind(match.number, 'int')}"
+        either = [one if _is_converted(value) else f"({own} AND {one})"
+                  for value, one in zip(wanted, either, strict=True)]
+    return _either(either)
+
+
+def _is_converted(value: Value) -> bool:
+    """Whether a quantity also means values in other units."""
+    return isinstance(value, Quantity) and value.system in {None, UCUM} and bool(value.code)
 
 
 def _amount(
