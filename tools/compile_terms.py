@@ -46,8 +46,8 @@ def read_package(tgz: Path) -> dict[str, list[Json]]:
 
 
 def is_ours(system: str) -> bool:
-    """Whether a system is the specification's own."""
-    return system.startswith(OURS)
+    """Whether a system is the specification's own; those under /sid/ name codes of others."""
+    return system.startswith(OURS) and "/sid/" not in system
 
 
 def without_prose(concepts: list[Concept]) -> None:
@@ -70,7 +70,8 @@ def systems(resources: list[Json]) -> list[CodeSystem]:
 
 def is_allowed(include: Include) -> bool:
     """Whether a rule names no codes of closed systems one by one."""
-    return include.system.startswith(OPEN) or not include.concept
+    is_open = include.system.startswith(OPEN) and "/sid/" not in include.system
+    return is_open or not include.concept
 
 
 def sets(resources: list[Json]) -> list[ValueSet]:

@@ -160,6 +160,12 @@ def leave(codes: Codes) -> None:
     _sources.remove(codes)
 
 
+def forget(codes: Codes) -> None:
+    """Ask this terminology no more; the apps call it at the end."""
+    if codes in _sources:
+        _sources.remove(codes)
+
+
 def known(ask: Callable[[Codes], _T | None]) -> _T | None:
     """The first answer of the terminologies in use; None where none knows."""
     for source in (*_sources, FactsCodes()):

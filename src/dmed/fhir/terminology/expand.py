@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import msgspec
@@ -22,9 +22,10 @@ from dmed.fhir.terminology.model import (
     UnknownContentError,
 )
 from dmed.fhir.terminology.system import System, in_script, is_language, languages
-from dmed.fhir.terminology.words import found_in, interleaved, words_of
+from dmed.fhir.terminology.words import Places, found_in, words_of
 
 FILTER_WORDS_MAX = 12
+_Tier: TypeAlias = Places | list[str]
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +96,12 @@ def _found(parts: Sequence[Part], wish: Wish) -> tuple[int, Iterator[tuple[Part,
         return sum(map(len, lists)), ((part, one) for part, some in pairs for one in some)
     groups = [_typed(part, typed, wish) for part in parts]
     total = sum(len(leading) + len(others) for leading, others in groups)
-    return total, ((parts[number], one) for number, one in interleaved(groups))
+    return total, (
+        (part, one)
+        for tier in (0, 1)
+        for part, group in zip(parts, groups, strict=True)
+        for one in group[tier]
+    )
 
 
 def _wanted(part: Part, wish: Wish) -> Sequence[Any]:
@@ -113,40 +119,38 @@ def _gone(system: System, wish: Wish) -> set[int]:
     return gone | system.abstract if wish.selectable_only else gone
 
 
-def _typed(part: Part, typed: list[str], wish: Wish) -> tuple[list[Any], list[Any]]:
-    if part.system is None:
+def _typed(part: Part, typed: list[str], wish: Wish) -> tuple[_Tier, _Tier]:
+    """What of a part answers the typed words: by the beginning of a name, and the rest."""
+    system = part.system
+    if system is None:
         ranks = [(max(_ranks(part, code, each, typed)), code) for code, each in part.listed.items()]
         return (
             [code for rank, code in ranks if rank == 2],
             [code for rank, code in ranks if rank == 1],
         )
-    leading, others = part.system.words.find(typed)
-    leading, others = _with_said(part, typed, leading, others)
-    gone = _gone(part.system, wish)
-    if len(part.places) == len(part.system) and not gone:
-        return leading, others
-    places = part.places if isinstance(part.places, range | dict | set) else set(part.places)
-    return (
-        [place for place in leading if place in places and place not in gone],
-        [place for place in others if place in places and place not in gone],
-    )
+    leading, others = system.words.find(typed)
+    if part.listed:
+        said, rest = _by_said_names(part, system, typed)
+        leading |= said
+        others = (others | rest) - leading
+    if not part.is_whole:
+        leading, others = leading & part.marked(), others & part.marked()
+    gone = _gone(system, wish)
+    if gone:
+        marked = Places.of(gone, len(system))
+        leading, others = leading - marked, others - marked
+    return leading, others
 
 
-def _with_said(
-    part: Part, typed: list[str], leading: list[int], others: list[int]
-) -> tuple[list[int], list[int]]:
-    """With the places whose names the value set itself gives, and the system does not know."""
-    assert part.system is not None
-    if not part.listed:
-        return leading, others
-    known = {*leading, *others}
-    more: tuple[list[int], list[int]] = ([], [])
+def _by_said_names(part: Part, system: System, typed: list[str]) -> tuple[Places, Places]:
+    """The places that answer by names which the value set itself gives."""
+    found: tuple[list[int], list[int]] = ([], [])
     for code, each in part.listed.items():
-        place = part.system.find(code)
-        rank = max(found_in(text, typed) for text in _said(each)) if place not in known else 0
+        place = system.find(code)
+        rank = max(found_in(text, typed) for text in _said(each))
         if rank and place is not None:
-            more[2 - rank].append(place)
-    return leading + more[0], others + more[1]
+            found[2 - rank].append(place)
+    return Places.of(found[0], len(system)), Places.of(found[1], len(system))
 
 
 def _said(each: Listed) -> list[str]:

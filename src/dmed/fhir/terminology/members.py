@@ -21,6 +21,7 @@ from dmed.fhir.terminology.model import (
     ValueSet,
 )
 from dmed.fhir.terminology.system import System
+from dmed.fhir.terminology.words import Places
 from dmed.kit.errors import InvalidError, Issue
 
 DEPTH_MAX = 32
@@ -34,7 +35,7 @@ class Part:
     With content here they are places of `system`; without, the codes that were `listed`.
     """
 
-    __slots__ = ("_sorted", "key", "listed", "naming", "places", "system")
+    __slots__ = ("_marked", "_sorted", "key", "listed", "naming", "places", "system")
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class Part:
         self.listed: dict[str, Listed] = dict(listed or {})
         """By code: what the value set itself says of a code, e.g. another display."""
         self._sorted: list[int] | None = None
+        self._marked: Places | None = None
 
     def __len__(self) -> int:
         return len(self.listed) if self.system is None else len(self.places)
@@ -62,6 +64,18 @@ class Part:
             return code in self.listed
         place = self.system.find(code)
         return place is not None and place in self.places
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every concept of the system is in it."""
+        return self.system is not None and len(self.places) == len(self.system)
+
+    def marked(self) -> Places:
+        """The places as one set for searches, made once."""
+        if self._marked is None:
+            assert self.system is not None
+            self._marked = Places.of(self.places, len(self.system))
+        return self._marked
 
     def codes(self) -> Iterator[str]:
         """The codes: in the system's order, or as they were listed."""

@@ -201,7 +201,7 @@ class System:
     @cached_property
     def words(self) -> WordIndex:
         """The index of the words of all names and codes."""
-        return WordIndex(self._labels())
+        return WordIndex(self._labels(), len(self.codes))
 
     def _labels(self) -> Iterator[tuple[int, str]]:
         columns: list[Sequence[str | None]] = [self.codes, self.displays, *self.labels.values()]

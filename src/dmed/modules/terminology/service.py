@@ -16,6 +16,7 @@ import msgspec
 
 from dmed.fhir import query_codes
 from dmed.fhir.terminology import Library
+from dmed.fhir.terminology.library import LARGE_BYTES
 from dmed.fhir.terminology.model import KINDS
 from dmed.kit.errors import DmedError
 from dmed.trust.model import Role, Subject
@@ -113,7 +114,10 @@ class Shelf:
         found = set()
         for body in bodies:
             try:
-                head = self.library.put(body)
+                if len(body) > LARGE_BYTES:
+                    head = await asyncio.to_thread(self.library.put, body)
+                else:
+                    head = self.library.put(body)
             except (msgspec.MsgspecError, DmedError) as fault:
                 # One definition that cannot be read must not hide the others.
                 _log.warning("a definition was left out: %s", fault)
@@ -152,11 +156,17 @@ async def current(gateway: Gateway) -> Library:
 
 
 async def follow(gateway: Gateway) -> None:
-    """For ever: keeps the library current for those who cannot wait, bindings and searches."""
-    query_codes.use(library_of(gateway))
-    while True:
-        try:
-            await current(gateway)
-        except (DmedError, OSError) as error:
-            _log.warning("terminology could not be read, again in a moment: %s", error)
-        await asyncio.sleep(EVERY_SECONDS)
+    """Until it is ended: keeps the library current for those who cannot wait, and lets searches
+    ask it.
+    """
+    library = library_of(gateway)
+    query_codes.use(library)
+    try:
+        while True:
+            try:
+                await current(gateway)
+            except (DmedError, OSError) as error:
+                _log.warning("terminology could not be read, again in a moment: %s", error)
+            await asyncio.sleep(EVERY_SECONDS)
+    finally:
+        query_codes.forget(library)
