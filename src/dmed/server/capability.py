@@ -15,6 +15,7 @@ from dmed.trust.manifest import Manifest
 SERVED_KINDS = frozenset(
     {"string", "token", "date", "number", "quantity", "reference", "uri", "composite"}
 )
+_SERVED_SPECIAL = frozenset({"_filter", "_list", "_text", "near"})
 _STARTED = instant(now())
 _SECURITY = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 
@@ -57,7 +58,7 @@ def _security() -> dict[str, Any]:
 
 
 def _resource(name: str, settings: Settings, operations: list[dict[str, Any]]) -> dict[str, Any]:
-    served = [each for each in params.parameters(name).values() if each.type in SERVED_KINDS]
+    served = [each for each in params.parameters(name).values() if _is_served(each, settings)]
     references = sorted(each.code for each in served if each.type == "reference")
     return {
         "type": name,
@@ -76,6 +77,12 @@ def _resource(name: str, settings: Settings, operations: list[dict[str, Any]]) -
         **_listed("searchParam", [_parameter(each) for each in served]),
         **_listed("operation", operations),
     }
+
+
+def _is_served(each: params.SearchParameter, settings: Settings) -> bool:
+    if each.code == "_content":
+        return settings.content_search
+    return each.type in SERVED_KINDS or each.code in _SERVED_SPECIAL
 
 
 def interactions(settings: Settings) -> list[str]:
