@@ -90,7 +90,8 @@ class Code(msgspec.Struct):
     None if unknown. Where `types` is one FHIR primitive its items may be plain values; in every
     other case a FHIR primitive is a Typed. `many` says whether there can be several items.
     `test` is the same as three-valued logic, where the node is a condition. `is_ordered` is false
-    where the specification gives the items no order (children).
+    where the specification gives the items no order (children). `is_pure` is true where the run
+    asks nothing of its surroundings, so that none need be made.
     """
 
     run: Run
@@ -98,6 +99,7 @@ class Code(msgspec.Struct):
     many: bool = True
     test: Test | None = None
     is_ordered: bool = True
+    is_pure: bool = False
 
     @property
     def primitive(self) -> str:
@@ -153,7 +155,10 @@ def boxed(code: Code) -> Run:
         return run
 
     def box(env: Env, this: Items) -> Items:
-        return [item if type(item) is Typed else Typed(item, name) for item in run(env, this)]
+        items = run(env, this)
+        if not items:
+            return NONE
+        return [item if type(item) is Typed else Typed(item, name) for item in items]
 
     return box
 

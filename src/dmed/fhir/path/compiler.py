@@ -276,7 +276,7 @@ class Compiler:
 
 def focus(scope: Scope) -> Code:
     """The focus itself."""
-    return Code(lambda _env, this: this, scope.types, scope.many)
+    return Code(lambda _env, this: this, scope.types, scope.many, is_pure=True)
 
 
 def of_type(code: Code, wanted: tuple[str, ...]) -> Code:
@@ -295,7 +295,7 @@ def of_type(code: Code, wanted: tuple[str, ...]) -> Code:
     def keep(env: Env, this: Items) -> Items:
         return [item for item in run(env, this) if _has_type(item, wanted)]
 
-    return Code(keep, kept or None, code.many)
+    return Code(keep, kept or None, code.many, is_pure=code.is_pure)
 
 
 def only_one(kept: Code, code: Code) -> Code:
@@ -318,7 +318,8 @@ def is_type(code: Code, wanted: tuple[str, ...]) -> Code:
     run = _typed_run(code)
 
     def test(env: Env, this: Items) -> bool | None:
-        item = single(run(env, this), "`is`")
+        items = run(env, this)
+        item = items[0] if len(items) == 1 else single(items, "`is`")
         return None if item is None else _has_type(item, wanted)
 
     return condition(test)
@@ -331,8 +332,11 @@ def _typed_run(code: Code) -> Run:
 
 
 def _has_type(item: object, wanted: tuple[str, ...]) -> bool:
-    name = item.type if type(item) is Typed else type_of(item)
-    return any(is_of(name, each) for each in wanted)
+    name = item.type if type(item) is Typed or type(item) is Stub else type_of(item)
+    for each in wanted:  # noqa: SIM110  # A generator would cost more than the question.
+        if is_of(name, each):
+            return True
+    return False
 
 
 _PARSERS: Mapping[str, Callable[[str], object | None]] = {

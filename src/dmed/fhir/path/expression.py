@@ -8,30 +8,35 @@ from typing import Any
 
 from dmed.fhir.path.code import Code, Env, Hooks, NoHooks, boxed, tester
 from dmed.fhir.path.compiler import Compiler, Scope
-from dmed.fhir.path.items import plain, type_of
+from dmed.fhir.path.items import Typed, plain, type_of
 from dmed.fhir.path.model import is_open
 from dmed.fhir.path.parser import parse
 from dmed.fhir.path.tree import Node
 
 _NO_HOOKS = NoHooks()
+_NOWHERE = Env([], None, None, _NO_HOOKS)
+"""The surroundings of expressions that ask nothing of them."""
 
 
 class Expression:
     """An expression compiled for one type of focus. Immutable; usable from several threads."""
 
-    __slots__ = ("_boxed", "_code", "_slots", "_test", "text", "type")
+    __slots__ = ("_boxed", "_code", "_is_pure", "_run", "_slots", "_test", "text", "type")
 
     def __init__(self, text: str, type_name: str, code: Code, slots: Mapping[str, object]) -> None:
         self.text = text
         self.type = type_name
         self._code = code
+        self._run = code.run
+        self._is_pure = code.is_pure
         self._slots = slots
         self._boxed = boxed(code)
         self._test = tester(code)
 
     def __call__(self, focus: Any) -> list[Any]:
         """The values of `evaluate` for a record."""
-        return [plain(item) for item in self._code.run(self._env(focus), [focus])]
+        items = self._run(_NOWHERE if self._is_pure else self._env(focus), [focus])
+        return [item.value if type(item) is Typed else item for item in items] if items else []
 
     def evaluate(
         self,
@@ -86,7 +91,7 @@ class Expression:
     ) -> Env:
         resource = focus if resource is None else resource
         env = Env([focus], resource, resource if root is None else root, hooks)
-        for name, slot in self._slots.items():
+        for name, slot in self._slots.items() if self._slots else ():
             env.slots[slot] = list((variables or {}).get(name, ()))
         return env
 

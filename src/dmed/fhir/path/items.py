@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -84,6 +85,7 @@ def type_of(item: Any) -> str:
     return item.fhir_type if known is None else known
 
 
+@lru_cache(maxsize=8192)
 def is_of(name: str, wanted: str) -> bool:
     """Whether a type is another or derives from it; `System.Any` and the like take no part."""
     return name == wanted or facts().is_a(name, wanted)

@@ -37,7 +37,7 @@ def navigate(source: Code, name: str, *, strict: bool) -> Code:
         return Code(_dynamic(source.run, name), kinds, many)
     if len(found) > 1:
         return Code(_choice(source.run, found), kinds, many)
-    return Code(_static(source.run, found[0]), kinds, many)
+    return Code(_static(source, found[0]), kinds, many, is_pure=source.is_pure)
 
 
 def narrowed(source: Code, name: str, wanted: tuple[str, ...]) -> Code | None:
@@ -55,46 +55,67 @@ def narrowed(source: Code, name: str, wanted: tuple[str, ...]) -> Code | None:
     ]
     if len(found) != 1:
         return None
-    return Code(_static(source.run, found[0]), (found[0].type,), source.many or found[0].is_list)
+    many = source.many or found[0].is_list
+    return Code(_static(source, found[0]), (found[0].type,), many, is_pure=source.is_pure)
 
 
-def _static(source: Run, step: Step) -> Run:
-    if step.is_primitive:
-        return _primitive_list(source, step) if step.is_list else _primitive(source, step)
-    get = attrgetter(step.attribute)
+def _static(source: Code, step: Step) -> Run:
+    """The quickest run for one attribute: most are absent in most records, and most chains begin
+    at one item, so both are decided before any list is made.
+    """
+    if step.is_primitive and step.extension:
+        return _primitive_list(source.run, step) if step.is_list else _primitive(source, step)
+    run, get = source.run, attrgetter(step.attribute)
     if step.is_list:
+        return _lists(run, get)
+    return _many(run, get) if source.many else _one(run, get)
 
-        def run_list(env: Env, this: Items) -> Items:
-            found: Items = []
-            for item in source(env, this):
-                value = get(item)
-                if value is not UNSET:
-                    found += value
-            return found
 
-        return run_list
-
+def _one(source: Run, get: attrgetter[Any]) -> Run:
     def run(env: Env, this: Items) -> Items:
-        found = [get(item) for item in source(env, this)]
-        return [value for value in found if value is not UNSET]
+        for item in source(env, this):
+            value = get(item)
+            return NONE if value is UNSET else [value]
+        return NONE
 
     return run
 
 
-def _primitive(source: Run, step: Step) -> Run:
-    get, name, extension = attrgetter(step.attribute), step.type, step.extension
-    if not extension:
+def _many(source: Run, get: attrgetter[Any]) -> Run:
+    def run(env: Env, this: Items) -> Items:
+        items = source(env, this)
+        if not items:
+            return NONE
+        return [value for item in items if (value := get(item)) is not UNSET]
 
-        def run_plain(env: Env, this: Items) -> Items:
-            found = [get(item) for item in source(env, this)]
-            return [value for value in found if value is not UNSET]
+    return run
 
-        return run_plain
-    get_extension = attrgetter(extension)
+
+def _lists(source: Run, get: attrgetter[Any]) -> Run:
+    def run(env: Env, this: Items) -> Items:
+        items = source(env, this)
+        if len(items) == 1:
+            value: Any = get(items[0])
+            return NONE if value is UNSET else value
+        if not items:
+            return NONE
+        found: Items = []
+        for item in items:
+            value = get(item)
+            if value is not UNSET:
+                found += value
+        return found
+
+    return run
+
+
+def _primitive(source: Code, step: Step) -> Run:
+    run_source, name = source.run, step.type
+    get, get_extension = attrgetter(step.attribute), attrgetter(step.extension)
 
     def run(env: Env, this: Items) -> Items:
         found: Items = []
-        for item in source(env, this):
+        for item in run_source(env, this):
             value, more = get(item), get_extension(item)
             if more is not UNSET:
                 found.append(Typed(None if value is UNSET else value, name, more))
@@ -102,18 +123,25 @@ def _primitive(source: Run, step: Step) -> Run:
                 found.append(value)
         return found
 
-    return run
+    def run_one(env: Env, this: Items) -> Items:
+        for item in run_source(env, this):
+            value, more = get(item), get_extension(item)
+            if more is UNSET:
+                return NONE if value is UNSET else [value]
+            return [Typed(None if value is UNSET else value, name, more)]
+        return NONE
+
+    return run if source.many else run_one
 
 
 def _primitive_list(source: Run, step: Step) -> Run:
-    get, name, extension = attrgetter(step.attribute), step.type, step.extension
-    get_extension = attrgetter(extension or step.attribute)
+    get, name, get_extension = attrgetter(step.attribute), step.type, attrgetter(step.extension)
 
     def run(env: Env, this: Items) -> Items:
         found: Items = []
         for item in source(env, this):
             plain, more = get(item), get_extension(item)
-            if not extension or more is UNSET:
+            if more is UNSET:
                 if plain is not UNSET:
                     found += plain
             else:

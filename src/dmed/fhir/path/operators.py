@@ -6,6 +6,8 @@ from collections.abc import Callable
 from decimal import Decimal, DivisionByZero, InvalidOperation, localcontext
 from typing import Any
 
+import msgspec
+
 from dmed.fhir.path.code import (
     NONE,
     Code,
@@ -53,16 +55,34 @@ def binary(sign: str, left: Code, right: Code) -> Code:
 # Collections -------------------------------------------------------------------------------
 
 
+_FEW = 16
+"""Up to so many structs are compared with one another."""
+
+
 def union(left: Code, right: Code) -> Code:
     """Both collections without duplicates."""
     (one, other), types = join(left, right)
-    return Code(lambda env, this: distinct([*one(env, this), *other(env, this)]), types)
+
+    def both(env: Env, this: Items) -> Items:
+        first, second = one(env, this), other(env, this)
+        if not second:
+            return distinct(first)
+        return distinct([*first, *second] if first else second)
+
+    return Code(both, types, is_pure=left.is_pure and right.is_pure)
 
 
 def distinct(items: Items) -> Items:
     """The first of each set of equal items, in order."""
     if len(items) < 2:
         return items
+    if len(items) <= _FEW and all(isinstance(item, msgspec.Struct) for item in items):
+        # Structs are compared in C; a key would encode each of them.
+        kept: Items = []
+        for item in items:
+            if item not in kept:
+                kept.append(item)
+        return kept
     seen = set()
     found = []
     for item in items:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import msgspec
 from msgspec import UNSET
 
+from dmed.fhir.facts import facts
 from dmed.fhir.path.code import (
     NONE,
     Code,
@@ -84,8 +85,10 @@ def _resolve(_compiler: Compiler, source: Code, _arguments: Arguments, _scope: S
     run = source.run
 
     def follow(env: Env, this: Items) -> Items:
-        found = (_target(env, item) for item in run(env, this))
-        return [each for each in found if each is not None]
+        items = run(env, this)
+        if not items:
+            return NONE
+        return [each for item in items if (each := _target(env, item)) is not None]
 
     return Code(follow)
 
@@ -99,7 +102,12 @@ def _target(env: Env, item: Any) -> Any:
     found = _entry(env.root, address)
     if found is None:
         found = env.hooks.resolve(address)
-    return Stub(named_type(address) or type_name, address) if found is None else found
+    if found is not None:
+        return found
+    kind, _, rest = address.partition("/")
+    # Most references are Type/id, which needs no pattern.
+    known = kind if kind in facts().types and "/" not in rest else named_type(address)
+    return Stub(known or type_name, address)
 
 
 def _address(item: Any) -> tuple[str, str]:
@@ -167,8 +175,6 @@ def _conforms_to(compiler: Compiler, source: Code, arguments: Arguments, scope: 
             return None
         base = "http://hl7.org/fhir/StructureDefinition/"
         if isinstance(address, str) and address.startswith(base):
-            from dmed.fhir.facts import facts
-
             name = address.removeprefix(base)
             if name in facts().types:
                 return facts().is_a(type_of(item), name)
