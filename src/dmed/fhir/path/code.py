@@ -109,6 +109,11 @@ class Code(msgspec.Struct):
         return ""
 
 
+def itself(_env: Env, this: Items) -> Items:
+    """The run of the focus; steps that begin there go over it themselves."""
+    return this
+
+
 def condition(test: Test) -> Code:
     """A node of three-valued logic as code."""
 

@@ -20,6 +20,7 @@ from dmed.fhir.path.code import (
     Types,
     constant,
     empty,
+    itself,
     single,
     values,
 )
@@ -276,7 +277,7 @@ class Compiler:
 
 def focus(scope: Scope) -> Code:
     """The focus itself."""
-    return Code(lambda _env, this: this, scope.types, scope.many, is_pure=True)
+    return Code(itself, scope.types, scope.many, is_pure=True)
 
 
 def of_type(code: Code, wanted: tuple[str, ...]) -> Code:

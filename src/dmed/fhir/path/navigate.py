@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from dmed.fhir.path.code import NONE, Code, Env, Items, Run
+from dmed.fhir.path.code import NONE, Code, Env, Items, Run, itself
 from dmed.fhir.path.errors import PathSemanticError
 from dmed.fhir.path.items import Typed, TypeInfo, is_of
 from dmed.fhir.path.model import Step, is_open, is_primitive, members, steps
@@ -72,6 +72,16 @@ def _static(source: Code, step: Step) -> Run:
 
 
 def _one(source: Run, get: attrgetter[Any]) -> Run:
+    if source is itself:
+
+        def run_first(_env: Env, this: Items) -> Items:
+            for item in this:
+                value = get(item)
+                return NONE if value is UNSET else [value]
+            return NONE
+
+        return run_first
+
     def run(env: Env, this: Items) -> Items:
         for item in source(env, this):
             value = get(item)
@@ -111,12 +121,12 @@ def _lists(source: Run, get: attrgetter[Any]) -> Run:
 
 def _primitive(source: Code, step: Step) -> Run:
     run_source, name = source.run, step.type
-    get, get_extension = attrgetter(step.attribute), attrgetter(step.extension)
+    get = attrgetter(step.attribute, step.extension)
 
     def run(env: Env, this: Items) -> Items:
         found: Items = []
         for item in run_source(env, this):
-            value, more = get(item), get_extension(item)
+            value, more = get(item)
             if more is not UNSET:
                 found.append(Typed(None if value is UNSET else value, name, more))
             elif value is not UNSET:
@@ -125,7 +135,7 @@ def _primitive(source: Code, step: Step) -> Run:
 
     def run_one(env: Env, this: Items) -> Items:
         for item in run_source(env, this):
-            value, more = get(item), get_extension(item)
+            value, more = get(item)
             if more is UNSET:
                 return NONE if value is UNSET else [value]
             return [Typed(None if value is UNSET else value, name, more)]
@@ -135,12 +145,12 @@ def _primitive(source: Code, step: Step) -> Run:
 
 
 def _primitive_list(source: Run, step: Step) -> Run:
-    get, name, get_extension = attrgetter(step.attribute), step.type, attrgetter(step.extension)
+    get, name = attrgetter(step.attribute, step.extension), step.type
 
     def run(env: Env, this: Items) -> Items:
         found: Items = []
         for item in source(env, this):
-            plain, more = get(item), get_extension(item)
+            plain, more = get(item)
             if more is UNSET:
                 if plain is not UNSET:
                     found += plain
