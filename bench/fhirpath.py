@@ -156,8 +156,8 @@ def page(rates: dict[str, list[float]], seconds: float, types: int, expressions:
     lines = ["# FHIRPath", "",
              "Made by `bench/fhirpath.py --write`; what is compared stands at its head.", "",
              (f"- Machine: {platform.machine()}, Python {platform.python_version()}; "
-              f"load {os.getloadavg()[1]:.1f} of {os.cpu_count()} cores; {len(rates['ours'])} rounds of "
-              f"{seconds:g} s each, the engines in turn; medians."),
+              f"load {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores; "
+              f"{len(rates['ours'])} rounds of {seconds:g} s each, the engines in turn; medians."),
              (f"- {expressions} search expressions of {types} types, at most {RECORDS_MAX} records "
               f"of each; {refused} more are refused by an engine and left out for all."), "",
              "| engine | evaluations/s | microseconds | ours is | bar | spread |",
