@@ -4,9 +4,11 @@ records that makes them searchable. https://hl7.org/fhir/R5/searchparameter.html
 `learn` compares the stored SearchParameters with the table `reindex` and tells this process what
 to write and what to search. A parameter is written from then on; it is searched when `work` has
 gone through the records of before. That goes by version number in small batches, each committed
-with its place: a killed worker loses one batch, and doing it again changes nothing. A batch takes
-only records that nobody is writing at that moment and holds them for some milliseconds, so
-neither readers nor writers wait for it.
+with its place: a killed worker loses one batch, and doing it again changes nothing.
+
+The work holds no record, so neither readers nor writers wait for it. A writer that began before
+a batch was committed does not see its rows and leaves them behind; so when all such writers have
+ended, the batch is looked at again and rows of versions that are no longer current are removed.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import asyncpg
 import msgspec
 
 from dmed.fhir import codec, params, params_custom
@@ -27,7 +30,9 @@ from dmed.store.model import Write, updated_of
 from dmed.store.pool import Database, told
 from dmed.store.rows import COLUMNS, index_rows
 
-BATCH_RECORDS = 50
+BATCH_RECORDS = 200
+_AT_ONCE = 40
+"""Records that are read before other work of this process has its turn."""
 GRACE_SECONDS = 6
 """From so long after a change on every worker knows of it: three times its pause of learning."""
 EVERYTHING = "*"
@@ -53,7 +58,7 @@ UPDATE reindex SET state = 'dropping', since = now()
 WHERE type = $1 AND code = $2 AND state <> 'dropping'
 """
 _NEXT = """
-SELECT type, code, state, definition, at, until FROM reindex
+SELECT type, code, state, definition, at, until, vids FROM reindex
 WHERE state <> 'ready' AND since <= now() - make_interval(secs => $1)
 ORDER BY state = 'building' DESC, since, type, code LIMIT 1
 """
@@ -66,17 +71,8 @@ _BATCH = """
 SELECT vid, bucket, id, body FROM resource WHERE type = $1 AND vid > $2 AND vid <= $3
 ORDER BY vid LIMIT $4
 """
-_HOLD = """
-SELECT r.vid, r.bucket FROM unnest($2::bigint[], $3::smallint[]) AS w(vid, bucket)
-JOIN resource r ON r.type = $1 AND r.vid = w.vid AND r.bucket = w.bucket
-FOR SHARE OF r SKIP LOCKED
-"""
-_THERE = """
-SELECT r.vid FROM unnest($2::bigint[], $3::smallint[]) AS w(vid, bucket)
-JOIN resource r ON r.type = $1 AND r.vid = w.vid AND r.bucket = w.bucket
-"""
 _GOES_ON = """
-UPDATE reindex SET at = $4, done = done + $5
+UPDATE reindex SET at = $4, done = done + $5, vids = '{}'
 WHERE type = $1 AND code = $2 AND definition = $3 AND state = 'building'
 """
 _READY = """
@@ -107,6 +103,8 @@ class _Task(msgspec.Struct, frozen=True):
     definition: bytes
     at: int
     until: int
+    vids: tuple[int, ...]
+    """Versions of the last batch, if it has not been looked at again."""
 
 
 # Learning ----------------------------------------------------------------------------------
@@ -120,7 +118,7 @@ async def follow(db: Database) -> None:
             await learn(db)
             if any(state != "ready" for _, _, state, _ in db.kept["parameters rows"]):
                 await work(db)
-        except (DmedError, OSError) as error:
+        except (DmedError, OSError, asyncpg.PostgresError) as error:
             # The database may be restarting; the next round tries again.
             _log.warning("search parameters could not be followed: %s", error)
 
@@ -221,9 +219,14 @@ async def work(
                     if row is None:
                         return True
                     await learn_on(keeper, db.kept)
-                    await _do(keeper, _Task(*row), report)
+                    await _do(keeper, _task(row), report)
             finally:
                 await keeper.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+def _task(row: Any) -> _Task:
+    return _Task(row["type"], row["code"], row["state"], row["definition"], row["at"],
+                 row["until"], tuple(row["vids"]))
 
 
 async def _do(connection: Any, task: _Task, report: Report | None) -> None:
@@ -235,59 +238,70 @@ async def _do(connection: Any, task: _Task, report: Report | None) -> None:
         await _settled(connection)
         await connection.execute(_START, *key)
         return
+    if task.vids:
+        await _settled(connection)
+        await _remove_left(connection, task, task.vids)
     at, done = task.at, 0
     while True:
         rows = await connection.fetch(_BATCH, task.type, at, task.until, BATCH_RECORDS)
         if not rows:
             await connection.execute(_READY, *key)
             break
-        await _store(connection, task, rows)
-        at = rows[-1]["vid"]
+        vids = [row["vid"] for row in rows]
+        await _replace(connection, task, rows, vids)
+        await _settled(connection)
+        await _remove_left(connection, task, vids)
+        at = vids[-1]
         if await connection.execute(_GOES_ON, *key, at, len(rows)) != "UPDATE 1":
             return  # The definition has changed meanwhile: it begins anew.
         done += len(rows)
         if report is not None:
             await report(Progress(type_name(task.type), task.code, "building", done))
-        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def _settled(connection: Any) -> None:
-    """Waits until every transaction that is open now has ended: none of them adds old rows."""
+    """Waits until every statement that is under way now has ended with its transaction."""
+    # A statement has no number in its first moments, before it takes or writes anything.
+    await asyncio.sleep(_PAUSE_SECONDS)
     number = await connection.fetchval("SELECT pg_current_xact_id()::text::bigint")
     while await connection.fetchval(  # noqa: ASYNC110  # The event is in the database.
             "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint <= $1", number):
         await asyncio.sleep(_RETRY_SECONDS)
 
 
-async def _store(connection: Any, task: _Task, rows: Sequence[Any]) -> None:
-    """The rows of a batch, replacing those that are there; records under way are tried again."""
-    left = {row["vid"]: row for row in rows}
-    while left:
-        vids, buckets = list(left), [row["bucket"] for row in left.values()]
-        async with connection.transaction():
-            held = {row["vid"] for row in await connection.fetch(_HOLD, task.type, vids, buckets)}
-            if held:
-                await _replace(connection, task, [left[vid] for vid in sorted(held)])
-        there = {row["vid"] for row in await connection.fetch(_THERE, task.type, vids, buckets)}
-        # What is there no more was written again by a worker that knows the parameter.
-        left = {vid: row for vid, row in left.items() if vid in there and vid not in held}
-        if left:
-            await asyncio.sleep(_RETRY_SECONDS)
-
-
-async def _replace(connection: Any, task: _Task, rows: Sequence[Any]) -> None:
-    made = _made(task, rows)
-    vids = [row["vid"] for row in rows]
-    numbers = _numbers(task)
-    for table, columns in COLUMNS.items():
-        if numbers is None:
-            await connection.execute(f"DELETE FROM {table} WHERE vid = ANY($1::bigint[])", vids)
-        elif made[table] or table in _tables(task):
+async def _replace(
+    connection: Any, task: _Task, rows: Sequence[Any], vids: Sequence[int]
+) -> None:
+    """The index rows of a batch, in place of those that are there."""
+    made: dict[str, list[tuple[Any, ...]]] = {table: [] for table in COLUMNS}
+    for start in range(0, len(rows), _AT_ONCE):
+        for table, some in _made(task, rows[start : start + _AT_ONCE]).items():
+            made[table] += some
+        await asyncio.sleep(0)
+    async with connection.transaction():
+        await connection.execute(
+            "UPDATE reindex SET vids = $3 WHERE type = $1 AND code = $2",
+            task.type, task.code, vids)
+        for table in _tables(task):
             await connection.execute(
-                f"DELETE FROM {table} WHERE vid = ANY($1::bigint[]) "
-                "AND param = ANY($2::int[])", vids, numbers)
-        if made[table]:
-            await connection.copy_records_to_table(table, records=made[table], columns=columns)
+                f"DELETE FROM {table} x WHERE {_OF_TASK}", vids, _numbers(task))
+            if made[table]:
+                await connection.copy_records_to_table(
+                    table, records=made[table], columns=COLUMNS[table])
+
+
+_OF_TASK = "x.vid = ANY($1::bigint[]) AND ($2::int[] IS NULL OR x.param = ANY($2::int[]))"
+
+
+async def _remove_left(connection: Any, task: _Task, vids: Sequence[int]) -> None:
+    """Removes the rows of versions of a batch that are not current."""
+    there = await connection.fetch(
+        "SELECT vid FROM resource WHERE type = $1 AND vid = ANY($2::bigint[])", task.type, vids)
+    gone = sorted(set(vids) - {row["vid"] for row in there})
+    if gone:
+        for table in _tables(task):
+            await connection.execute(
+                f"DELETE FROM {table} x WHERE {_OF_TASK}", gone, _numbers(task))
 
 
 def _numbers(task: _Task) -> list[int] | None:
@@ -298,9 +312,10 @@ def _numbers(task: _Task) -> list[int] | None:
     return [number, *(modified_number(number, each) for each in _MODIFIERS)]
 
 
-def _tables(task: _Task) -> frozenset[str]:
+def _tables(task: _Task) -> tuple[str, ...]:
     """The tables in which rows of a task may lie, also those of an earlier definition."""
-    return frozenset(COLUMNS) if task.definition else frozenset({"words"})
+    is_words = not task.definition and task.code != EVERYTHING
+    return ("words",) if is_words else tuple(COLUMNS)
 
 
 def _made(task: _Task, rows: Sequence[Any]) -> dict[str, list[tuple[Any, ...]]]:

@@ -372,6 +372,7 @@ CREATE TABLE reindex (
     at         bigint NOT NULL DEFAULT 0,
     until      bigint NOT NULL DEFAULT 0,
     done       bigint NOT NULL DEFAULT 0,
+    vids       bigint[] NOT NULL DEFAULT '{}',
     since      timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (type, code)
 );
