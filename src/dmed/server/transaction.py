@@ -34,7 +34,15 @@ from dmed.server.outcome import success
 from dmed.server.search import searchset
 from dmed.server.signed import check_signatures
 from dmed.server.write import again, check_delete, digest_of, idempotency_key, kept_of
-from dmed.trust.gateway import Change, GatewayUnit, Stored, Written, decoded, prepare, references
+from dmed.trust.gateway import (
+    Change,
+    GatewayUnit,
+    Stored,
+    Written,
+    decoded,
+    prepare,
+    references,
+)
 from dmed.trust.gateway.common import pairs_of
 from dmed.trust.gateway.unit import unchanged
 from dmed.trust.model import Role, Subject
@@ -44,6 +52,9 @@ _BINDING = frozenset({"active", "completed"})
 """States of an order or its fulfilment that others act upon."""
 _TURN = 32
 """Entries after which other requests of the worker get their turn."""
+LARGE_ENTRIES = 1_000
+"""Bundles with more entries get more time, since all of it must be one transaction."""
+LARGE_SECONDS_MAX = 30
 _PLACEHOLDER = ("urn:uuid:", "urn:oid:")
 
 
@@ -59,10 +70,16 @@ async def transaction(door: Door, call: Call, posted: Any, body: bytes) -> Answe
     key = idempotency_key(call)
     digest = digest_of(call, body)
     conditional = [plan for plan in made if _is_conditional(plan)]
+    changes: list[Change] = []
+    looks_up = bool(conditional) or door.settings.reference_integrity or _has_criteria(made)
     if not conditional:
         # The slow part needs no database: no lock and no feed reader should wait for it.
         await _prepare(made)
-    async with door.plain.unit(call.subject) as unit:
+    if not looks_up:
+        changes = _changes(made)
+        await door.plain.make_ready(changes)
+    seconds_max = LARGE_SECONDS_MAX if len(made) > LARGE_ENTRIES else 0
+    async with door.plain.unit(call.subject, seconds_max=seconds_max) as unit:
         if key:
             kept = await unit.recall(key, digest)
             if kept is not None:
@@ -72,8 +89,10 @@ async def transaction(door: Door, call: Call, posted: Any, body: bytes) -> Answe
             await _patch(unit, made)
             await _prepare(made)
         await _check_guarded(door, call.subject, unit, made)
-        await _resolve(unit, made)
-        written = await _write(unit, made)
+        if looks_up:
+            await _resolve(unit, made)
+            changes = _changes(made)
+        written = await _write(unit, changes)
         entries = [await _response(call, unit, plan, written) for plan in made]
         answer = Answer(body=bundle("transaction-response", entries))
         if key:
@@ -231,7 +250,17 @@ async def _validate(made: list[Plan]) -> None:
         raise InvalidError(issues=tuple(issues))
 
 
-async def _write(unit: GatewayUnit, made: list[Plan]) -> dict[tuple[str, str], Written]:
+def _has_criteria(made: list[Plan]) -> bool:
+    """Whether some reference may be by criteria."""
+    return any(
+        "?" in text
+        for plan in made
+        if plan.resource is not None
+        for _, _, text in references.texts(plan.resource)
+    )
+
+
+def _changes(made: list[Plan]) -> list[Change]:
     changes: list[Change] = []
     for plan in made:
         if plan.method == "DELETE":
@@ -253,6 +282,10 @@ async def _write(unit: GatewayUnit, made: list[Plan]) -> dict[tuple[str, str], W
                 )
             )
     _check_once(changes)
+    return changes
+
+
+async def _write(unit: GatewayUnit, changes: list[Change]) -> dict[tuple[str, str], Written]:
     done = await unit.write_all(changes)
     return {
         (change.type, change.id): written

@@ -6,6 +6,8 @@ find each other. Modules keep their own tables in the same transaction.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -22,7 +24,7 @@ from dmed.store.audit import disclosed
 from dmed.store.keys import type_number
 from dmed.store.model import AuditRow, Scope, SearchPage, Stored, Write, Written
 from dmed.store.pool import CONNECT_SECONDS_MAX, WRITE_SECONDS_MAX, Database, told
-from dmed.store.read import ONE_SQL, check_people, check_type, missing, people, stored
+from dmed.store.read import ONE_SQL, check_people, check_type, missing_in, people, stored
 
 if TYPE_CHECKING:
     from dmed.fhir.query_model import Query
@@ -41,6 +43,10 @@ class Unit:
         self.scope = scope
         self.connection = connection
         self._held: set[tuple[str, str]] = set()
+        self.afterwards: list[AuditRow] = []
+        """Refusals: their rows must stand though the transaction rolls back, so they are written
+        when its connection is given back (a unit that asked for a second one could wait for
+        itself)."""
 
     async def read(
         self, audit: AuditRow, type_: str, id_: str, *, lock: bool = False
@@ -59,8 +65,7 @@ class Unit:
         try:
             check_people(self.scope, people(row))
         except ForbiddenError:
-            # The transaction rolls back with the refusal: its row must stand outside of it.
-            await audits.note(self.db, [msgspec.structs.replace(about, outcome=403)])
+            self.afterwards.append(msgspec.structs.replace(about, outcome=403))
             raise
         about = msgspec.structs.replace(about, vid=row["vid"])
         await self.note(disclosed(about, people(row)))
@@ -68,9 +73,8 @@ class Unit:
 
     async def absent(self, audit: AuditRow, type_: str, id_: str) -> Exception:
         """The error for a record that an act needs and that is not there, audited outside of it."""
-        about = msgspec.structs.replace(audit, type=type_, id=id_, outcome=404)
-        await audits.note(self.db, [about])
-        return await missing(self.db, type_number(type_), id_, type_)
+        self.afterwards.append(msgspec.structs.replace(audit, type=type_, id=id_, outcome=404))
+        return await missing_in(self.connection, type_number(type_), id_, type_)
 
     async def note(self, rows: Sequence[AuditRow]) -> None:
         """Audit rows in this transaction."""
@@ -92,28 +96,54 @@ class Unit:
         actor = await audits.actor_number(self.db, audit)
         # One order for all transactions: two that write the same records queue, not deadlock.
         order = sorted(range(len(writes)), key=lambda at: (writes[at].type, writes[at].id))
-        results: dict[int, Written] = {}
-        for start in range(0, len(order), writes_.STATEMENT_WRITES_MAX):
-            part = order[start : start + writes_.STATEMENT_WRITES_MAX]
-            chosen = [writes[at] for at in part]
-            rows = [writes_.audit_rows(audit, one) for one in chosen]
-            changed = [one for one in chosen if one.kind != "create"
-                       and (one.type, one.id) not in self._held]
-            if changed:
-                await writes_.lock(self.db, self.scope, self.connection, changed)
-            try:
-                done = await writes_.send(self.db, self.connection, chosen, rows, actor)
-            except asyncpg.UniqueViolationError as error:
-                await writes_.explain_duplicate(self.db, chosen, error)
-                raise ConflictError(
-                    "the same identifier or record is being written by another: try again"
-                ) from error
-            for at, one, written in zip(part, chosen, done, strict=True):
-                if written is None:
-                    await writes_.explain(self.db, one)
-                    raise ConflictError(f"{one.type}/{one.id} was changed meanwhile: try again")
-                results[at] = written
-        return [results[at] for at in range(len(writes))]
+        sorted_ = [writes[at] for at in order]
+        await writes_.settle_buckets(self.connection, sorted_, writes_.claims(self.db))
+        changed = [one for one in sorted_ if one.kind != "create"
+                   and (one.type, one.id) not in self._held]
+        if changed:
+            await writes_.lock(self.db, self.scope, self.connection, changed)
+        done = await self._send(sorted_, audit, actor)
+        return [done[write.type, write.id] for write in writes]
+
+    async def _send(
+        self, writes: list[Write], audit: AuditRow, actor: int
+    ) -> dict[tuple[str, str], Written]:
+        """Sends the writes in parts; while the database works on one, the next is made ready."""
+        size = writes_.STATEMENT_WRITES_MAX
+        parts = [writes[start : start + size] for start in range(0, len(writes), size)]
+        results: dict[tuple[str, str], Written] = {}
+        sent: asyncio.Future[Any] | None = None
+        try:
+            for number, part in enumerate([*parts, []]):
+                statement, values = _statement(part, audit, actor) if part else ("", [])
+                if sent is not None:
+                    for written in await self._done(parts[number - 1], sent):
+                        results[written.type, written.id] = written
+                if part:
+                    sent = asyncio.ensure_future(self.connection.fetch(statement, *values))
+                    await asyncio.sleep(0)  # It leaves before the next part is made ready.
+        finally:
+            if sent is not None and not sent.done():
+                # The transaction cannot end while a statement of it runs.
+                sent.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await sent
+        return results
+
+    async def _done(self, part: list[Write], sent: asyncio.Future[Any]) -> list[Written]:
+        try:
+            rows = await sent
+        except asyncpg.UniqueViolationError as error:
+            await writes_.explain_duplicate(self.db, part, error)
+            raise ConflictError(
+                "the same identifier or record is being written by another: try again"
+            ) from error
+        for one, row in zip(part, rows, strict=True):
+            if row["kind"] is None:
+                await writes_.explain(self.db, one)
+                raise ConflictError(f"{one.type}/{one.id} was changed meanwhile: try again")
+        return [writes_.written(one, is_new=row["kind"] == "C")
+                for one, row in zip(part, rows, strict=True)]
 
     async def search(self, audit: AuditRow, query: Query) -> SearchPage:
         """A search that sees what this unit has written."""
@@ -147,21 +177,47 @@ class Unit:
 
 
 @asynccontextmanager
-async def unit(db: Database, scope: Scope) -> AsyncIterator[Unit]:
+async def unit(
+    db: Database, scope: Scope, *, seconds_max: int = 0
+) -> AsyncIterator[Unit]:
     """One transaction: commits at the end of the block, rolls back when it raises.
 
     ConflictError when another transaction came first, UnavailableError when the database is away
-    or the block took over WRITE_SECONDS_MAX (nothing is stored then).
+    or the block took over `seconds_max` (0: WRITE_SECONDS_MAX; nothing is stored then).
     """
     began = time.monotonic()
-    with told():
-        async with (
-            db.hot.acquire(timeout=CONNECT_SECONDS_MAX) as connection,
-            connection.transaction(),
-        ):
-            yield Unit(db, scope, connection)
-            if time.monotonic() - began > WRITE_SECONDS_MAX:
-                raise UnavailableError(f"the work took over {WRITE_SECONDS_MAX} s")
+    refusals: list[AuditRow] = []
+    try:
+        with told():
+            async with (
+                db.hot.acquire(timeout=CONNECT_SECONDS_MAX) as connection,
+                connection.transaction(),
+            ):
+                limit = seconds_max or WRITE_SECONDS_MAX
+                if limit > WRITE_SECONDS_MAX:
+                    await _lengthen(connection, limit)
+                made = Unit(db, scope, connection)
+                refusals = made.afterwards
+                yield made
+                if time.monotonic() - began > limit:
+                    raise UnavailableError(f"the work took over {limit} s")
+    finally:
+        if refusals:
+            await audits.note(db, refusals)
+
+
+async def _lengthen(connection: Any, seconds: int) -> None:
+    """Gives the open transaction more time than others have; each statement keeps its limit."""
+    if connection.get_server_version().major >= 17:
+        # A running timer is changed only by stopping it first.
+        await connection.execute(
+            "SELECT set_config('transaction_timeout', '0', true),"
+            " set_config('transaction_timeout', $1, true)", f"{seconds + 1}s")
+
+
+def _statement(part: list[Write], audit: AuditRow, actor: int) -> tuple[str, list[Any]]:
+    rows = [row for one in part for row in writes_.audit_rows(audit, one)]
+    return writes_.arguments(part, rows, [actor] * len(rows))
 
 
 def _check_identities(writes: Sequence[Write]) -> None:

@@ -23,7 +23,7 @@ from dmed.store.columns import Parameters, columns, one_column, selected
 from dmed.store.keys import system_number, text_key, type_number
 from dmed.store.model import AuditRow, Scope, Write, Written
 from dmed.store.pool import CONNECT_SECONDS_MAX, FAILURES, RETRIED, Database, is_lost, told
-from dmed.store.read import check_people, check_type, missing, people
+from dmed.store.read import check_people, check_type, missing_in, people
 from dmed.store.rows import COLUMNS, index_rows
 
 TRIES_MAX = 8
@@ -256,7 +256,7 @@ async def _together(db: Database, some: list[_Asked]) -> Sequence[Written | None
         if is_lost(error):
             raise
         return [None] * len(some)
-    return [None if row["kind"] is None else _written(one.write, is_new=True)
+    return [None if row["kind"] is None else written(one.write, is_new=True)
             for one, row in zip(some, done, strict=True)]
 
 
@@ -293,17 +293,18 @@ async def send(
     When any is None, the statement has left a part undone: a caller in a transaction rolls back
     (a single write has then left nothing). Database errors pass as they are.
     """
-    await settle_buckets(connection, writes, _claims(db))
+    await settle_buckets(connection, writes, claims(db))
     noted = [row for some in rows for row in some]
     statement, values = arguments(writes, noted, [actor] * len(noted))
     done = await connection.fetch(statement, *values)
     return [
-        None if row["kind"] is None else _written(write, is_new=row["kind"] == "C")
+        None if row["kind"] is None else written(write, is_new=row["kind"] == "C")
         for write, row in zip(writes, done, strict=True)
     ]
 
 
-def _written(write: Write, *, is_new: bool) -> Written:
+def written(write: Write, *, is_new: bool) -> Written:
+    """What a caller is told of a write that was done."""
     return Written(write.type, write.id, write.vid, write.updated, is_new, write.body)
 
 
@@ -313,7 +314,7 @@ async def lock(db: Database, scope: Scope, connection: Any, writes: Sequence[Wri
     Takes them in the order given. ForbiddenError for one that lies outside the scope: a new
     version may not carry a record away from people whom the subject may not see.
     """
-    await settle_buckets(connection, writes, _claims(db))
+    await settle_buckets(connection, writes, claims(db))
     rows = await connection.fetch(
         "SELECT r.patient, r.others FROM unnest($1::smallint[], $2::smallint[], $3::text[]) "
         "WITH ORDINALITY AS w(bucket, type, id, n) JOIN LATERAL (SELECT patient, others "
@@ -325,7 +326,8 @@ async def lock(db: Database, scope: Scope, connection: Any, writes: Sequence[Wri
         check_people(scope, people(row))
 
 
-def _claims(db: Database) -> dict[tuple[str, str], int]:
+def claims(db: Database) -> dict[tuple[str, str], int]:
+    """The worker's memory for `settle_buckets`."""
     known: dict[tuple[str, str], int] = db.kept.setdefault("claims", {})
     return known
 
@@ -362,10 +364,12 @@ async def settle_buckets(
 
 async def explain(db: Database, write: Write) -> None:
     """Says why a write did not hold, or returns when the reason has passed and it may try again."""
-    async with db.connection() as connection:
+    # Over the other pool: a unit that asked its own for a second connection could wait for itself.
+    async with db.searching() as connection:
         current = await connection.fetchval(
             "SELECT vid FROM resource WHERE bucket = $1 AND type = $2 AND id = $3",
             write.bucket, type_number(write.type), write.id)
+        absent = await missing_in(connection, type_number(write.type), write.id, write.type)
     name = f"{write.type}/{write.id}"
     if write.kind == "create" or write.expected_vid == 0:
         if current is not None:
@@ -375,7 +379,7 @@ async def explain(db: Database, write: Write) -> None:
         state = "is not there" if current is None else f"is at version {current}"
         raise PreconditionError(f"{name} {state}, not at version {write.expected_vid}")
     if write.kind == "delete" and current is None:
-        raise await missing(db, type_number(write.type), write.id, write.type)
+        raise absent
 
 
 async def explain_duplicate(
@@ -386,7 +390,7 @@ async def explain_duplicate(
         return
     if error.constraint_name != "identity_claim_pkey":
         return
-    async with db.connection() as connection:
+    async with db.searching() as connection:
         for write in writes:
             for system, value in write.identities:
                 holder = await connection.fetchval(

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from dmed.trust.model import Role
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+OnUpdate = Callable[[Any, str, dict[str, Any] | None, dict[str, Any] | None], None]
 ANYBODY: frozenset[Role] = frozenset()
 """For the few routes without sign-in: the sign-in page itself, health, static files."""
 SIGNED_IN: frozenset[Role] = frozenset(Role)
@@ -64,7 +65,7 @@ class Interceptor(msgspec.Struct, frozen=True, kw_only=True):
     """`on_bundle(subject, resource, others)` raises where a POST inside a transaction Bundle is
     refused; `others` are the Bundle's other resources. None: persons are refused, and a system
     needs a signed Provenance over an active or completed one."""
-    on_update: Callable[[Any, str, dict[str, Any] | None, dict[str, Any] | None], None] | None = None
+    on_update: OnUpdate | None = None
     """`on_update(subject, verb, before, after)` raises where a plain PUT, PATCH or DELETE of this
     type is refused, alone or in a Bundle; before or after is None where there is no record. None:
     every one is refused, since only the module's acts change such records."""

@@ -37,7 +37,14 @@ from dmed.trust.gateway.common import (
     pairs_of,
     scope_of,
 )
-from dmed.trust.gateway.unit import Content, GatewayUnit, check_same_id, demanded
+from dmed.trust.gateway.unit import (
+    Change,
+    Content,
+    GatewayUnit,
+    check_same_id,
+    demanded,
+    make_ready,
+)
 from dmed.trust.model import Subject
 from dmed.trust.request import request_id
 from dmed.trust.tables import Told, keys_of
@@ -232,17 +239,25 @@ class Gateway:
             return await unit.delete(type_, id_, if_match=if_match)
 
     @asynccontextmanager
-    async def unit(self, subject: Subject) -> AsyncIterator[GatewayUnit]:
+    async def unit(
+        self, subject: Subject, *, seconds_max: int = 0
+    ) -> AsyncIterator[GatewayUnit]:
         """One transaction: commits at the end of the block, is undone by any exception.
 
-        A refusal inside is audited after the rest was undone.
+        A refusal inside is audited after the rest was undone. While it lasts, readers of the
+        change feed wait: more than the usual `seconds_max` is for large Bundles only.
         """
+        scope = self._write_scope(subject)
         try:
-            async with store_unit.unit(self._db, self._write_scope(subject)) as unit:
+            async with store_unit.unit(self._db, scope, seconds_max=seconds_max) as unit:
                 yield GatewayUnit(unit, subject, self.settings, self._context)
         except RefusedError as refusal:
             await self.note(subject, "E", refusal.issues[0].diagnostics, outcome=403)
             raise
+
+    async def make_ready(self, changes: Sequence[Change]) -> None:
+        """Do beforehand what writes need no database for; the resources are final then."""
+        await make_ready(changes, self.settings, self._context)
 
     async def note(
         self, subject: Subject, action: str, detail: str, *, patient: str = "", outcome: int = 200

@@ -53,6 +53,8 @@ class Change(msgspec.Struct, kw_only=True):
     resource: Any = None
     """The validated struct; None for a delete."""
     if_match: int | None = None
+    write: Write | None = None
+    """Where it was made ready before its transaction (`make_ready`)."""
 
 
 class GatewayUnit:
@@ -214,7 +216,9 @@ class GatewayUnit:
                 done = await self._unit.write(audit_of(self._subject, "D"), write)
                 written[change.type, change.id] = done
         for kind, letter, outcome in (("create", "C", 201), ("update", "U", 200)):
-            writes = await self._writes([change for change in changes if change.kind == kind])
+            chosen = [change for change in changes if change.kind == kind]
+            await make_ready(chosen, self._settings, self._context)
+            writes = [change.write for change in chosen if change.write is not None]
             if writes:
                 try:
                     all_done = await self._unit.write_many(
@@ -224,22 +228,6 @@ class GatewayUnit:
                     raise (mismatch() if kind == "update" else stale) from stale
                 written.update({(done.type, done.id): done for done in all_done})
         return [written.get((change.type, change.id)) for change in changes]
-
-    async def _writes(self, changes: Sequence[Change]) -> list[Write]:
-        made: list[Write] = []
-        for number, change in enumerate(changes):
-            if number % _TURN == _TURN - 1:
-                await asyncio.sleep(0)  # Other requests of the worker get their turn.
-            made.append(self._write(change))
-        return made
-
-    def _write(self, change: Change) -> Write:
-        if change.kind == "create":
-            return prepare.write_of(change.resource, change.id, is_new=True)
-        expected = change.if_match
-        if self._context.is_plain:
-            expected = demanded(self._settings, expected)
-        return prepare.write_of(change.resource, change.id, expected_vid=expected)
 
     # Search
 
@@ -356,6 +344,22 @@ class GatewayUnit:
         return await self._unit.fetchval(sql, *args)
 
 
+async def make_ready(changes: Sequence[Change], settings: Settings, context: Context) -> None:
+    """Stamp, encode and index what is created or updated: the slow part that needs no database."""
+    for number, change in enumerate(changes):
+        if number % _TURN == _TURN - 1:
+            await asyncio.sleep(0)  # Other requests of the worker get their turn.
+        if change.write is not None or change.kind == "delete":
+            continue
+        is_new = change.kind == "create"
+        expected = None if is_new else change.if_match
+        if not is_new and context.is_plain:
+            expected = demanded(settings, expected)
+        change.write = prepare.write_of(
+            change.resource, change.id, is_new=is_new, expected_vid=expected
+        )
+
+
 def check_same_id(resource: Any, id_: str) -> None:
     """Refuse an update whose body carries another id than the address, or none."""
     prepare.check_id(id_)
@@ -403,5 +407,6 @@ __all__ = [
     "NotFoundError",
     "check_same_id",
     "criteria_key",
+    "make_ready",
     "unchanged",
 ]
