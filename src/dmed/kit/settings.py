@@ -35,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Take a system's prescription also where its signature is by no registered key; for trials."""
     body_limit_bytes: int = 4 * 1024 * 1024
     """Largest request body; above it the answer is 413."""
+    bundle_limit_bytes: int = 32 * 1024 * 1024
+    """Largest batch or transaction."""
     bundle_limit_entries: int = 10_000
     """Most entries of a batch or transaction."""
     count_default: int = 20

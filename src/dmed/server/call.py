@@ -58,15 +58,18 @@ class Call:
     @classmethod
     def of_request(cls, request: Request, settings: Settings, request_id: str) -> Call:
         """The call of a request on the wire; its body is read when it is asked for."""
+        path = path_of(request.scope)
+        is_bundle = request.method == "POST" and not path.strip("/")
+        limit = settings.bundle_limit_bytes if is_bundle else settings.body_limit_bytes
         return cls(
             method=request.method,
-            path=path_of(request.scope),
+            path=path,
             query=request.scope["query_string"],
             headers=request.headers,
             base=base_of(request.scope, settings),
             request_id=request_id,
             settings=settings,
-            body=lambda: read_body(request, settings.body_limit_bytes),
+            body=lambda: read_body(request, limit),
         )
 
     def entry(self, method: str, url: str, headers: dict[str, str], body: bytes) -> Call:
@@ -199,7 +202,7 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
 
 
 def _too_large(limit_bytes: int) -> TooLargeError:
-    return TooLargeError(f"The body is larger than {limit_bytes} bytes (DMED_BODY_LIMIT_BYTES)")
+    return TooLargeError(f"The body is larger than {limit_bytes} bytes (DMED_BODY_LIMIT_BYTES, DMED_BUNDLE_LIMIT_BYTES)")
 
 
 def _pairs(query: bytes) -> list[tuple[str, str]]:
