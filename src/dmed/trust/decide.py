@@ -164,6 +164,8 @@ def policy() -> dict[Role, tuple[Rule, ...]]:
         Role.ADMINISTRATOR: (
             Rule(PLACES | STAFF | MEDICINES | DEFINITIONS, _ALL, _ALL),
             Rule(frozenset({"Subscription"}), _ALL, _ALL),
+            # The authority holds and releases an item; it sees no more of a prescription.
+            Rule(frozenset({"MedicationRequest", "Task"}), _NONE, _SEE | {Action.UPDATE}),
         ),
         # A system speaks for its own users; what it may do shrinks with its scopes later.
         Role.SERVICE: (Rule(frozenset(facts().resources), _ALL, _ALL),),

@@ -185,6 +185,15 @@ async def test_refusals_are_operation_outcomes(line: Line, ward: Any) -> None:
     assert not found.json().get("entry")
 
 
+async def test_posted_repeats_are_checked(line: Line, ward: Any) -> None:
+    """Repeats that a system asks for go through the same rule: none of an antibiotic."""
+    patient = await ward.person()
+    more = {"dispenseRequest": {"numberOfRepeatsAllowed": 2}}
+    answer = await line.doctor.post("/MedicationRequest", json=_request(patient, **more))
+    assert answer.status_code == 422
+    assert "an antibiotic is not repeated" in answer.json()["issue"][0]["diagnostics"]
+
+
 async def test_a_retried_post_makes_one_prescription(line: Line, ward: Any) -> None:
     """The same Idempotency-Key gives the same answer."""
     patient = await ward.person()

@@ -255,6 +255,33 @@ def test_validity_is_a_dated_table() -> None:
         courses.valid_until("eternal", TODAY)
 
 
+@pytest.mark.parametrize(
+    ("key", "repeats", "days", "start", "rules"),
+    [
+        ("losartan-film-tablet-50mg", 2, 30, None, set()),
+        ("losartan-film-tablet-50mg", 3, 30, TODAY + timedelta(days=30), set()),
+        ("losartan-film-tablet-50mg", 2, 31, None, {"repeats-days"}),
+        ("losartan-film-tablet-50mg", 4, 10, None, {"repeats"}),
+        ("losartan-film-tablet-50mg", 0, 10, None, {"repeats"}),
+        ("losartan-film-tablet-50mg", 1, 30, TODAY - timedelta(days=1), {"start"}),
+        ("losartan-film-tablet-50mg", 1, 30, TODAY + timedelta(days=31), {"start"}),
+        (AMOXICILLIN, 2, 7, None, {"repeats-antibiotic"}),
+    ],
+)
+def test_repeats_and_a_later_day_have_limits(
+    key: str, repeats: int, days: int, start: date | None, rules: set[str]
+) -> None:
+    """Two courses in 60 days, three in 90, never of an antibiotic; a first day within 30 days."""
+    item = DraftItem(preparation=key, duration_days=days)
+    draft = drafts.derive(
+        Draft(patient="p", diagnosis="J15.9", items=(item,), repeats=repeats, start=start)
+    )
+    made = checks.check(
+        draft, drafts.preparations_of(draft), diagnoses.viral(), ADULT, TODAY
+    )
+    assert {alert.rule for alert in made if alert.tier is Tier.STOP} == rules
+
+
 def test_an_allergy_alert_carries_what_the_card_records() -> None:
     """Reaction, severity and when stand in the values and in the English sentence."""
     allergy = checks.Allergy(

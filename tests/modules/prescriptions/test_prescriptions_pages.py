@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import date, timedelta
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import FormData
 
-from dmed.kit import i18n
+from dmed.kit import clock, i18n
 from dmed.kit.errors import InvalidError
-from dmed.modules.prescriptions.api import say
-from dmed.modules.prescriptions.model import Reason
+from dmed.modules.prescriptions.api import say, standing
+from dmed.modules.prescriptions.model import Item, ItemState, Reason
 from dmed.modules.prescriptions.pages import ITEMS_MAX, plain, read_draft
 
 FIELDS = ("preparation", "dose", "times", "days", "quantity", "timing", "as_needed", "note")
@@ -101,3 +103,42 @@ def test_an_allergy_says_what_happened(language: str, said: str) -> None:
     assert said in say(t, coded)
     assert "2019" in say(t, coded)
     assert t.script("toshma") in say(t, free)
+
+
+def test_repeats_and_a_first_day_are_read() -> None:
+    """Known numbers of repeats alone; a day that is none is refused, today is no later day."""
+    later = clock.today() + timedelta(days=3)
+    draft = read_draft(FormData({"repeats": "3", "start": later.isoformat()}), "p1")
+    assert (draft.repeats, draft.start) == (3, later)
+    today = read_draft(FormData({"repeats": "9", "start": clock.today().isoformat()}), "p1")
+    assert (today.repeats, today.start) == (1, None)
+    with pytest.raises(InvalidError):
+        read_draft(FormData({"start": "soon"}), "p1")
+
+
+@pytest.mark.parametrize("language", i18n.LANGUAGES)
+def test_how_an_item_stands_is_said_in_words(language: str) -> None:
+    """Repeats, a later day, a hold with its reason and expiry: whole sentences in each language."""
+    t = i18n.translator().speech(language)
+    day = date(2026, 12, 24)
+    plain_item = Item(
+        number=1, request="r", task="t", preparation="", label={}, dosage={}, dose=Decimal(1),
+        times_per_day=1, duration_days=1, unit="tablet", quantity=Decimal(1),
+        dispensed=Decimal(0), state=ItemState.TO_BE_DISPENSED, status="active", diagnosis="",
+    )  # fmt: skip  # An ordinary item.
+
+    def told(**change: object) -> list[str]:
+        return standing(t, msgspec.structs.replace(plain_item, **change), day)
+
+    assert told() == []
+    assert len(told(instances=3, instance=2)) == 1
+    waits = told(instances=3, instance=2, state=ItemState.FUTURE, starts=day)
+    held = told(state=ItemState.ON_HOLD, reason="recall")
+    ended = told(state=ItemState.EXPIRED)
+    assert (len(waits), len(held), len(ended)) == (2, 1, 1)
+    assert t("prescriptions.hold.recall") in held[0]
+    assert t.date(day) in waits[1]
+    assert t.date(day) in ended[0]
+    assert not any("{" in text for text in (*waits, *held, *ended))
+    for state in ItemState:
+        assert t.translator.has(f"prescriptions.state.{state.value}")

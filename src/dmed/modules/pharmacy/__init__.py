@@ -13,6 +13,7 @@ MODULE = Manifest(
     interceptors=(
         Interceptor(type="MedicationDispense", on_create=operations.create_dispense),
     ),
+    operations=operations.OPERATIONS,
     ddl=tables.DDL,
-    jobs=(("end-leases", operations.end_leases),),
+    jobs=(("end-leases", operations.end_leases), ("define", operations.define)),
 )

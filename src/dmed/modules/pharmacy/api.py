@@ -45,6 +45,7 @@ __all__ = [
     "Today",
     "answer_cancel",
     "claim",
+    "claim_payment",
     "claimed",
     "close",
     "dispense",
@@ -190,6 +191,15 @@ async def undo(gateway: Gateway, subject: Subject, dispense_id: str, *, key: str
     entered-in-error, the packs get their content back, the item is in progress here again.
     """
     return await handing.undo(gateway, subject, dispense_id, key)
+
+
+async def claim_payment(
+    gateway: Gateway, subject: Subject, number: str, item: int, *, key: str = ""
+) -> Claim:
+    """Claim the payment of an insured item that this pharmacy handed over; from now on there is no
+    undo. ConflictError names the state of one that cannot be claimed.
+    """
+    return await counter.claim_payment(gateway, subject, number, item, key)
 
 
 async def queue(gateway: Gateway, subject: Subject) -> list[QueueRow]:

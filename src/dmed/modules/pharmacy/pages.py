@@ -193,6 +193,7 @@ async def _show(
         "queue": await api.queue(gateway, subject), "today": await api.today(gateway, subject),
         "key": ids.secret(128), "say": lambda reason: prescriptions.say(t, reason),
         "passed": lambda item: _passed(t, item),
+        "standing": lambda item: _standing(t, claim, item),
         "pick": _picker(t), "unit": _unit(t), "show": prescriptions.show_number,
         "return_reasons": [(code, t(f"pharmacy.return.{code}")) for code in api.RETURN_REASONS],
         "not_reasons": [(code, t(f"pharmacy.not_dispensed.{code}"))
@@ -220,6 +221,11 @@ def _line(claim: Claim, number: int, verdict: PackVerdict | None) -> dict[str, A
         "verdict": mine,
         "is_bad": mine is not None and not mine.ok,
     }
+
+
+def _standing(t: Speech, claim: Claim | None, item: prescriptions.Item) -> list[str]:
+    """Repeats, a hold, expiry, in words."""
+    return prescriptions.standing(t, item, claim.prescription.valid_until) if claim else []
 
 
 def _passed(t: Speech, item: prescriptions.Item) -> list[str]:

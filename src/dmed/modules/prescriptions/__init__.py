@@ -14,10 +14,12 @@ MODULE = Manifest(
     interceptors=(
         Interceptor(type="MedicationRequest", on_create=operations.create_request),
     ),
+    operations=operations.OPERATIONS,
     ddl=tables.DDL,
     jobs=(
         ("expire", operations.expire),
         ("start", operations.start),
+        ("define", operations.define),
         ("forget-drafts", operations.forget_drafts),
     ),
 )

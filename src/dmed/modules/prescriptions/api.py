@@ -9,6 +9,7 @@ item (and, for professionals, who holds it), `UnprocessableError` carries one is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,6 +18,7 @@ from dmed.kit import qr
 from dmed.modules.prescriptions import tables
 from dmed.modules.prescriptions.model import (
     CANCEL_REASONS,
+    HOLD_REASONS,
     OVERRIDE_REASONS,
     TIMINGS,
     Alert,
@@ -48,19 +50,28 @@ from dmed.modules.prescriptions.rules.states import (
     dispense_event,
     said,
 )
-from dmed.modules.prescriptions.service import adopting, printing, signing, views
+from dmed.modules.prescriptions.service import (
+    adopting,
+    lifetime,
+    parameters,
+    printing,
+    signing,
+    views,
+)
 from dmed.modules.prescriptions.service import diagnoses as diagnosis_list
 from dmed.modules.prescriptions.service import drafts as drafts_service
 from dmed.modules.prescriptions.service.access import check_code, token_holds
 from dmed.modules.prescriptions.service.case import (
     Case,
     CaseItem,
+    expect,
     is_held,
     move,
     open_case,
     start_if_due,
 )
-from dmed.modules.prescriptions.service.speaking import say
+from dmed.modules.prescriptions.service.parameters import Input
+from dmed.modules.prescriptions.service.speaking import say, standing
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
@@ -68,6 +79,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CANCEL_REASONS",
+    "HOLD_REASONS",
     "LEASE",
     "NUMBER_SYSTEM",
     "OVERRIDE_REASONS",
@@ -80,6 +92,7 @@ __all__ = [
     "Draft",
     "DraftItem",
     "Event",
+    "Input",
     "Item",
     "ItemState",
     "Prescription",
@@ -101,25 +114,31 @@ __all__ = [
     "draft",
     "drafts",
     "drop_draft",
+    "expect",
     "for_person",
+    "hold",
     "is_held",
     "is_prescription_text",
     "move",
     "number_of_request",
     "open_case",
+    "parameters",
     "prescription",
     "qr_svg",
     "qr_text",
     "quantity_of_units",
     "read_number",
     "read_qr",
+    "release",
     "repeat_last",
     "said",
     "save_draft",
     "say",
+    "settle",
     "show_number",
     "sign",
     "slip_pdf",
+    "standing",
     "start_if_due",
     "token_holds",
     "view_of_case",
@@ -196,12 +215,58 @@ async def correct(
 
 
 async def cancel(
-    gateway: Gateway, subject: Subject, number: str, *, reason: str, item: int = 0
+    gateway: Gateway,
+    subject: Subject,
+    number: str,
+    *,
+    reason: str,
+    item: int = 0,
+    key: str = "",
+    expected: Mapping[int, int] | None = None,
 ) -> Prescription:
     """Cancel one item (1..5) or all (0) with a code of CANCEL_REASONS. An item at a pharmacy gets
-    the flag "cancel-requested" instead, and the pharmacy must answer.
+    the flag "cancel-requested" instead, and the pharmacy must answer. `expected`: item -> version
+    of its Task that the caller knows (PreconditionError for another).
     """
-    return await signing.cancel(gateway, subject, number, reason=reason, item=item)
+    return await signing.cancel(
+        gateway, subject, number, reason=reason, item=item, key=key, expected=expected
+    )
+
+
+async def hold(
+    gateway: Gateway,
+    subject: Subject,
+    number: str,
+    item: int,
+    *,
+    reason: str,
+    key: str = "",
+    expected: Mapping[int, int] | None = None,
+) -> None:
+    """Stop an open item where it stands, at a counter too, with a code of HOLD_REASONS. Only an
+    administrator may (ForbiddenError); ConflictError names the state of one that is not open.
+    """
+    await lifetime.hold(gateway, subject, number, item, reason=reason, key=key, expected=expected)
+
+
+async def release(
+    gateway: Gateway,
+    subject: Subject,
+    number: str,
+    item: int,
+    *,
+    key: str = "",
+    expected: Mapping[int, int] | None = None,
+) -> None:
+    """Let an item on hold go on exactly where it stood, with its holder; by an administrator."""
+    await lifetime.release(gateway, subject, number, item, key=key, expected=expected)
+
+
+async def settle(
+    gateway: Gateway, subject: Subject, number: str, item: int, *, is_paid: bool, reason: str = ""
+) -> None:
+    """The insurer's answer to a claim for payment, by a system: paid, or refused with a reason."""
+    await lifetime.settle(gateway, subject, number, item, is_paid=is_paid, reason=reason)
 
 
 async def repeat_last(gateway: Gateway, subject: Subject, patient: str) -> Draft:

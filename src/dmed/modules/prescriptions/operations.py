@@ -1,4 +1,4 @@
-"""Plain national calls and timed work.
+"""Plain national calls, operations on the Task of an item, and timed work.
 
 `POST MedicationRequest` with status active goes through the same rules as the screen (decisions
 19): from a signed-in doctor it is his electronic confirmation; from a system it needs a Provenance
@@ -7,18 +7,24 @@ with signature in the same transaction. https://hl7.org/fhir/R5/medicationreques
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import Response
 
 from dmed.kit import clock
 from dmed.kit.errors import ConflictError, ForbiddenError, UnprocessableError
 from dmed.modules.medicines import api as medicines
 from dmed.modules.prescriptions import tables
-from dmed.modules.prescriptions.model import Draft
+from dmed.modules.prescriptions.model import CANCEL_REASONS, HOLD_REASONS, Draft
 from dmed.modules.prescriptions.rules import resources
 from dmed.modules.prescriptions.rules.states import Actor, Event, Who
-from dmed.modules.prescriptions.service import drafts, signing
+from dmed.modules.prescriptions.service import drafts, lifetime, parameters, signing
 from dmed.modules.prescriptions.service.adopting import PLATFORM
 from dmed.modules.prescriptions.service.case import move, open_case, start_if_due
+from dmed.modules.prescriptions.service.parameters import Input
+from dmed.trust.manifest import Endpoint, Operation
 from dmed.trust.model import Role, Subject
 
 if TYPE_CHECKING:
@@ -80,7 +86,16 @@ def draft_of(resource: dict[str, Any]) -> Draft:
         diagnosis=item.diagnosis,
         items=(item,),
         trustee=trustee,
+        repeats=resources.instances_of(resource),
+        start=_later_day(resource),
     )
+
+
+def _later_day(resource: dict[str, Any]) -> date | None:
+    """The first day that a posted request asks for, where it is not today or before."""
+    period = (resource.get("dispenseRequest") or {}).get("validityPeriod") or {}
+    day = resources.day_of(str(period["start"])) if period.get("start") else None
+    return day if day and day > clock.today() else None
 
 
 async def expire(gateway: Gateway) -> None:
@@ -119,3 +134,60 @@ async def forget_drafts(gateway: Gateway) -> None:
     """Each minute: drafts that nobody touched for a day are forgotten."""
     async with gateway.unit(PLATFORM) as unit:
         await tables.drop_old_drafts(unit, drafts.KEEP_HOURS)
+
+
+_TASK = Input("task", "Task", "The item as it stands now.", is_required=True)
+CANCEL = (Input("reason", "code", f"One of: {', '.join(CANCEL_REASONS)}.", is_required=True),)
+HOLD = (Input("reason", "code", f"One of: {', '.join(HOLD_REASONS)}.", is_required=True),)
+
+
+async def cancel(request: Request) -> Response:
+    """`Task/{id}/$cancel`: by the prescriber; at a pharmacy it becomes a wish to be answered."""
+    call = await parameters.called(request, CANCEL)
+    await signing.cancel(
+        call.gateway, call.subject, call.number, reason=call.given.text("reason"), item=call.item,
+        key=call.key, expected=call.expected,
+    )  # fmt: skip  # Who, what, why.
+    return await parameters.answer(call)
+
+
+async def hold(request: Request) -> Response:
+    """`Task/{id}/$hold`: by the authority, with a reason; everything stays where it is."""
+    call = await parameters.called(request, HOLD)
+    await lifetime.hold(
+        call.gateway, call.subject, call.number, call.item, reason=call.given.text("reason"),
+        key=call.key, expected=call.expected,
+    )  # fmt: skip  # Who, what, why.
+    return await parameters.answer(call)
+
+
+async def release(request: Request) -> Response:
+    """`Task/{id}/$release`: by the authority; the item goes on where it stood."""
+    call = await parameters.called(request, ())
+    await lifetime.release(
+        call.gateway, call.subject, call.number, call.item, key=call.key, expected=call.expected
+    )
+    return await parameters.answer(call)
+
+
+async def define(gateway: Gateway) -> None:
+    """Each minute: the OperationDefinitions of prescribing are stored as they are here."""
+    await parameters.define(gateway, PLATFORM, DEFINITIONS)
+
+
+def _operation(name: str, endpoint: Endpoint, role: Role) -> Operation:
+    return Operation(
+        name=name, type="Task", endpoint=endpoint, roles=frozenset({role}), instance=True
+    )
+
+
+OPERATIONS = (
+    _operation("cancel", cancel, Role.DOCTOR),
+    _operation("hold", hold, Role.ADMINISTRATOR),
+    _operation("release", release, Role.ADMINISTRATOR),
+)
+DEFINITIONS = (
+    parameters.definition("cancel", "Cancel an item, or ask the pharmacy to", CANCEL, (_TASK,)),
+    parameters.definition("hold", "Stop an open item where it stands", HOLD, (_TASK,)),
+    parameters.definition("release", "Let an item on hold go on", (), (_TASK,)),
+)

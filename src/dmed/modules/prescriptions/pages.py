@@ -6,6 +6,7 @@ checked and shown again. While a dose is typed only the findings come back, neve
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -35,7 +36,8 @@ from dmed.trust.model import Role
 
 ITEMS_MAX = 5
 TEXT_CHARACTERS_MAX = 100
-VALIDITY_CLASSES = ("", "ordinary", "chronic", "anabolic", "reimbursed")
+REPEATS = ("1", "2", "3")
+VALIDITY_CLASSES = ("", "ordinary", "chronic", "chronic-60", "anabolic", "reimbursed")
 UNFINISHED = frozenset({
     "no-patient", "no-items", "no-diagnosis", "no-dose", "no-frequency", "no-duration",
     "no-quantity",
@@ -142,7 +144,8 @@ async def _facts(request: Request, draft: Draft, *, is_tried: bool) -> dict[str,
     shown = [alert for alert in alerts if is_tried or alert.rule not in UNFINISHED]
     preparations = [_preparation(item) for item in draft.items]
     known = tuple(found for found in preparations if found is not None)
-    until = courses.valid_until(courses.validity_class(draft, known), clock.today())
+    named = courses.validity_class(draft, known)
+    until = courses.valid_until(named, draft.start or clock.today())
     return {
         "draft": draft,
         "person": draft.patient,
@@ -161,6 +164,7 @@ async def _facts(request: Request, draft: Draft, *, is_tried: bool) -> dict[str,
             (code, t(f"prescriptions.timing.{code}") if code else t("prescribe.timing_any"))
             for code in api.TIMINGS
         ],
+        "repeats": [(code, t(f"prescribe.repeats.{code}")) for code in REPEATS],
         "validities": [
             (code, t(f"prescribe.validity.{code or 'usual'}")) for code in VALIDITY_CLASSES
         ],
@@ -235,7 +239,8 @@ def _again(old: Prescription) -> Draft:
         for item in old.items
     )  # fmt: skip  # One line of a prescription.
     return Draft(patient=old.patient, diagnosis=old.diagnosis, items=lines,
-                 trustee=old.trustee, replaces=old.number)  # fmt: skip  # Same.
+                 trustee=old.trustee, replaces=old.number,
+                 repeats=max(item.instances for item in old.items))  # fmt: skip  # Same.
 
 
 # Reading the form
@@ -249,6 +254,7 @@ def read_draft(form: FormData, person: str) -> Draft:
         if key:
             items.append(_read_item(form, f"item-{place}-", key, place))
     validity = view.field(form, "validity")
+    repeats = view.field(form, "repeats")
     return Draft(
         id=view.field(form, "draft"),
         patient=person,
@@ -256,8 +262,21 @@ def read_draft(form: FormData, person: str) -> Draft:
         items=tuple(items),
         validity_class=validity if validity in VALIDITY_CLASSES else "",
         trustee=view.field(form, "trustee")[:TEXT_CHARACTERS_MAX],
+        repeats=int(repeats) if repeats in REPEATS else 1,
+        start=_first_day(view.field(form, "start")),
         replaces=view.field(form, "replaces"),
     )
+
+
+def _first_day(text: str) -> date | None:
+    """The first day as the browser's date field sends it; today is no later day."""
+    if not text:
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidError(f"{text[:20]!r} is no day (YYYY-MM-DD)") from error
+    return None if day == clock.today() else day
 
 
 def _read_item(form: FormData, prefix: str, key: str, place: int) -> DraftItem:
@@ -328,6 +347,7 @@ async def _prescription(request: Request, number: str, *, status: int = 200) -> 
         "reasons": [(code, t(f"prescriptions.cancel.{code}")) for code in api.CANCEL_REASONS],
         "may_change": all(item.state.value == "to-be-dispensed" for item in found.items),
         "passed": lambda item: _passed(t, item),
+        "standing": lambda item: api.standing(t, item, found.valid_until),
         "pick": lambda texts: t.script(texts.get(t.language) or texts.get("uz", "")),
         "unit": lambda unit: t.script(medicines.unit_name(unit, t.language)),
     }  # fmt: skip  # Facts of one page.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,12 @@ async def once(unit: GatewayUnit, subject: Subject, key: str, act: str) -> bool:
 
 
 async def claim(
-    gateway: Gateway, subject: Subject, number_or_qr: str, code: str, items: tuple[int, ...]
+    gateway: Gateway,
+    subject: Subject,
+    number_or_qr: str,
+    code: str,
+    items: tuple[int, ...],
+    expected: Mapping[int, int] | None = None,
 ) -> Claim:
     """Take items to this counter; see `api.claim`."""
     now = clock.now()
@@ -88,6 +94,9 @@ async def claim(
         refusal = await prescriptions.check_code(unit, number, code, now)
         if not refusal:
             case = await prescriptions.open_case(unit, number)
+            news = {each: vid for each, vid in (expected or {}).items()
+                    if case.item(each).standing.holder != subject.organisation}
+            prescriptions.expect(case, news)  # Claiming again is the same claim.
             await take(unit, subject, case, items, now)
     if refusal:
         # The count of wrong codes has committed; only now the answer is no.
@@ -157,7 +166,13 @@ async def end_leases(gateway: Gateway, platform: Subject) -> None:
 
 
 async def give_back(
-    gateway: Gateway, subject: Subject, text: str, items: tuple[int, ...], reason: str, key: str
+    gateway: Gateway,
+    subject: Subject,
+    text: str,
+    items: tuple[int, ...],
+    reason: str,
+    key: str,
+    expected: Mapping[int, int] | None = None,
 ) -> Claim:
     """Held items are ready for any pharmacy again; see `api.return_`."""
     if reason not in RETURN_REASONS:
@@ -167,6 +182,7 @@ async def give_back(
     async with gateway.unit(subject) as unit:
         case = await prescriptions.open_case(unit, number)
         if await once(unit, subject, key, f"return {number}"):
+            prescriptions.expect(case, expected)
             held = [each.number for each in case.items.values()
                     if prescriptions.is_held(each, actor.organisation)]  # fmt: skip  # A filter.
             for each in items or tuple(held) or tuple(case.items):
@@ -176,7 +192,14 @@ async def give_back(
 
 
 async def end_item(
-    gateway: Gateway, subject: Subject, text: str, item: int, event: Event, reason: str, key: str
+    gateway: Gateway,
+    subject: Subject,
+    text: str,
+    item: int,
+    event: Event,
+    reason: str,
+    key: str,
+    expected: Mapping[int, int] | None = None,
 ) -> Claim:
     """Close, not dispensed, reject or an answer to a cancellation: the item leaves this counter
     (or, too late, stays); see `api`.
@@ -189,9 +212,26 @@ async def end_item(
     async with gateway.unit(subject) as unit:
         case = await prescriptions.open_case(unit, number)
         if await once(unit, subject, key, f"{event} {number} {item}"):
+            prescriptions.expect(case, expected)
             made = await prescriptions.move(unit, case, item, event, actor, now, reason=reason)
             if not made.holder:
                 await tables.drop_claim(unit, number, item)
+    return await views.claim(gateway, subject, number)
+
+
+async def claim_payment(
+    gateway: Gateway, subject: Subject, text: str, item: int, key: str = ""
+) -> Claim:
+    """Ask the insurance to pay for what this pharmacy handed over; see `api.claim_payment`."""
+    number = prescriptions.read_number(text)
+    actor, now = actor_of(subject), clock.now()
+    async with gateway.unit(subject) as unit:
+        case = await prescriptions.open_case(unit, number)
+        if await once(unit, subject, key, f"payment {number} {item}"):
+            handed = await tables.handovers_of(unit, number, actor.organisation)
+            if not any(row["item"] == item and not row["undone"] for row in handed):
+                raise ConflictError("Only a pharmacy that handed it over claims its payment")
+            await prescriptions.move(unit, case, item, Event.CLAIM_PAYMENT, actor, now)
     return await views.claim(gateway, subject, number)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,16 @@ if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway, GatewayUnit
 
 RESERVED = timedelta(minutes=10)
+
+
+class GivenPack(msgspec.Struct, frozen=True, kw_only=True):
+    """A pack as a system names it: its marking, and how much of it is handed over."""
+
+    marking: str
+    quantity: Decimal | None = None
+    """None: as much as the item still needs, at most the pack's balance."""
+    lot: str = ""
+    expiry: date | None = None
 
 
 async def scan(
@@ -172,6 +183,55 @@ async def dispense(
     return await views.claim(gateway, subject, number)
 
 
+async def dispense_item(
+    gateway: Gateway,
+    subject: Subject,
+    number: str,
+    item: int,
+    given: list[GivenPack],
+    *,
+    receiver: str = "",
+    release_rest: bool = False,
+    key: str = "",
+    expected: Mapping[int, int] | None = None,
+) -> list[str]:
+    """Check packs and hand them over in one act, for an item held here. Ids of the
+    MedicationDispense; the same key again gives none and changes nothing.
+
+    UnprocessableError says why a pack is refused; nothing is handed over then.
+    """
+    pharmacy, now = pharmacy_of(subject), clock.now()
+    await require_licence(gateway, subject, now)
+    async with gateway.unit(subject) as unit:
+        case = await prescriptions.open_case(unit, number)
+        if not await once(unit, subject, key, f"dispense {number} {item}"):
+            return []
+        prescriptions.expect(case, expected)
+        require_held(case, item, pharmacy)
+        chosen = [await _checked(unit, case, item, pharmacy, each) for each in given]
+        return await hand_over(unit, subject, case, item, chosen, now, receiver=receiver,
+                               release_rest=release_rest)  # fmt: skip  # Who gets what.
+
+
+async def _checked(
+    unit: GatewayUnit, case: Case, item: int, pharmacy: str, given: GivenPack
+) -> ScannedPack:
+    """A pack that may be handed over for this item, or UnprocessableError."""
+    verdict, code = await scan_in(
+        unit, case, pharmacy, given.marking, given.quantity, given.lot, given.expiry
+    )
+    if not verdict.ok or verdict.pack is None or code is None:
+        raise UnprocessableError(verdict.sentence, "Parameters.parameter")
+    if verdict.item != item:
+        raise UnprocessableError(
+            f"This pack serves item {verdict.item}, not {item}", "Parameters.parameter"
+        )
+    return ScannedPack(
+        item=item, gtin=code.gtin, serial=code.serial, trade="", quantity=verdict.quantity,
+        lot=verdict.pack.lot, expiry=verdict.pack.expiry, marking=code.identity,
+    )  # fmt: skip  # Facts of one pack.
+
+
 def _scanned(row: Any) -> ScannedPack:
     return ScannedPack(
         item=row["item"], gtin=row["gtin"], serial=row["serial"], trade="",
@@ -252,16 +312,24 @@ async def _take_out(unit: GatewayUnit, pack: ScannedPack, pharmacy: str) -> None
     await tables.change_pack(unit, pack.gtin, pack.serial, state.value, left, pharmacy)
 
 
-async def undo(gateway: Gateway, subject: Subject, dispense_id: str, key: str) -> Claim:
-    """Take a hand-over back; see `api.undo`."""
+async def undo(
+    gateway: Gateway,
+    subject: Subject,
+    dispense_id: str,
+    key: str,
+    of: tuple[str, int] | None = None,
+    expected: Mapping[int, int] | None = None,
+) -> Claim:
+    """Take a hand-over back; see `api.undo`. `of`: the number and item that it must be of."""
     actor, now = actor_of(subject), clock.now()
     async with gateway.unit(subject) as unit:
         row = await tables.handover(unit, dispense_id)
-        if row is None:
+        if row is None or (of is not None and (row["number"], row["item"]) != of):
             raise NotFoundError(f"There is no hand-over {dispense_id} of a prescription")
         number = row["number"]
         case = await prescriptions.open_case(unit, number)
         if await once(unit, subject, key, f"undo {dispense_id}"):
+            prescriptions.expect(case, expected)
             if row["undone"]:
                 raise ConflictError(f"The hand-over {dispense_id} was undone before "
                                     "[state entered-in-error]")  # fmt: skip  # One sentence.

@@ -93,11 +93,13 @@ def _shown(value: Decimal, language: str) -> str:
 
 def validity_class(draft: Draft, preparations: tuple[Preparation, ...]) -> str:
     """The class that the validity table is asked for: an antibiotic is always one; else as the
-    doctor chose, else chronic where it is repeated, else ordinary.
+    doctor chose, else chronic where it is repeated (60 days for two courses, 90 for three), else
+    ordinary.
     """
     if any(preparation.antibiotic for preparation in preparations):
         return "antibiotic"
-    return draft.validity_class or ("chronic" if draft.repeats > 1 else "ordinary")
+    usual = {1: "ordinary", 2: "chronic-60"}.get(draft.repeats, "chronic")
+    return draft.validity_class or usual
 
 
 def validity_days(draft: Draft, preparations: tuple[Preparation, ...], day: date) -> int:

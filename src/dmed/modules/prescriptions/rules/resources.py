@@ -129,28 +129,13 @@ def request_of(
             "display": context.prescriber_name,
         },
         "reason": resource.get("reason") or [_reason(*diagnosis)],
-        "effectiveDosePeriod": {
-            "start": day.isoformat(),
-            "end": last.isoformat(),
-        },
+        "effectiveDosePeriod": {"start": day.isoformat(), "end": last.isoformat()},
         "dispenseRequest": {
             **resource.get("dispenseRequest", {}),
-            "validityPeriod": {"start": day.isoformat(), "end": context.valid_until.isoformat()},
-            "quantity": quantity(item.quantity, preparation.form.unit),
-            "expectedSupplyDuration": {
-                "value": Decimal(item.duration_days),
-                "unit": "kun",
-                "system": UCUM,
-                "code": "d",
-            },
+            **_dispense_request(item, preparation, context),
         },
         "substitution": {"allowedBoolean": True},
     }
-    if context.repeats > 1:
-        resource["dispenseRequest"] |= {
-            "numberOfRepeatsAllowed": context.repeats - 1,
-            "dispenseInterval": resource["dispenseRequest"]["expectedSupplyDuration"],
-        }
     if context.is_insured:
         resource.setdefault("insurance", [{"display": INSURANCE}])
     if not base:
@@ -175,6 +160,21 @@ def request_of(
             "identifier": {"system": NUMBER_SYSTEM, "value": context.replaces}
         }
     return resource
+
+
+def _dispense_request(
+    item: DraftItem, preparation: Preparation, context: Context
+) -> dict[str, Any]:
+    """How much of an item may be handed over, when, and how often."""
+    course = {"value": Decimal(item.duration_days), "unit": "kun", "system": UCUM, "code": "d"}
+    repeated = {"numberOfRepeatsAllowed": context.repeats - 1, "dispenseInterval": course}
+    return {
+        "validityPeriod": {"start": context.first_day.isoformat(),
+                           "end": context.valid_until.isoformat()},
+        **(repeated if context.repeats > 1 else {}),
+        "quantity": quantity(item.quantity, preparation.form.unit),
+        "expectedSupplyDuration": course,
+    }  # fmt: skip  # One element.
 
 
 def _identifier(kind: str, system: str, value: str) -> dict[str, Any]:

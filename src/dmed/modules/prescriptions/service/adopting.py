@@ -52,7 +52,12 @@ async def _adopted(gateway: Gateway, unit: GatewayUnit, request: dict[str, Any])
         )
     item = courses.filled(found, resources.item_of(request, found.key))
     patient = str((request.get("subject") or {}).get("reference", "")).removeprefix("Patient/")
-    draft = Draft(patient=patient, diagnosis=item.diagnosis, items=(item,))
+    draft = Draft(
+        patient=patient,
+        diagnosis=item.diagnosis,
+        items=(item,),
+        repeats=resources.instances_of(request),
+    )
     alerts = checks.check(
         draft, {found.key: found}, diagnoses.viral(), checks.Person(), clock.today()
     )

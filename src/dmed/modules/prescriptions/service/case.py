@@ -6,6 +6,7 @@ was locked: of parallel acts one goes on, the others see what it made.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dmed.kit.clock import TASHKENT
-from dmed.kit.errors import NotFoundError
+from dmed.kit.errors import NotFoundError, PreconditionError
 from dmed.modules.prescriptions import tables
 from dmed.modules.prescriptions.model import ItemState
 from dmed.modules.prescriptions.rules import numbers, resources, states
@@ -93,6 +94,16 @@ async def open_case(unit: GatewayUnit, number: str) -> Case:
             number=entry["item"], request=request, task=task, valid_until=row["valid_until"]
         )
     return Case(number=number, row=row, items=items)
+
+
+def expect(case: Case, expected: Mapping[int, int] | None) -> None:
+    """Compare-and-set: item -> version of its Task that the caller knows. PreconditionError names
+    the state where it has changed meanwhile.
+    """
+    for number, vid in (expected or {}).items():
+        item = case.item(number)
+        if int(item.task["meta"]["versionId"]) != vid:
+            raise PreconditionError(f"{states.said(item.standing)}; its Task has changed meanwhile")
 
 
 async def move(

@@ -160,6 +160,16 @@ def _state(state: ItemState, speech: Speech) -> str:
     return speech(f"prescriptions.state.{state.value}")
 
 
+def _note(item: Item, speech: Speech) -> str:
+    """The doctor's words, how often it is handed over, and a later first day."""
+    told = [speech.script(item.note)]
+    if item.instances > 1:
+        told.append(speech("prescriptions.repeat.whole", instances=str(item.instances)))
+    if item.state is ItemState.FUTURE and item.starts:
+        told.append(speech("prescriptions.repeat.from", date=speech.date(item.starts)))
+    return ". ".join(text for text in told if text)
+
+
 def _line(item: Item, speech: Speech) -> dict[str, str]:
     language = speech.language if speech.language in item.label else "uz"
     unit = medicines.unit_name(item.unit, language)
@@ -170,7 +180,7 @@ def _line(item: Item, speech: Speech) -> dict[str, str]:
         "label": speech.script(item.label[language]),
         "dosage": speech.script(item.dosage[language]),
         "route": speech(f"prescriptions.route.{route}") if route else "",
-        "note": speech.script(item.note),
+        "note": _note(item, speech),
         "state": "" if is_open else _state(item.state, speech),
         "quantity": f"{speech.number(courses.whole(item.quantity))} {speech.script(unit)}",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,9 @@ from dmed.modules.prescriptions.model import (
 from dmed.modules.prescriptions.rules import checks, courses, numbers, resources, states
 from dmed.modules.prescriptions.rules.states import Actor, Event, Who
 from dmed.modules.prescriptions.service import diagnoses, drafts, views
-from dmed.modules.prescriptions.service.case import Case, move, open_case
+from dmed.modules.prescriptions.service.case import Case, expect, move, open_case
 from dmed.modules.prescriptions.service.keys import Keys, keys
+from dmed.modules.prescriptions.service.lifetime import once
 from dmed.modules.workforce import api as workforce
 from dmed.trust.model import Role, Subject
 
@@ -288,7 +290,14 @@ def _require_author(case: Case, subject: Subject) -> None:
 
 
 async def cancel(
-    gateway: Gateway, subject: Subject, text: str, *, reason: str, item: int
+    gateway: Gateway,
+    subject: Subject,
+    text: str,
+    *,
+    reason: str,
+    item: int,
+    key: str = "",
+    expected: Mapping[int, int] | None = None,
 ) -> Prescription:
     """Cancel items nobody claimed; ask the pharmacy that holds one; see `api.cancel`."""
     if reason not in CANCEL_REASONS:
@@ -298,11 +307,14 @@ async def cancel(
     async with gateway.unit(subject) as unit:
         case = await open_case(unit, number)
         _require_author(case, subject)
-        chosen = [item] if item else [
+        is_new = await once(unit, subject, key, f"cancel {item}", number)
+        if is_new:
+            expect(case, expected)
+        chosen = [] if not is_new else [item] if item else [
             each.number for each in case.items.values()
             if each.standing.state in _CANCELLABLE or each.standing.holder
         ]  # fmt: skip  # Two branches.
-        if not chosen:
+        if not chosen and is_new:
             first = next(iter(case.items.values()))
             raise ConflictError(f"{states.said(first.standing)}; nothing is left to cancel")
         for each in chosen:

@@ -1,13 +1,14 @@
-"""Findings of checks in the reader's language and letters."""
+"""Findings of checks, and how an item stands, in the reader's language and letters."""
 
 from __future__ import annotations
 
 import re
+from datetime import date
 
 from dmed.kit.errors import NotFoundError
 from dmed.kit.i18n import Speech
 from dmed.modules.medicines import api as medicines
-from dmed.modules.prescriptions.model import Reason
+from dmed.modules.prescriptions.model import HOLD_REASONS, Item, ItemState, Reason
 
 _UNKNOWN = re.compile(r"\s*\([^()]*\{\w+\}[^()]*\)|\s*[“«\"]?\{\w+\}[”»\"]?")
 _CODED = ("reaction", "severity")
@@ -28,6 +29,24 @@ def say(t: Speech, reason: Reason, inn: str = "") -> str:
         about.append(t.date(given["since"]))
     recorded = f" ({', '.join(about)})" if about else ""
     return sentence[:1].upper() + sentence[1:] + recorded
+
+
+def standing(t: Speech, item: Item, valid_until: date) -> list[str]:
+    """What else is to be known of how an item stands: repeats, a later first day, a hold, expiry;
+    nothing for an ordinary one.
+    """
+    told = []
+    if item.state is ItemState.ON_HOLD:
+        reason = item.reason if item.reason in HOLD_REASONS else "other"
+        told.append(t("prescriptions.hold.says", reason=t(f"prescriptions.hold.{reason}")))
+    if item.instances > 1:
+        told.append(t("prescriptions.repeat.of", instance=str(item.instance),
+                      instances=str(item.instances)))  # fmt: skip  # One sentence.
+    if item.state is ItemState.FUTURE and item.starts:
+        told.append(t("prescriptions.repeat.from", date=t.date(item.starts)))
+    if item.state is ItemState.EXPIRED:
+        told.append(t("prescriptions.expired.says", date=t.date(valid_until)))
+    return told
 
 
 def _value(t: Speech, name: str, value: str) -> str:
