@@ -44,7 +44,7 @@ def fields(resource: Mapping[str, Any]) -> tuple[Field, ...]:
 
 def label(name: str) -> str:
     """An element's name in words where no text translates it: `birthDate` is "Birth date"."""
-    words = _CAMEL.sub(" ", name).lower()
+    words = _CAMEL.sub(" ", name).replace("-", " ").lower()
     return words[:1].upper() + words[1:]
 
 
