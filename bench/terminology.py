@@ -80,8 +80,9 @@ def value_set() -> dict[str, object]:
 def keystrokes(system: dict[str, object], words: int, seed: int = 2) -> list[str]:
     """What a field sends while words are typed: every beginning of each, now and then two words."""
     chance = random.Random(seed)
-    names = [each["display"] for each in chance.sample(system["concept"], 200)]
-    names += [each["designation"][0]["value"] for each in chance.sample(system["concept"], 200)]
+    concepts = chance.choices(system["concept"], k=200)
+    names = [each["display"] for each in concepts]
+    names += [each["designation"][0]["value"] for each in concepts]
     typed = []
     for _ in range(words):
         parts = chance.choice(names).lower().split()

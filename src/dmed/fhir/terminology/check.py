@@ -50,6 +50,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     is_concept: bool = False
     no_abstract: bool = False
     infer_system: bool = False
+    is_lenient: bool = False
+    """A display that is no name of the code is a warning."""
 
     def place(self, number: int, name: str) -> str:
         """The FHIRPath of a part of one coding, from the request's parameters."""
@@ -84,7 +86,7 @@ def _in_system(
     place = system.find(coding.code)
     if place is None:
         return Finding(
-            verdict=False if system.is_complete else None, coding=meant, version=system.version,
+            verdict=not system.is_complete, coding=meant, version=system.version,
             faults=[_no_code(system, meant, ask, number)])  # fmt: skip  # One thought.
     part = Part((url, system.version), system, range(len(system)))
     return _named(part, place, meant, ask, number)
@@ -133,7 +135,15 @@ def _without_system(
 def _not_in_set(
     library: Library, members: Members, name: str, coding: Coding, ask: Ask, number: int
 ) -> Finding:
-    verdict = members.holds(coding.system, coding.code)
+    verdict: bool | None = members.holds(coding.system, coding.code)
+    system = library.system(coding.system, coding.version)
+    is_fragment = system is not None and system.codes_are_known and not system.is_complete
+    if verdict is None and system is not None and is_fragment and "*" not in members.missing:
+        # Of a fragment not all codes are here: an unknown one is let pass, with a warning.
+        faults = [_no_code(system, coding, ask, number)]
+        return Finding(verdict=True, coding=coding, version=system.version, faults=faults)
+    if verdict is not None:
+        verdict = False  # It may be there in another version than the one that is asked for.
     told = f"{coding.system[:200]}|{coding.code[:100]}"
     if verdict is None:
         text = f"Whether {told} is in the value set {name[:200]} cannot be told: content is missing"
@@ -142,7 +152,6 @@ def _not_in_set(
         text = f"The code {told} is not in the value set {name[:200]}"
         fault = _fault("not-in-vs", text, ask.place(number, "code"))
     faults = [fault]
-    system = library.system(coding.system, coding.version)
     place = None
     if system is None or not system.codes_are_known:
         faults.append(_no_system(coding, ask, number))
@@ -175,7 +184,9 @@ def _named(part: Part, place: int | None, coding: Coding, ask: Ask, number: int)
             f"{coding.display[:100]!r} is no name of {coding.system[:200]}|{coding.code[:100]}: "
             f"{made.display[:200]!r} is"
         )
-        faults.append(_fault("invalid-display", text, ask.place(number, "display"), "invalid"))
+        faults.append(Fault(kind="invalid-display", text=text, code="invalid",
+                            expression=ask.place(number, "display"),
+                            severity="warning" if ask.is_lenient else "error"))
     made.faults = faults
     if any(fault.severity == "error" for fault in faults):
         made.verdict = False
@@ -212,14 +223,25 @@ def _no_system(coding: Coding, ask: Ask, number: int) -> Fault:
 
 
 def _no_code(system: System, coding: Coding, ask: Ask, number: int) -> Fault:
+    if not system.is_complete:
+        text = (
+            f"The code {coding.code[:100]!r} is not in the part of {system.canonical[:200]} that "
+            "is here: it cannot be checked"
+        )
+        return Fault(kind="invalid-code", text=text, code="code-invalid", severity="warning",
+                     expression=ask.place(number, "code"))  # fmt: skip  # One thought.
     text = f"The code {coding.code[:100]!r} is not in {system.canonical[:200]}"
     return _fault("invalid-code", text, ask.place(number, "code"))
 
 
 def _answer(found: list[Finding], ask: Ask) -> list[Parameter]:
-    """One good coding of a concept makes it good; the first good one, else the first, is told."""
+    """One good coding of a concept makes it good, unless another is no code of its system; the
+    first good one, else the first, is told.
+    """
     shown = next((each for each in found if each.verdict), found[0])
-    is_good = bool(shown.verdict)
+    wrong = any(fault.kind == "invalid-code" and fault.severity == "error"
+                for each in found for fault in each.faults)  # fmt: skip  # One thought.
+    is_good = bool(shown.verdict) and not wrong
     made: list[Parameter] = [{"name": "result", "valueBoolean": is_good}]
     faults = shown.faults if is_good else [fault for each in found for fault in each.faults]
     errors = [fault.text for fault in faults if is_good or fault.severity == "error"]

@@ -49,12 +49,12 @@ def expansion(members: Members, wish: Wish, timestamp: str) -> dict[str, Any]:
     """ValueSet.expansion as JSON. TooCostlyError where it is too large to be given at once;
     UnknownContentError where a system without content here would be needed.
     """
-    if members.unknown:
+    if members.missing:
+        told = ("a value set that it includes" if each == "*" else each[:200]
+                for each in members.missing)  # fmt: skip  # One thought.
         raise UnknownContentError(
-            "The value set cannot be listed, because there is no content here of: "
-            + ", ".join(sorted(each[:200] for each in members.unknown)).replace(
-                "*", "a value set that it includes"
-            )
+            f"The value set cannot be listed, because there is no content here of: "
+            f"{', '.join(told)}"
         )
     parts = list(members.parts.values())
     total, found = _found(parts, wish)

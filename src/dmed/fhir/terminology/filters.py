@@ -13,7 +13,8 @@ from dmed.fhir.terminology.system import System
 from dmed.kit.errors import InvalidError
 
 _CODE = frozenset({"concept", "code"})
-_DEFAULT_FALSE = frozenset({"inactive", "notSelectable"})
+_DEFAULT_FALSE = frozenset({"inactive"})
+"""What a concept is not, unless it says so."""
 
 
 def keep(system: System, condition: Filter) -> set[int]:
@@ -23,6 +24,8 @@ def keep(system: System, condition: Filter) -> set[int]:
         raise InvalidError(
             f"The filter operator {condition.op[:40]!r} is not served: {', '.join(_OPERATORS)} are"
         )
+    if not condition.value or not condition.property:
+        raise InvalidError(f"A filter {condition.op} has no value or no property")
     return maker(system, condition)
 
 

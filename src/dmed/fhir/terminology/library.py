@@ -201,6 +201,15 @@ class Library:
         entry = self._entry(resource_type, *split(canonical))
         return None if entry is None else entry.head
 
+    def check_supplement(self, canonical: str) -> None:
+        """UnknownContentError where a supplement that somebody relies on is not here."""
+        url, version = split(canonical)
+        for entries in self._supplements.values():
+            for entry in entries:
+                if entry.head.url == url and version in ("", entry.head.version):
+                    return
+        raise UnknownContentError(f"The supplement {canonical[:200]} is not here")
+
     def concept_map(self, canonical: str) -> ConceptMap | None:
         """The definition of a map, or None."""
         entry = self._entry("ConceptMap", *split(canonical))
@@ -225,7 +234,7 @@ class Library:
 
         UnknownContentError where it is not here, TooCostlyError, InvalidError for a circle.
         """
-        evaluator = Evaluator(self.system, self.value_set, self._members)
+        evaluator = Evaluator(self.system, self.value_set, self._members, self.check_supplement)
         if isinstance(value_set, str):
             return evaluator.by_url(value_set)
         return evaluator.of(value_set)

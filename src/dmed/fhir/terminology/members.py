@@ -25,6 +25,8 @@ from dmed.fhir.terminology.words import Places
 from dmed.kit.errors import InvalidError, Issue
 
 DEPTH_MAX = 32
+SUPPLEMENT = "http://hl7.org/fhir/StructureDefinition/valueset-supplement"
+"""The extension by which a value set relies on a supplement."""
 Key: TypeAlias = tuple[str, str]
 """A system's address and version ("" where it has none)."""
 
@@ -144,6 +146,12 @@ class Members:
         """Canonical addresses of the value sets that were drawn in."""
 
     @property
+    def missing(self) -> list[str]:
+        """The systems without any content here; of a fragment what is here may be listed."""
+        partial = {key[0] for key, part in self.parts.items() if part.system is not None}
+        return sorted(self.unknown - partial)
+
+    @property
     def count(self) -> int:
         """How many codes there are."""
         return sum(map(len, self.parts.values()))
@@ -190,10 +198,12 @@ class Evaluator:
         find_system: Callable[[str, str], System | None],
         find_set: Callable[[str], ValueSet | None],
         kept: dict[str, Members],
+        check_supplement: Callable[[str], None],
     ) -> None:
         self._find_system = find_system
         self._find_set = find_set
         self._kept = kept
+        self._check_supplement = check_supplement
         self._open: list[str] = []
 
     def by_url(self, canonical: str) -> Members:
@@ -221,6 +231,9 @@ class Evaluator:
 
     def of(self, source: ValueSet) -> Members:
         """The members of a value set that is given."""
+        for each in source.extension:
+            if each.url == SUPPLEMENT and each.valueCanonical:
+                self._check_supplement(each.valueCanonical)
         if source.compose is not None and source.compose.include:
             made = self._composed(source.compose)
         elif source.expansion is not None:

@@ -182,9 +182,17 @@ class Expansion(msgspec.Struct, omit_defaults=True):
     contains: list[Contained] = []
 
 
+class Extension(_Part):
+    """An extension, as far as it names another definition."""
+
+    url: str = ""
+    valueCanonical: str = ""  # noqa: N815  # FHIR's own name, as in the JSON.
+
+
 class ValueSet(Head, kw_only=True):
     """A value set: its rules, or the codes that came with it."""
 
+    extension: list[Extension] = []
     compose: Compose | None = None
     expansion: Expansion | None = None
 

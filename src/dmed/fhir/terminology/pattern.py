@@ -24,7 +24,7 @@ _CLASSES: dict[str, _Test] = {
     "w": lambda letter: letter.isalnum() or letter == "_",
     "s": str.isspace,
 }
-_ESCAPES = {"t": "\t", "n": "\n", "r": "\r"}
+_ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "v": "\v"}
 
 
 def _escaped(letter: str) -> _Test:

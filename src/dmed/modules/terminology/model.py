@@ -17,9 +17,10 @@ from dmed.kit.errors import InvalidError
 _T = TypeVar("_T")
 MORE = frozenset({
     "_format", "_pretty", "inferSystem", "cache-id", "lenient-display-validation", "tx-resource",
-    "profile", "diagnostics", "uuid",
+    "profile", "diagnostics", "uuid", "sourceSystem",
 })  # fmt: skip  # A list of words reads better filled.
-"""Names beyond R5's own that widely used clients send; only inferSystem changes an answer."""
+"""Names beyond R5's own that widely used clients send; inferSystem, lenient-display-validation and
+sourceSystem are followed."""
 
 
 class CodeableConcept(msgspec.Struct, omit_defaults=True):

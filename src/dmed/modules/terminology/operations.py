@@ -42,6 +42,8 @@ def _served(type_: str, name: str) -> Callable[[Answer], Endpoint]:
             given = await _given(request, type_, name)
             gateway = request.app.state.gateway
             library = await current(gateway)
+            for canonical in given.texts("useSupplement"):
+                library.check_supplement(canonical)
             instance = request.path_params.get("id", "")
             language = given.text("displayLanguage") or _language(request)
             body = msgspec.json.encode(answer(library, given, instance, language))
@@ -114,6 +116,7 @@ def _ask(given: Given, language: str) -> Ask:
         codings=codings, path=path, is_concept=is_concept, language=language,
         no_abstract=given.flag("abstract") is False,
         infer_system=given.flag("inferSystem") is True,
+        is_lenient=given.flag("lenient-display-validation") is True,
     )  # fmt: skip  # One thought.
 
 
@@ -246,17 +249,26 @@ def _question(given: Given) -> Question:
         coding = given.structure(way, Coding)
         codings = (coding,) if coding else ()
     else:
-        system = given.text("system")
-        if not system:
-            raise InvalidError(f"{way} needs the parameter system", "system")
-        codings = (Coding(system, given.text("version"), given.text(way)),)
+        codings = (Coding(_system(given, way), given.text("version"), given.text(way)),)
+    is_reverse = way.startswith("target")
+    wanted = given.text("sourceSystem") if is_reverse and given.has("sourceSystem") else (
+        given.text("targetSystem"))  # fmt: skip  # One thought.
     return Question(
         codings=codings,
-        is_reverse=way.startswith("target"),
+        is_reverse=is_reverse,
         source_scope=given.text("sourceScope"),
         target_scope=given.text("targetScope"),
-        target_system=given.text("targetSystem"),
+        target_system=wanted,
     )
+
+
+def _system(given: Given, way: str) -> str:
+    """The system of a plain code: `system`, or what later releases of FHIR call it."""
+    later = "targetSystem" if way == "targetCode" and given.has("sourceSystem") else "sourceSystem"
+    system = given.text("system") or given.text(later)
+    if not system:
+        raise InvalidError(f"{way} needs the parameter system", "system")
+    return system
 
 
 def _both(name: str, type_: str, endpoint: Endpoint) -> tuple[Operation, Operation]:
