@@ -223,6 +223,8 @@ CASES = {
     "ValueSet?url:below=http://a.uz/vs": "v1 v2 v3",
     "ValueSet?url:above=http://a.uz/vs/one/two/three": "v1 v2",
     "ValueSet?url:contains=onl": "v3",
+    "ValueSet?url:missing=true": "",
+    "ValueSet?url:missing=false": "v1 v2 v3",
     # Composites: of the record, and inside a component.
     "Observation?code-value-quantity=http://loinc.org|29463-7$gt75||kg": "o3",
     "Observation?code-value-quantity=29463-7$lt75": "o2",

@@ -380,11 +380,13 @@ def sort_value(
         at = args.bind(type_number(type_name), "smallint")
         return (f"(SELECT x.id FROM resource x WHERE x.type = {at} AND x.vid = {row}.vid "
                 f"AND x.bucket = {row}.bucket)")
-    column = SORT_COLUMNS[kind][0]
+    column = f"x.{SORT_COLUMNS[kind][0]}"
+    if kind in {"number", "quantity"}:  # The value itself, not where its precision begins.
+        column = "coalesce(x.middle, x.low)"
     pick = "max" if descending else "min"
 
     def least(number: int) -> str:
-        return (f"(SELECT {pick}(x.{column}) FROM {kind} x WHERE x.vid = {row}.vid "
+        return (f"(SELECT {pick}({column}) FROM {kind} x WHERE x.vid = {row}.vid "
                 f"AND x.bucket = {row}.bucket AND x.param = {args.bind(number, 'int')})")
 
     if kind == "quantity":  # In canonical units where they differ, so that 900 g is before 1 kg.
