@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from dmed.fhir import codec, validate
+from dmed.fhir import beyond, codec, validate
 from dmed.fhir.profile.catalogue import Catalogue
 from dmed.fhir.profile.definition import CORE
 from dmed.fhir.profile.documents import document_issues
@@ -22,6 +22,7 @@ def examine(resource: Any, catalogue: Catalogue, profiles: Sequence[str] = ()) -
     """Every issue of a decoded resource: R5's rules, claimed profiles, and those named here."""
     report = validate.report(resource)
     found = [*report.issues, *check(resource, report, catalogue, profiles)]
+    found += beyond.issues(resource)
     found += [
         Issue(
             "not-supported",
