@@ -118,7 +118,7 @@ async def test_a_compartment_shows_one_persons_records(doctor: httpx.AsyncClient
     assert sorted(seen) == ["s0", "w0", "w1", "w2", "w3", "w4"]
     typed = await doctor.get("/Patient/s0/*?_type=Patient")
     assert ids(typed) == ["s0"]
-    assert (await doctor.get("/Encounter/s0/*")).status_code == 404
+    assert (await doctor.get("/Organization/s0/*")).status_code == 404
     assert (await doctor.get("/Patient/s0/*?code=x")).status_code == 400
 
 
@@ -197,7 +197,7 @@ async def test_hostile_parameters_get_a_clear_answer(doctor: httpx.AsyncClient) 
 
 
 async def test_what_is_not_served_says_so(doctor: httpx.AsyncClient) -> None:
-    """Unknown types are 404, search over all types 400, other methods 405 with Allow."""
+    """Unknown types are 404, a criterion that not all types have 400, other methods 405 with Allow."""
     assert (await doctor.get("/Nonsense")).status_code == 404
     assert (await doctor.get("/Nonsense/1")).status_code == 404
     assert (await doctor.get("/?name=x")).status_code == 400

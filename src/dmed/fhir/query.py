@@ -122,7 +122,8 @@ def self_link(query: Query) -> str:
 
     Parsing it again gives an equal Query with nothing ignored.
     """
-    pairs = [(name_of(criterion), _text_of(criterion)) for criterion in query.criteria]
+    # A criterion without a name is the compartment, which stands in the address.
+    pairs = [(name, _text_of(each)) for each in query.criteria if (name := name_of(each))]
     if query.sort:
         pairs.append(
             ("_sort", ",".join(("-" if k.descending else "") + k.code for k in query.sort))

@@ -24,7 +24,18 @@ from dmed.kit.errors import (
     UnauthorizedError,
     UnavailableError,
 )
-from dmed.server import batch, history, operations, patch, read, search, validate, write
+from dmed.server import (
+    batch,
+    history,
+    meta,
+    operations,
+    patch,
+    read,
+    search,
+    search_system,
+    validate,
+    write,
+)
 from dmed.server.answer import Answer, send
 from dmed.server.call import Call, request_id_of
 from dmed.server.capability import capability
@@ -97,7 +108,7 @@ class FhirApp:
         if call.parts == ("metadata",) and call.method in {"GET", "HEAD"}:
             return self._metadata(call)
         await self._sign_in(call, scope)
-        if call.parts and call.parts[-1].startswith("$"):
+        if call.parts and call.parts[-1].startswith("$") and call.parts[-1] not in meta.NAMES:
             response = await operations.run(self._door, call, request, self._app)
             response.headers["X-Request-Id"] = request_id
             await response(scope, receive, send_)
@@ -139,11 +150,13 @@ async def dispatch(door: Door, call: Call) -> Answer:
     parts = call.parts
     if not parts:
         return await _system(door, call)
+    if parts[-1] in meta.NAMES:
+        return await meta.run(door, call)
     if parts[0] == "_history" and len(parts) == 1:
         _only(call, "GET")
         return await history.history(door, call)
-    if parts[0].startswith("_"):
-        return await search.system(door, call, [])
+    if parts == ("_search",):
+        return await search_system.system(door, call, await _search_pairs(call))
     door.check_type(parts[0])
     if len(parts) == 1:
         return await _type(door, call, parts[0])
@@ -156,7 +169,7 @@ async def _system(door: Door, call: Call) -> Answer:
     if call.method == "POST":
         return await batch.system_post(door, call, dispatch)
     _only(call, "GET", "POST")
-    return await search.system(door, call, call.criteria())
+    return await search_system.system(door, call, call.criteria())
 
 
 async def _type(door: Door, call: Call, type_: str) -> Answer:
@@ -204,11 +217,12 @@ async def _deep(door: Door, call: Call, parts: tuple[str, ...]) -> Answer:
         _only(call, "GET")
         return await read.vread(door, call, type_, id_, parts[3])
     if len(parts) == 3 or (len(parts) == 4 and parts[3] == "_search"):
-        search.check_compartment(type_)
         if len(parts) == 3:
             _only(call, "GET")
-            return await search.compartment(door, call, id_, third, call.criteria())
-        return await search.compartment(door, call, id_, third, await _search_pairs(call))
+        pairs = call.criteria() if len(parts) == 3 else await _search_pairs(call)
+        if type_ == "Patient":
+            return await search.compartment(door, call, id_, third, pairs)
+        return await search_system.compartment(door, call, type_, id_, third, pairs)
     raise NotFoundError(f"There is nothing at {call.path[:100]}")
 
 

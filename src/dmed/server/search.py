@@ -7,11 +7,12 @@ from urllib.parse import urlencode
 
 from dmed.fhir.query import self_link
 from dmed.fhir.query_model import Query
-from dmed.kit.errors import Issue, NotFoundError, NotSupportedError
+from dmed.kit.errors import Issue
+from dmed.server import search_system
 from dmed.server.answer import Answer
 from dmed.server.bundle import Entry, bundle, hits
 from dmed.server.call import Call
-from dmed.server.compartment import everything
+from dmed.server.compartment import PLAIN, everything
 from dmed.server.door import Door
 from dmed.server.outcome import outcome
 from dmed.trust.gateway import SearchPage
@@ -31,23 +32,14 @@ async def compartment(door: Door, call: Call, patient: str, type_: str, pairs: P
     address = f"{call.base}/Patient/{patient}/{type_}"
     strict = call.wishes.strict
     if type_ == "*":
+        if any(name not in PLAIN for name, _ in pairs):
+            return await search_system.of_patient(door, call, patient, pairs)
         return await everything(door, call, patient, pairs)
     door.check_type(type_)
     asked, page = await door.plain.search(
         call.subject, type_, pairs, strict=strict, patient=patient
     )
     return Answer(body=searchset(call.base, address, asked, page))
-
-
-async def system(_door: Door, _call: Call, _pairs: Pairs) -> Answer:
-    """A search over all types is not served: name a type, or a patient's compartment."""
-    raise NotSupportedError("Search over all types is not served: use [base]/[type]?...")
-
-
-def check_compartment(name: str) -> None:
-    """Refuse compartments other than a patient's."""
-    if name != "Patient":
-        raise NotFoundError(f"{name[:70]}: only the Patient compartment is served")
 
 
 def searchset(base: str, address: str, asked: Query, page: SearchPage) -> bytes:

@@ -67,7 +67,7 @@ async def find(connection: Any, scope: Scope, query: Query) -> Found:
     plan, is_dense = await chosen(
         connection, scope, query.type, criteria, is_sorted=bool(order.keys))
     if query.summary == "count" or query.count == 0:
-        total = await _exact_total(connection, plan)
+        total = await exact_total(connection, plan)
         return Found(SearchPage([], total, None), ())
     rows, page = await _page(connection, query, plan, order, place, is_dense=is_dense)
     added: Sequence[Any] = ()
@@ -79,7 +79,7 @@ async def find(connection: Any, scope: Scope, query: Query) -> Found:
     hits = [Hit(stored(query.type, row["id"], row)) for row in rows]
     hits += [Hit(stored(type_name(row["type"]), row["id"], row), "include") for row in added]
     disclosed = dict.fromkeys(one for row in (*rows, *added) for one in people(row))
-    return Found(msgspec.structs.replace(page, hits=_subsetted(hits, query)), tuple(disclosed))
+    return Found(msgspec.structs.replace(page, hits=subsetted(hits, query)), tuple(disclosed))
 
 
 def _is_prepared(scope: Scope, query: Query) -> bool:
@@ -100,7 +100,8 @@ def _is_selective(criterion: Criterion) -> bool:
     return is_local(criterion)
 
 
-async def _exact_total(connection: Any, plan: Plan) -> int:
+async def exact_total(connection: Any, plan: Plan) -> int:
+    """How many records match."""
     args = Arguments()
     return int(await connection.fetchval(total_of(plan, args), *args.values))
 
@@ -111,30 +112,30 @@ async def _page(
 ) -> tuple[list[Any], SearchPage]:
     """The rows of the page in order, and the page with its total and links but no hits yet."""
     counted = TOTAL_MAX + 1 if query.total not in {"none", "accurate"} and not is_dense else 0
-    rows, count = await _rows(connection, plan, order, query.count + 1, place, counted)
+    rows, count = await rows_of(connection, plan, order, query.count + 1, place, counted)
     has_more = len(rows) > query.count
     rows = rows[: query.count]
     if place is None:
         total = count if counted and count <= TOTAL_MAX else None
         if query.total == "accurate":
-            total = await _exact_total(connection, plan)
+            total = await exact_total(connection, plan)
     else:
         total = place.total if place.total >= 0 and query.total != "none" else None
         rows = rows[::-1] if place.is_backward else rows
     if not rows:
         return [], SearchPage([], total, None)
     is_backward = place is not None and place.is_backward
-    start = place or _start(rows[0], total)
+    start = place or start_of(rows[0], total)
     has_next = has_more or is_backward
     has_previous = has_more if is_backward else place is not None
     return rows, SearchPage(
         [], total,
-        _token(query, order, start, rows[-1], is_backward=False) if has_next else None,
-        _token(query, order, start, rows[0], is_backward=True) if has_previous else None,
+        token_of(query, order, start, rows[-1], is_backward=False) if has_next else None,
+        token_of(query, order, start, rows[0], is_backward=True) if has_previous else None,
     )
 
 
-async def _rows(
+async def rows_of(
     connection: Any, plan: Plan, order: Order, size: int, place: Cursor | None, counted: int
 ) -> tuple[list[Any], int]:
     """The rows of a page in the direction of reading, and the matches counted up to `counted`."""
@@ -177,13 +178,14 @@ async def _walked(
     return rows
 
 
-def _start(row: Any, total: int | None) -> Cursor:
+def start_of(row: Any, total: int | None) -> Cursor:
+    """What every place of a search shares, from a row of its first page."""
     since = vid_at(int(now().timestamp() * 1000) - _UNDER_WAY_MS)
     return Cursor(0, is_backward=False, keys=(), vid=0, bucket=0,
                   total=-1 if total is None else total, since=since, snapshot=row["snapshot"])
 
 
-def _token(query: Query, order: Order, start: Cursor, row: Any, *, is_backward: bool) -> str:
+def token_of(query: Query, order: Order, start: Cursor, row: Any, *, is_backward: bool) -> str:
     """The token of the page after (or before) a row; paging keeps the first page's snapshot."""
     keys = tuple(row.get(f"k{number}") for number in range(len(order.keys)))
     return search_cursor.written(msgspec.structs.replace(
@@ -191,7 +193,8 @@ def _token(query: Query, order: Order, start: Cursor, row: Any, *, is_backward: 
         vid=row["place"], bucket=row["bucket"]))
 
 
-def _subsetted(hits: list[Hit], query: Query) -> list[Hit]:
+def subsetted(hits: list[Hit], query: Query) -> list[Hit]:
+    """The hits with only the parts that `_summary` or `_elements` ask for."""
     if query.summary in {"", "false"} and not query.elements:
         return hits
     return [

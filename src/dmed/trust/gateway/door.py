@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dmed.fhir import query
+from dmed.fhir import query, query_system
 from dmed.fhir.query_model import Query
 from dmed.kit.errors import PreconditionError
 from dmed.kit.settings import Settings
@@ -17,8 +17,10 @@ from dmed.store import audit as store_audit
 from dmed.store import compartment as store_compartment
 from dmed.store import feed as store_feed
 from dmed.store import history as store_history
+from dmed.store import meta_used as store_meta
 from dmed.store import read as store_read
 from dmed.store import search as store_search
+from dmed.store import search_system as store_search_system
 from dmed.store import unit as store_unit
 from dmed.store import write as store_write
 from dmed.store.model import AuditRow, HistoryPage, Scope, SearchPage, Stored, Written
@@ -138,12 +140,51 @@ class Gateway:
         audit = audit_of(subject, "E", type_, query=asked_text(pairs), patient=patient)
         return asked, await store_search.search(self._db, scope, audit, asked)
 
+    async def search_all(
+        self,
+        subject: Subject,
+        pairs: Sequence[tuple[str, str]],
+        *,
+        strict: bool = False,
+        patient: str = "",
+        compartment: tuple[str, str] | None = None,
+        only: str = "",
+    ) -> tuple[query_system.SystemQuery, SearchPage]:
+        """One page over several types: those of `_type`, else all that are there and may be seen.
+
+        With `patient`, or `compartment` (name, id), within it; with `only` of this type alone.
+        Errors as `search`; a type of `_type` that may not be seen is RefusedError.
+        """
+        scope = scope_of(subject, self._context)
+        names = (only,) if only else query_system.types_of(pairs)
+        for name in names:
+            await self.check_allowed(subject, Action.SEARCH, name)
+        if not names:
+            present = store_search_system.types_present(self._db, scope)
+            names = tuple(await (self.types_of(subject, patient) if patient else present))
+        asked = query_system.parse_all(names, pairs, settings=self.settings, strict=strict)
+        if patient:
+            scope = msgspec.structs.replace(scope, patients=(patient,))
+        if compartment is not None:
+            asked = query_system.within(asked, *compartment)
+        audit = audit_of(subject, "E", query=asked_text(pairs), patient=patient)
+        return asked, await store_search_system.search_all(self._db, scope, audit, asked)
+
     async def types_of(self, subject: Subject, patient: str) -> list[str]:
         """The types of which a person has records that the subject may see, in order."""
         await self.check_allowed(subject, Action.READ, "Patient", patient)
         seen = readable(subject.role, self._context.is_plain)
         found = await store_compartment.types_of(self._db, patient)
         return [name for name in found if seen is None or name in seen]
+
+    async def meta_used(self, subject: Subject, type_: str = "") -> list[dict[str, Any]]:
+        """The `meta` of records that together carry each profile, tag and label in use."""
+        if type_:
+            await self.check_allowed(subject, Action.READ, type_)
+        scope = scope_of(subject, self._context)
+        audit = audit_of(subject, "R", type_, detail="$meta")
+        found = await store_meta.bodies(self._db, scope, audit, type_)
+        return [decoded(body).get("meta", {}) for body in found]
 
     async def get(self, subject: Subject, type_: str, id_: str) -> dict[str, Any]:
         """A record as dict with Decimal; errors as `read`."""
