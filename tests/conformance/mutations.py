@@ -1,8 +1,9 @@
 """Records made from profiles, and for each demand of a profile a record that breaks just it.
 
 A record is generated from the tree of a profile: what is required, and the way down to the one
-element, slice or binding that is to be broken. The unbroken record must pass, the broken one must
-be refused with the place; a binding whose content is not here counts as not checked.
+element, slice or binding that is to be broken. The broken record
+must get an error, at the place, that the unbroken one has not; a binding whose content is not here
+counts as not checked.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ WHOLE: dict[str, Any] = {
     "HumanName": {"text": "text"}, "Address": {"text": "text"}, "Identifier": {"value": "1"},
     "ContactPoint": {"system": "phone", "value": "1"}, "Annotation": {"text": "text"},
     "Attachment": {"contentType": "text/plain", "data": "AAAA"}, "Money": {"value": 1},
-    "Narrative": {"status": "generated", "div": PLAIN["xhtml"]}, "Age": {"value": 1},
+    "Narrative": {"status": "generated", "div": PLAIN["xhtml"]}, "Age": {
+        "value": 1, "unit": "a", "system": "http://unitsofmeasure.org", "code": "a"},
     "Ratio": {"numerator": {"value": 1}, "denominator": {"value": 1}}, "Dosage": {"text": "text"},
     "Timing": {"event": ["2024-01-01"]}, "CodeableConcept": {"text": "text"},
     "Coding": {"display": "text"}, "Reference": {"display": "text"},
@@ -57,8 +59,13 @@ WHOLE: dict[str, Any] = {
 EXTRA = {
     "ImmunizationRecommendation.recommendation": ("vaccineCode",),
     "ServiceRequest": ("code",),
+    "Composition.section": ("text",),
+    "Patient.contact": ("name",),
+    "Ratio": ("numerator", "denominator"),
 }
 """What invariants ask of a type beside its required elements."""
+SPECIAL = {"uzcore-org-1": "ABC123456"}
+"""Values that fit a rule about the text itself."""
 
 
 class Target(NamedTuple):
@@ -124,6 +131,8 @@ class Maker:
         self._sets = sets
         self._want: frozenset[int] = frozenset()
         self._target: Node | None = None
+        self._name = ""
+        self._base: dict[int, Node] = {}
         self.place: tuple[Any, Any, str, str] | None = None
         """(container, key or index, path of the parent, path of the value) of the target."""
 
@@ -181,31 +190,41 @@ class Maker:
         low = max(low, 1) if in_slice and node and _has_value(node) else low
         plain = _kind(node, owner) if node else next(iter(known), "")
         while len(items) < low or (node is not None and node is self._target and not items):
-            items.append((plain, node))
+            items.append((plain, _by_type(node, plain) if element.is_choice else node))
         for kind, which in items:
             field = known.get(kind)
-            if field is None or (not element.is_list and any(f.name in made for f in known.values())
-                                 and which is not self._target):
+            if field is None or (
+                not element.is_list
+                and any(f.name in made for f in known.values())
+                and which is not self._target
+            ):
                 continue
             key: Any = field.name
             container: Any = made
             where = f"{path}.{field.name}"
+            old = made.get(field.name)
             if field.is_list:
                 container = made.setdefault(field.name, [])
-                key = len(container)
+                # What a pattern put there is this item.
+                key = 0 if container and which is node and len(items) == 1 else len(container)
+                old = container[key] if key < len(container) else None
                 where += f"[{key}]"
-            old = made.get(field.name) if not field.is_list else None
+            if which is not None and node is not None and which is not node:
+                self._base[id(which)] = node
+            self._name = name
             value = self._value(which, kind, owner, where, old)
             if value is None:
                 continue
-            if field.is_list:
+            if field.is_list and key == len(container):
                 container.append(value)
             else:
                 container[key] = value
-            if which is not None and which is self._target:
+            stands_for = element.is_choice and node is self._target
+            if which is not None and (which is self._target or stands_for):
                 self.place = container, key, path, where
 
     def _value(self, node: Node | None, kind: str, owner: str, path: str, old: Any) -> Any:
+        name = self._name
         if node is not None and (node.fixed or node.pattern):
             expected = node.fixed or node.pattern
             assert expected is not None
@@ -213,19 +232,31 @@ class Maker:
         if kind == "Resource":
             return {"resourceType": "Basic", "code": {"text": "text"}, "id": "inner"}
         if _is_primitive(kind):
-            return old if old is not None else self._plain(node, kind, owner)
+            return old if old is not None else self._plain(node, kind, owner, name)
         made = old if isinstance(old, dict) else {}
         profiles = [p for each in (node.types if node else ()) for p in each.profiles]
         root = self.catalogue.root_of(profiles[0]) if profiles else None
-        if root is not None and kind == "Extension":
+        own = node is not None and {"extension", "value"} & set(node.children)
+        if root is not None and kind == "Extension" and not own:
             made = self._object(root, kind, made, path, in_slice=True)
         if kind == "Extension" and profiles:
             made["url"] = profiles[0]
             if root is None:
                 made.setdefault("valueString", "text")
         if not made:
-            self._coded(made, node, kind, owner)
+            self._coded(made, node, kind, owner, name)
         made = self._object(node, kind, made, path, in_slice=True)
+        if (
+            kind == "CodeableConcept"
+            and made
+            and not any("code" in each for each in made.get("coding", ()))
+        ):
+            found = self._code(node, owner, name)
+            if found is not None:
+                coding = made.setdefault("coding", [{}])
+                coding[0].update(system=found[0], code=found[1])
+        if kind == "Quantity" and "code" in made:
+            made.setdefault("system", "http://unitsofmeasure.org")
         if kind == "Reference" and not made:
             made = self._reference(node)
         if kind == "CodeableReference" and not made:
@@ -240,29 +271,35 @@ class Maker:
                     return {"reference": f"{name}/x"}
         return {"display": "text"}
 
-    def _plain(self, node: Node | None, kind: str, owner: str) -> Any:
-        found = self._code(node, owner, node.name if node else "")
+    def _plain(self, node: Node | None, kind: str, owner: str, name: str) -> Any:
+        found = self._code(node, owner, name)
+        for rule in node.constraints if node else ():
+            if rule.key in SPECIAL:
+                return SPECIAL[rule.key]
         if found is not None and kind in {"code", "uri", "string"}:
             return found[1]
         return PLAIN[kind]
 
-    def _coded(self, made: dict[str, Any], node: Node | None, kind: str, owner: str) -> None:
-        found = self._code(node, owner, node.name if node else "")
+    def _coded(
+        self, made: dict[str, Any], node: Node | None, kind: str, owner: str, name: str
+    ) -> None:
+        found = self._code(node, owner, name)
         if found is None:
             return
         coding = {"system": found[0], "code": found[1]}
         if kind == "Coding":
             made.update(coding)
-        elif kind == "CodeableConcept" and not (node and "coding" in node.children):
+        elif kind == "CodeableConcept" and not _is_made(node, "coding"):
             made["coding"] = [coding]
-        elif kind == "CodeableReference" and not (node and "concept" in node.children):
+        elif kind == "CodeableReference" and not _is_made(node, "concept"):
             made["concept"] = {"coding": [coding]}
         elif kind == "Quantity":
             made.update(value=1, **coding)
 
     def _code(self, node: Node | None, owner: str, name: str) -> tuple[str, str] | None:
         element = element_of(owner, name) if name else None
-        urls = [b.value_set for b in (node.bindings if node else ()) if b.strength == "required"]
+        nodes = [each for each in (node, self._base.get(id(node))) if each is not None]
+        urls = [b.value_set for n in nodes for b in n.bindings if b.strength == "required"]
         if element is not None and element.strength == "required":
             urls.append(element.binding)
         for url in urls:
@@ -287,12 +324,30 @@ class Maker:
                     return part.system, code
             if part.system and part.codes is None:
                 return part.system, "some-code"
-        return None
+        unknown = "http://example.org/unknown", "some-code"
+        return unknown if self._sets.holds(url, *unknown) is None else None
+
+
+def _by_type(node: Node | None, kind: str) -> Node | None:
+    """The slice of a choice that speaks of a type, where there is one."""
+    for each in node.slices.values() if node else ():
+        if [one.code for one in each.types] == [kind]:
+            return each
+    return node
+
+
+def _is_made(node: Node | None, name: str) -> bool:
+    """Whether a child will be made for its own sake."""
+    child = node.children.get(name) if node else None
+    return child is not None and (
+        child.min > 0 or _has_value(child) or any(s.min > 0 for s in child.slices.values())
+    )
 
 
 def _has_value(node: Node) -> bool:
     return bool(node.fixed or node.pattern) or any(
-        _has_value(each) for each in node.children.values())
+        _has_value(each) for each in node.children.values()
+    )
 
 
 def errors(catalogue: Catalogue, url: str, type_name: str, made: dict[str, Any]) -> list[Issue]:
@@ -321,9 +376,8 @@ def mutate(maker: Maker, url: str, target: Target) -> Result:
     made = maker.make(found.root, found.type, target)
     if maker.place is None:
         return Result("not-made", "the element was not reached")
-    before = errors(catalogue, url, found.type, made)
-    if before:
-        return Result("not-made", before[0].diagnostics[:200])
+    # A rule across the record may be broken already; then the break must add an error of its own.
+    before = set(errors(catalogue, url, found.type, made))
     container, key, parent, where = maker.place
     home = _left_slice(target)
     if target.kind == "binding":
@@ -337,10 +391,12 @@ def mutate(maker: Maker, url: str, target: Target) -> Result:
     else:
         wanted, home = _break_slice(target.node, container, key, parent, where), None
         if not wanted:
-            return Result("not-made", "nothing of the slice can be broken alone")
-    after = errors(catalogue, url, found.type, made)
+            return Result("asks-nothing", "any value of the slice is right")
+    after = [each for each in errors(catalogue, url, found.type, made) if each not in before]
     if not after and home is not None and home.min == 0:
         return Result("left", "without it the value is outside the slice, which is open")
+    if not after and before:
+        return Result("not-made", next(iter(before)).diagnostics[:200])
     if not after:
         return Result("passed", f"{wanted}: {msgspec.json.encode(made).decode()[:300]}")
     places = [each.expression for each in after]
@@ -361,8 +417,13 @@ def _left_slice(target: Target) -> Node | None:
         rest = ".".join(each.name for each in target.above[index + 1 :])
         for each in slicing.discriminators if slicing else ():
             path = each.path.replace("$this", "").replace("[x]", "")
-            if path == rest or not path or not rest or path.startswith(f"{rest}.") or (
-                    rest.startswith(f"{path}.")):
+            if (
+                path == rest
+                or not path
+                or not rest
+                or path.startswith(f"{rest}.")
+                or (rest.startswith(f"{path}."))
+            ):
                 return node
     return None
 
@@ -403,9 +464,8 @@ def _foreign(container: Any, key: Any, catalogue: Catalogue, url: str) -> bool:
         system = "http://example.org/none"
     if holds(url, system, "no-such-code") is not False:
         return False
-    if "code" in inner or ("system" in inner and "coding" not in inner) or "value" in inner:
-        inner.update(system=system, code="no-such-code")
-    elif "display" in inner:
+    is_coding = "system" in inner and "coding" not in inner
+    if is_coding or not inner.keys().isdisjoint({"code", "value", "display"}):
         inner.update(system=system, code="no-such-code")
     else:
         inner["coding"] = [{"system": system, "code": "no-such-code"}]
@@ -425,8 +485,13 @@ def _break_slice(node: Node, container: Any, key: Any, parent: str, where: str) 
         container.append(copy.deepcopy(container[key]))
         return parent
     for child in node.children.values():
-        if child.min >= 1 and not child.fixed and not child.pattern and isinstance(
-                container[key], dict) and child.name in container[key]:
+        if (
+            child.min >= 1
+            and not child.fixed
+            and not child.pattern
+            and isinstance(container[key], dict)
+            and child.name in container[key]
+        ):
             del container[key][child.name]
             return where
     profiles = [p for each in node.types for p in each.profiles if not p.startswith(CORE)]

@@ -99,8 +99,7 @@ class Concepts:
             found: dict[str, set[str]] = {}
             for each in concept.get("property", ()):
                 value = next((v for k, v in each.items() if k.startswith("value")), "")
-                text = str(value).lower() if isinstance(value, bool) else str(value)
-                found.setdefault(str(each.get("code", "")), set()).add(text)
+                found.setdefault(str(each.get("code", "")), set()).update(_texts(value))
             if found:
                 self.properties[code] = {k: frozenset(v) for k, v in found.items()}
             self._walk(concept.get("concept", ()), (code,))
@@ -117,6 +116,14 @@ class Concepts:
             found.update(new)
             waiting.extend(new)
         return frozenset(found)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """How a filter may write a property's value; a coding as `code` or as `system#code`."""
+    if isinstance(value, Mapping):
+        code = str(value.get("code", ""))
+        return code, f"{value.get('system', '')}#{code}"
+    return (str(value).lower(),) if isinstance(value, bool) else (str(value),)
 
 
 class _Part:
