@@ -202,7 +202,10 @@ async def read_body(request: Request, limit_bytes: int) -> bytes:
 
 
 def _too_large(limit_bytes: int) -> TooLargeError:
-    return TooLargeError(f"The body is larger than {limit_bytes} bytes (DMED_BODY_LIMIT_BYTES, DMED_BUNDLE_LIMIT_BYTES)")
+    return TooLargeError(
+        f"The body is larger than {limit_bytes} bytes "
+        "(DMED_BODY_LIMIT_BYTES, DMED_BUNDLE_LIMIT_BYTES)"
+    )
 
 
 def _pairs(query: bytes) -> list[tuple[str, str]]:

@@ -160,8 +160,11 @@ class Gateway:
         for name in names:
             await self.check_allowed(subject, Action.SEARCH, name)
         if not names:
-            present = store_search_system.types_present(self._db, scope)
-            names = tuple(await (self.types_of(subject, patient) if patient else present))
+            names = tuple(
+                await self.types_of(subject, patient)
+                if patient
+                else await store_search_system.types_present(self._db, scope)
+            )
         asked = query_system.parse_all(names, pairs, settings=self.settings, strict=strict)
         if patient:
             scope = msgspec.structs.replace(scope, patients=(patient,))
