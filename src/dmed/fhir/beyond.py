@@ -13,6 +13,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -26,6 +27,9 @@ from dmed.kit.errors import Issue
 
 _LINK = re.compile(r"""\s(?:href|src)\s{0,9}=\s{0,9}["']([^"'<>]{1,2000})["']""")
 _FORBIDDEN = re.compile(r"[\s{}|\\^`\[\]]")
+_BLANK = re.compile(r"\s")
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,17})?(E[+-]?[0-9]{1,9})?")
+_REST = re.compile(r"https?://.{1,1000}/([A-Z][A-Za-z]+)/([A-Za-z0-9.-]{1,64})")
 _QUERY_PART = re.compile(r"[A-Za-z_][\w.:-]*=.*", re.DOTALL)
 Fault = tuple[str, str]
 """Issue type and sentence."""
@@ -35,9 +39,13 @@ def issues(resource: Any) -> list[Issue]:
     """Every fault of a decoded resource by these rules, each with its FHIRPath."""
     found: list[Issue] = []
     for path, node in structs(resource, resource.fhir_type):
+        for name, text in _values(node):
+            found.append(Issue("value", f"{path}.{name}: {text}", f"{path}.{name}"))
         rules = _RULES.get(node.fhir_type)
-        for code, text in (*_canonicals(node), *(rules(node) if rules else ())):
+        for code, text in rules(node) if rules else ():
             found.append(Issue(code, f"{path}: {text}", path))
+        if node.fhir_type == "Bundle" and path != "Bundle":
+            found += _inner_bundle(node, path)
     return [*_repeated_ids(resource), *found]
 
 
@@ -62,21 +70,43 @@ def _repeated_ids(resource: Any) -> Iterator[Issue]:
 
 
 @cache
-def _canonical_fields(type_name: str) -> tuple[tuple[str, bool], ...]:
+def _value_fields(type_name: str) -> tuple[tuple[str, bool, str], ...]:
     return tuple(
-        (attribute(element.json_name(each.code)), element.is_list)
+        (attribute(element.json_name(each.code)), element.is_list, each.code)
         for element in facts().types[type_name].elements
         for each in element.types
-        if each.code == "canonical"
+        if each.code in _VALUES
     )
 
 
-def _canonicals(node: Any) -> Iterator[Fault]:
-    for name, is_list in _canonical_fields(node.fhir_type):
+def _values(node: Any) -> Iterator[tuple[str, str]]:
+    """The field and the fault of each plain value that its type's rules refuse."""
+    for name, is_list, code in _value_fields(node.fhir_type):
         value = getattr(node, name, UNSET)
         for each in () if value is UNSET else value if is_list else (value,):
-            if each is not None and each.endswith("|"):
-                yield "value", f"the canonical '{each:.100}' ends without the version after '|'"
+            fault = None if each is None else _VALUES[code](each)
+            if fault:
+                yield name.rstrip("_"), fault
+
+
+def _canonical(value: str) -> str:
+    return f"the canonical '{value:.100}' names no version after '|'" if value[-1] == "|" else ""
+
+
+def _base64(value: str) -> str:
+    return "base64 holds no white space (RFC 4648)" if _BLANK.search(value) else ""
+
+
+def _decimal(value: Decimal) -> str:
+    """R5's pattern: 18 digits before the point and 17 after it."""
+    return "" if _DECIMAL.fullmatch(str(value)) else f"the decimal {value} has too many digits"
+
+
+_VALUES: dict[str, Callable[[Any], str]] = {
+    "canonical": _canonical,
+    "base64Binary": _base64,
+    "decimal": _decimal,
+}
 
 
 def _reference(node: Any) -> Iterator[Fault]:
@@ -126,6 +156,7 @@ def _known_rules() -> dict[str, set[str]]:
 
 def _profile(node: Any) -> Iterator[Fault]:
     """What a constraint may state about elements that are defined elsewhere."""
+    yield from _own_address(node)
     if node.derivation != "constraint" or node.differential is UNSET:
         return
     own: dict[str, str] = {}
@@ -144,6 +175,32 @@ def _profile(node: Any) -> Iterator[Fault]:
                     "invalid",
                     (f"{element.path}: the key {rule.key} stands for another rule already"),
                 )
+
+
+def _inner_bundle(bundle: Any, path: str) -> Iterator[Issue]:
+    """The addresses of entries where a Bundle stands inside another record; validation of a
+    Bundle itself looks at its own.
+    """
+    for index, entry in enumerate(() if bundle.entry is UNSET else bundle.entry):
+        if entry.resource is UNSET or entry.fullUrl is UNSET:
+            continue
+        kind, id_ = entry.resource.fhir_type, entry.resource.id
+        match = _REST.fullmatch(entry.fullUrl)
+        if match and match[1] in facts().resources and match.groups() != (kind, id_):
+            where = f"{path}.entry[{index}]"
+            text = f"the address {entry.fullUrl:.100} does not end with {kind} and its id"
+            yield Issue("invalid", f"{where}: {text}", where)
+
+
+def _own_address(node: Any) -> Iterator[Fault]:
+    """An extension's address is that of its definition."""
+    views = [each for each in (node.snapshot, node.differential) if each is not UNSET]
+    for element in (each for view in views for each in view.element):
+        fixed = element.fixedUri
+        is_address = node.type == "Extension" and element.path == "Extension.url"
+        if is_address and fixed is not UNSET and fixed != node.url:
+            yield "invalid", f"the extension's url is fixed as '{fixed:.100}', not as its own"
+            return
 
 
 _RULES: dict[str, Callable[[Any], Iterator[Fault]]] = {

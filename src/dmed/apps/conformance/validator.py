@@ -139,4 +139,5 @@ def _place(text: str) -> str:
     """A place without indices, types of choices and the notation of XML paths."""
     if text.startswith("/"):
         text = ".".join(part.rpartition(":")[2] for part in text.strip("/").split("/"))
-    return re.sub(r"\[\d+\]|\.ofType\(\w+\)|/\*.*?\*/", "", text)
+    text = re.sub(r"\.ofType\((\w)(\w*)\)", lambda found: found[1].upper() + found[2], text)
+    return re.sub(r"\[\d+\]|/\*.*?\*/", "", text)

@@ -51,6 +51,16 @@ def _unknown(met: Met, url: str, run: ProfileRun) -> None:
              "information")  # fmt: skip  # One sentence.
 
 
+_CANONICAL = {"CanonicalResource", "MetadataResource"}
+"""Interfaces of R5 that stand in contexts, but are the base of no type."""
+
+
+def _is_canonical(path: str) -> bool:
+    found = facts().types.get(path)
+    names = {each.name for each in found.elements} if found else set()
+    return {"url", "version", "status"} <= names
+
+
 def _context(met: Met, found: Definition, by_place: dict[int, Any], run: ProfileRun) -> None:
     if not found.contexts:
         return
@@ -64,6 +74,8 @@ def _context(met: Met, found: Definition, by_place: dict[int, Any], run: Profile
         if kind == "fhirpath":
             return
         if kind == "extension" and outer is not None and outer.url == expression:
+            return
+        if kind == "element" and expression in _CANONICAL and _is_canonical(path):
             return
         if kind == "element" and _stands(expression.partition("#")[2] or expression, path, kinds):
             return
