@@ -264,7 +264,7 @@ async def test_fhirpath_is_tried_on_typed_json(doctor: httpx.AsyncClient) -> Non
 
     assert ">true<" in good.text
     assert bad.status_code == 200
-    assert "Fault:" in bad.text
+    assert 'class="note bad"' in bad.text
 
 
 async def test_rights_are_those_of_rest(platform: Platform, patient: str) -> None:

@@ -85,9 +85,9 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """A FHIRPath tried on a record: typed values, or the fault and the place it names (-1)."""
+    """A FHIRPath tried on a record: typed values, or faults and the place they name (-1)."""
 
     values: tuple[tuple[str, str], ...] = ()
-    fault: str = ""
+    faults: tuple[Fault, ...] = ()
     at: int = -1
     milliseconds: str = ""

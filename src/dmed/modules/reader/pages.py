@@ -238,21 +238,12 @@ async def trial(request: Request) -> Response:
     else:
         expression = request.query_params.get("expression", "").strip()
         record = request.query_params.get("record", "").strip()
-    tried: Trial | None = None
-    refusal: Answer | None = None
-    if expression and typed:
-        tried = service.attempt(expression, typed.encode())
-    elif expression and showing.address(record):
-        answer = await service.ask(request, "GET", showing.address(record))
-        if answer.status == 200:
-            tried = service.attempt(expression, answer.body)
-        else:
-            refusal = answer
+    is_ready = bool(expression and (typed or showing.address(record)))
+    tried = await service.attempt(request, expression, record, typed) if is_ready else Trial()
     facts = {
         "expression": expression, "record": record, "typed": typed, "tried": tried,
-        "faults": [_fault(request, one)
-                   for one in service.faults(refusal.resource if refusal else {})],
-        "needs": bool(expression) and tried is None and refusal is None,
+        "is_ready": is_ready, "needs": bool(expression) and not is_ready,
+        "faults": [_fault(request, one) for one in tried.faults],
     }  # fmt: skip  # What was asked, and what came of it.
     return view.render(request, "reader/trial.html", facts)
 

@@ -10,15 +10,14 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
-from dmed.fhir import codec, path
-from dmed.kit.errors import InvalidError
 from dmed.modules.reader.model import Answer, Fault, Trial
 from dmed.trust.gateway import decoded
 from dmed.trust.request import REQUEST_ID
 
-EXPRESSION_MAX = 2_000
 VALUES_MAX = 200
 _CARRIED = {b"authorization", b"cookie", b"host", b"sec-fetch-site"}
+_JSON_VALUE = "http://fhir.forms-lab.com/StructureDefinition/json-value"
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 _AT = re.compile(r"\bat (\d+)\b")
 
 
@@ -99,32 +98,44 @@ def faults(resource: dict[str, Any]) -> list[Fault]:
     return made
 
 
-def attempt(expression: str, record: bytes) -> Trial:
-    """The expression on a record in JSON: the values with their types, or the fault and where.
-
-    Never raises: a fault is what somebody who tries wants to read. The record is decoded as a
-    write's body is, so its own faults are told too.
+async def attempt(request: Request, expression: str, record: str, typed: str) -> Trial:
+    """The expression on a record of ours (`Patient/1`) or on typed JSON, by the operation
+    $fhirpath: in a process with little time and memory, with the rights and the audit of a read.
     """
-    if len(expression) > EXPRESSION_MAX:
-        return Trial(fault=f"The expression is longer than {EXPRESSION_MAX} characters")
+    place: dict[str, Any] = {"valueString": record}
+    if typed:
+        place = {"extension": [{"url": _JSON_VALUE, "valueString": typed}]}
+    asked = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": "expression", "valueString": expression},
+            {"name": "resource", **place},
+        ],
+    }
     began = time.perf_counter()
-    try:
-        focus = codec.decode(record)
-        found = path.compile(expression, focus.fhir_type).typed(focus)
-    except InvalidError as refusal:
-        issue = refusal.issues[0]
-        place = f" ({issue.expression})" if issue.expression else ""
-        at = _AT.search(issue.diagnostics) if isinstance(refusal, path.PathSyntaxError) else None
-        return Trial(fault=issue.diagnostics + place, at=int(at[1]) if at else -1)
-    except (RecursionError, OverflowError, ArithmeticError) as fault:
-        return Trial(fault=f"The expression cannot be computed: {type(fault).__name__}")
-    values = tuple((type_, _shown(value)) for type_, value in found[:VALUES_MAX])
-    return Trial(values=values, milliseconds=f"{(time.perf_counter() - began) * 1000:.2f}")
+    answer = await ask(request, "POST", "/fhir/$fhirpath", body=msgspec.json.encode(asked))
+    taken = f"{(time.perf_counter() - began) * 1000:.0f}"
+    if answer.status != 200:
+        told = faults(answer.resource)
+        at = _AT.search(told[0].sentence) if told and answer.status == 400 else None
+        return Trial(faults=tuple(told), at=int(at[1]) if at else -1, milliseconds=taken)
+    results = [one for one in answer.resource["parameter"] if one["name"] == "result"]
+    parts = [part for result in results for part in result.get("part", ())]
+    values = tuple((str(part["name"]), _shown(part)) for part in parts[:VALUES_MAX])
+    return Trial(values=values, milliseconds=taken)
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, msgspec.Struct):
-        return msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=1).decode()
-    return "true" if value is True else "false" if value is False else str(value)
+def _shown(part: dict[str, Any]) -> str:
+    """The value of a part of Parameters as text: plain, or JSON in lines."""
+    for name, value in part.items():
+        if name == "part":
+            return "\n".join(_shown(one) for one in value)
+        if name == "extension":
+            texts = [one.get("valueString", "") for one in value if one.get("url") == _JSON_VALUE]
+            if texts:
+                return str(texts[0])
+        elif name.startswith("value") or name == "resource":
+            if isinstance(value, dict | list):
+                return msgspec.json.format(_encode(value), indent=1).decode()
+            return "true" if value is True else "false" if value is False else str(value)
+    return ""
