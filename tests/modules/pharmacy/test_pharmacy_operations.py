@@ -222,7 +222,8 @@ async def test_every_operation_is_defined(line: Line, ward: Any) -> None:
     await operations.define(ward.gateway)
     await prescribing.define(ward.gateway)
     statement = (await line.doctor.get("/metadata")).json()
-    task = next(one for one in statement["rest"][0]["resource"] if one["type"] == "Task")
+    types = {one["type"]: one for one in statement["rest"][0]["resource"]}
+    task = {"operation": types["Task"]["operation"] + types["MedicationRequest"]["operation"]}
     names = set()
     ours = {each["code"] for each in (*operations.DEFINITIONS, *prescribing.DEFINITIONS)}
     for one in task["operation"]:
@@ -233,7 +234,7 @@ async def test_every_operation_is_defined(line: Line, ward: Any) -> None:
         assert read.status_code == 200, one
         assert read.json()["url"] == one["definition"]
         assert read.json()["code"] == one["name"]
-    assert names >= {"claim", "dispense", "return", "close", "undo", "cancel", "hold", "release"}
+    assert names == ours
     for each in (*operations.DEFINITIONS, *prescribing.DEFINITIONS):
         resource = codec.decode(msgspec.json.encode(each), "OperationDefinition")
         assert [fault for fault in validate.validate(resource) if fault.severity == "error"] == []
@@ -326,3 +327,108 @@ async def test_payment_ends_the_undo(line: Line, ward: Any) -> None:
     found = await prescriptions.prescription(ward.gateway, ward.doctor, number)
     assert found.items[0].state is prescriptions.ItemState.PAID
     assert found.items[0].status == "completed"
+
+
+def _drafts(patient: str, *more: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with a Bundle of drafts of losartan for a patient."""
+    base = {
+        "resourceType": "MedicationRequest", "status": "draft", "intent": "order",
+        "medication": {"concept": {
+            "coding": [{"system": "http://www.whocc.no/atc", "code": "C09CA01"}],
+            "text": "Losartan 50 mg film-coated tablet"}},
+        "subject": {"reference": f"Patient/{patient}"},
+        "reason": [{"concept": {"coding": [
+            {"system": "http://hl7.org/fhir/sid/icd-10", "code": "I10"}]}}],
+        "dosageInstruction": [{
+            "timing": {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d",
+                                  "boundsDuration": {"value": 28, "unit": "d", "code": "d",
+                                                     "system": "http://unitsofmeasure.org"}}},
+            "doseAndRate": [{"doseQuantity": {"value": 1, "unit": "dona"}}]}],
+    }  # fmt: skip  # One record.
+    bundle = {"resourceType": "Bundle", "type": "collection",
+              "entry": [{"resource": {**base, **each}} for each in more or ({},)]}
+    return {"resourceType": "Parameters", "parameter": [{"name": "bundle", "resource": bundle}]}
+
+
+async def test_drafts_get_a_number_and_are_signed_later(line: Line, ward: Any) -> None:
+    """$prescribe twice under one key is one draft; nobody can claim it before $activate, whose
+    signature stands over the records; a second $activate is 409.
+    """
+    patient = await ward.person()
+    body, headers = _drafts(patient), {"idempotency-key": f"p-{patient}"}
+    made = await line.doctor.post("/MedicationRequest/$prescribe", json=body, headers=headers)
+    again = await line.doctor.post("/MedicationRequest/$prescribe", json=body, headers=headers)
+    assert made.status_code == 200, made.text
+    assert again.json() == made.json()
+    number, code, task = made.json()["parameter"]
+    task = task["resource"]
+    assert (task["status"], state(task)) == ("draft", "draft")
+    where = {"code": code["valueString"]}
+    await refused(line.pharmacist, task["id"], "claim", parameters(**where), 409, "[state draft]")
+    assert not await prescriptions.for_person(ward.gateway, ward.doctor, patient)
+    signed = await called(line.doctor, task["id"], "activate", parameters(),
+                          idempotency_key=f"a-{patient}")  # fmt: skip  # One call.
+    await called(line.doctor, task["id"], "activate", parameters(),
+                 idempotency_key=f"a-{patient}")  # fmt: skip  # The same again.
+    assert state(signed["task"]) == "to-be-dispensed"
+    request = task["focus"]["reference"]
+    assert (await line.doctor.get(f"/{request}")).json()["status"] == "active"
+    found = await ward.gateway.find(ward.doctor, "Provenance", f"target={request}")
+    assert len(found) == 1
+    await refused(line.doctor, task["id"], "activate", parameters(), 409, "nothing is left")
+    claimed = await called(line.pharmacist, task["id"], "claim", parameters(**where))
+    assert state(claimed["task"]) == "with-pharmacy"
+    assert len(number["valueString"]) == 13
+
+
+async def test_a_draft_is_checked_when_it_is_signed(line: Line, ward: Any) -> None:
+    """Stops are 422; an alert asks for its coded reason, which then stands on record."""
+    patient = await ward.person()
+    await ward.allergic(patient, "Sartanlar", atc="C09C")
+    made = await line.doctor.post("/MedicationRequest/$prescribe", json=_drafts(patient))
+    assert made.status_code == 200, made.text
+    task = made.json()["parameter"][2]["resource"]
+    await refused(line.doctor, task["id"], "activate", parameters(), 422, "a coded reason")
+    body = parameters()
+    body["parameter"].append({"name": "override", "part": [
+        {"name": "rule", "valueString": "allergy-group"},
+        {"name": "reason", "valueCode": "benefit-outweighs"}]})  # fmt: skip  # One parameter.
+    await called(line.doctor, task["id"], "activate", body)
+    issues = await ward.gateway.find(
+        ward.doctor, "DetectedIssue", f"implicated={task['focus']['reference']}"
+    )
+    assert [each["status"] for each in issues] == ["mitigated"]
+
+
+async def test_what_cannot_be_one_prescription_is_refused(line: Line, ward: Any) -> None:
+    """Two patients, six items, an empty Bundle, another resource, no register entry."""
+    patient, other = await ward.person(), await ward.person()
+    cases = [
+        _drafts(patient, {}, {"subject": {"reference": f"Patient/{other}"}}),
+        _drafts(patient, *({} for _ in range(6))),
+        _drafts(patient, {"medication": {"concept": {"text": "no such thing"}}}),
+        _drafts(patient, {"resourceType": "ServiceRequest"}),
+    ]
+    empty = _drafts(patient)
+    empty["parameter"][0]["resource"]["entry"] = []
+    for body in (*cases, empty):
+        answer = await line.doctor.post("/MedicationRequest/$prescribe", json=body)
+        assert answer.status_code == 422, answer.text
+
+
+async def test_a_draft_that_nobody_signs_ends(line: Line, ward: Any) -> None:
+    """After a day it is entered in error and can no longer be signed."""
+    patient = await ward.person()
+    made = await line.doctor.post("/MedicationRequest/$prescribe", json=_drafts(patient))
+    number, _, task = made.json()["parameter"]
+    async with ward.gateway.unit(ward.service) as unit:
+        await unit.execute(
+            "update prescription set signed = signed - interval '25 hours' where number = $1",
+            number["valueString"],
+        )
+    await prescribing.forget_drafts(ward.gateway)
+    read = (await line.doctor.get(f"/Task/{task['resource']['id']}")).json()
+    assert (read["status"], state(read)) == ("cancelled", "draft-expired")
+    request = (await line.doctor.get(f"/{task['resource']['focus']['reference']}")).json()
+    assert request["status"] == "entered-in-error"
+    await refused(line.doctor, task["resource"]["id"], "activate", parameters(), 409, "more than")

@@ -17,10 +17,10 @@ from dmed.kit import clock
 from dmed.kit.errors import ConflictError, ForbiddenError, UnprocessableError
 from dmed.modules.medicines import api as medicines
 from dmed.modules.prescriptions import tables
-from dmed.modules.prescriptions.model import CANCEL_REASONS, HOLD_REASONS, Draft
+from dmed.modules.prescriptions.model import CANCEL_REASONS, HOLD_REASONS, OVERRIDE_REASONS, Draft
 from dmed.modules.prescriptions.rules import resources
 from dmed.modules.prescriptions.rules.states import Actor, Event, Who
-from dmed.modules.prescriptions.service import drafts, lifetime, parameters, signing
+from dmed.modules.prescriptions.service import activating, drafts, lifetime, parameters, signing
 from dmed.modules.prescriptions.service.adopting import PLATFORM
 from dmed.modules.prescriptions.service.case import move, open_case, start_if_due
 from dmed.modules.prescriptions.service.parameters import Input
@@ -134,11 +134,71 @@ async def forget_drafts(gateway: Gateway) -> None:
     """Each minute: drafts that nobody touched for a day are forgotten."""
     async with gateway.unit(PLATFORM) as unit:
         await tables.drop_old_drafts(unit, drafts.KEEP_HOURS)
+    await activating.end_drafts(gateway, PLATFORM)
 
 
 _TASK = Input("task", "Task", "The item as it stands now.", is_required=True)
+PRESCRIBE = (
+    Input("bundle", "Resource", "A Bundle of one to five MedicationRequest.", is_required=True),
+)
+PRESCRIBED = (
+    Input("number", text="Thirteen digits.", is_required=True),
+    Input("code", text="The access code, for the patient.", is_required=True),
+    Input("task", "Task", "One an item.", is_required=True, is_list=True),
+)
+ACTIVATE = (
+    Input(
+        "override",
+        text="A coded reason that leads past an alert.",
+        is_list=True,
+        parts=(
+            Input("item", "decimal", "Number of the item; empty: that of this Task."),
+            Input("rule", text="Id of the alert's rule.", is_required=True),
+            Input("reason", "code", f"One of: {', '.join(OVERRIDE_REASONS)}.", is_required=True),
+        ),
+    ),
+)
 CANCEL = (Input("reason", "code", f"One of: {', '.join(CANCEL_REASONS)}.", is_required=True),)
 HOLD = (Input("reason", "code", f"One of: {', '.join(HOLD_REASONS)}.", is_required=True),)
+
+
+async def prescribe(request: Request) -> Response:
+    """`MedicationRequest/$prescribe`: a Bundle of drafts gets one number, one code and Tasks. The
+    same Idempotency-Key gives the same again. Nothing is checked or signed yet: `$activate` does.
+    """
+    gateway: Gateway = request.app.state.gateway
+    subject: Subject = request.state.subject
+    given = parameters.read(await request.body(), PRESCRIBE)
+    bundle = given.values["bundle"][0]
+    found = [entry.get("resource") or {} for entry in bundle.get("entry", ())]
+    requests = [each for each in found if each.get("resourceType") == "MedicationRequest"]
+    if bundle.get("resourceType") != "Bundle" or len(requests) != len(found):
+        raise UnprocessableError("A Bundle of MedicationRequest alone is prescribed")
+    draft = activating.together([draft_of(each) for each in requests])
+    made = await activating.prescribe(
+        gateway, subject, draft, tuple(requests), parameters.key_of(request)
+    )
+    tasks = [await gateway.get(subject, "Task", item.task) for item in made.items]
+    return parameters.written([
+        {"name": "number", "valueString": made.number},
+        {"name": "code", "valueString": made.code},
+        *({"name": "task", "resource": task} for task in tasks),
+    ])  # fmt: skip  # One answer.
+
+
+async def activate(request: Request) -> Response:
+    """`Task/{id}/$activate`: the signature of the doctor who wrote it, over every draft of the
+    prescription. 422 has one issue for each stop and each alert without a coded reason.
+    """
+    call = await parameters.called(request, ACTIVATE)
+    overrides: dict[int, dict[str, str]] = {}
+    for part in call.given.parts("override"):
+        item = int(part.amount("item") or call.item)
+        overrides.setdefault(item, {})[part.text("rule")] = part.text("reason")
+    await activating.activate(
+        call.gateway, call.subject, call.number, overrides, key=call.key, expected=call.expected
+    )
+    return await parameters.answer(call)
 
 
 async def cancel(request: Request) -> Response:
@@ -182,11 +242,26 @@ def _operation(name: str, endpoint: Endpoint, role: Role) -> Operation:
 
 
 OPERATIONS = (
+    Operation(
+        name="prescribe",
+        type="MedicationRequest",
+        endpoint=prescribe,
+        roles=frozenset({Role.DOCTOR}),
+    ),
+    _operation("activate", activate, Role.DOCTOR),
     _operation("cancel", cancel, Role.DOCTOR),
     _operation("hold", hold, Role.ADMINISTRATOR),
     _operation("release", release, Role.ADMINISTRATOR),
 )
 DEFINITIONS = (
+    parameters.definition(
+        "prescribe",
+        "Drafts get a number, a code and Tasks",
+        PRESCRIBE,
+        PRESCRIBED,
+        type_="MedicationRequest",
+    ),
+    parameters.definition("activate", "Sign the drafts of a prescription", ACTIVATE, (_TASK,)),
     parameters.definition("cancel", "Cancel an item, or ask the pharmacy to", CANCEL, (_TASK,)),
     parameters.definition("hold", "Stop an open item where it stands", HOLD, (_TASK,)),
     parameters.definition("release", "Let an item on hold go on", (), (_TASK,)),

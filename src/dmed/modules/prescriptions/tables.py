@@ -32,6 +32,8 @@ DDL: tuple[str, ...] = (
         is_open boolean not null default true
     )""",
     "create index if not exists prescription_open on prescription (valid_until) where is_open",
+    "alter table prescription add column if not exists is_draft boolean not null default false",
+    "create index if not exists prescription_draft_since on prescription (signed) where is_draft",
     "create index if not exists prescription_patient on prescription (patient, signed)",
     """create table if not exists prescription_item (
         request text collate "C" primary key,
@@ -170,6 +172,30 @@ async def set_open(connection: Connection, number: str, is_open: bool) -> None:
     await connection.execute(
         "update prescription set is_open = $2 where number = $1 and is_open <> $2", number, is_open
     )
+
+
+async def set_draft(connection: Connection, number: str) -> None:
+    """A prescription that waits for its signature; `signed` is when it was written."""
+    await connection.execute(
+        "update prescription set is_draft = true, is_open = false where number = $1", number
+    )
+
+
+async def set_signed(connection: Connection, number: str, at: datetime) -> None:
+    """It was signed, or given up."""
+    await connection.execute(
+        "update prescription set is_draft = false, signed = $2 where number = $1", number, at
+    )
+
+
+async def unsigned(connection: Connection, before: datetime, limit: int) -> list[str]:
+    """Numbers of drafts that were written before a moment."""
+    found = await connection.fetch(
+        "select number from prescription where is_draft and signed < $1 order by signed limit $2",
+        before,
+        limit,
+    )
+    return [str(entry["number"]) for entry in found]
 
 
 async def count_wrong(

@@ -353,6 +353,11 @@ def _holds(need: str, standing: Standing, actor: Actor, now: datetime) -> bool:
     }[need]
 
 
+def created() -> Row:
+    """The row of a new draft."""
+    return next(row for row in TABLE if row.event is Event.CREATE)
+
+
 def activated(starts: date | None, now: datetime) -> Row:
     """The row that a signature takes: ready at once, or waiting for a later first day."""
     standing = Standing(number=1, state=ItemState.DRAFT, quantity=Decimal(1), dispensed=Decimal(0),

@@ -151,10 +151,10 @@ async def _signed(
         if key:
             kept = await tables.begin_act(unit, subject.user, key, "sign", "")
             if kept is not None:
-                return _same_act(kept, "sign")
+                return same_act(kept, "sign")
         if draft.replaces:
             await _cancel_replaced(unit, subject, draft.replaces, now)
-        number = await _write(unit, gateway, subject, draft, who, patient, alerts, authored, bases)
+        number = await write(unit, gateway, subject, draft, who, patient, alerts, authored, bases)
         if draft.id:
             await tables.drop_draft(unit, subject.user, draft.id)
         if key:
@@ -168,10 +168,11 @@ async def _before(gateway: Gateway, subject: Subject, key: str) -> str:
         return ""
     async with gateway.unit(subject) as unit:
         kept = await tables.kept_act(unit, subject.user, key)
-    return _same_act(kept, "sign") if kept is not None else ""
+    return same_act(kept, "sign") if kept is not None else ""
 
 
-def _same_act(kept: Any, act: str) -> str:
+def same_act(kept: Any, act: str) -> str:
+    """The number that the act before under the same key made, or why it is no such act."""
     if kept["act"] != act:
         raise UnprocessableError("This idempotency key was used for another act")
     if not kept["number"]:
@@ -194,7 +195,7 @@ async def _check_replaced(gateway: Gateway, subject: Subject, draft: Draft) -> N
             )
 
 
-async def _write(
+async def write(
     unit: GatewayUnit,
     gateway: Gateway,
     subject: Subject,
@@ -204,8 +205,10 @@ async def _write(
     alerts: list[Alert],
     authored: datetime,
     bases: tuple[dict[str, Any], ...],
+    *,
+    is_draft: bool = False,
 ) -> str:
-    """All records of a new prescription; its number."""
+    """All records of a new prescription; its number. A draft is not confirmed."""
     secrets = keys(gateway.settings)
     known = drafts.preparations_of(draft)
     day = authored.astimezone(clock.TASHKENT).date()
@@ -229,7 +232,7 @@ async def _write(
         short_digest=numbers.code_digest(code[: numbers.SHORT_CODE_LENGTH]),
         replaces=draft.replaces,
     )  # fmt: skip  # Same.
-    row = states.activated(draft.start, clock.now())
+    row = states.created() if is_draft else states.activated(draft.start, clock.now())
     targets, digests = [], {}
     for index, item in enumerate(draft.items):
         icd = item.diagnosis or draft.diagnosis
@@ -237,7 +240,7 @@ async def _write(
             item, known[item.preparation], (icd, diagnoses.entries().get(icd)), index, context,
             bases[index] if index < len(bases) else None,
         )  # fmt: skip  # One line of the prescription.
-        written = await unit.create("MedicationRequest", request)
+        written = await unit.create("MedicationRequest", {**request, "status": row.request})
         record = resources.task_of(written.id, index, context, row)
         task = await unit.create("Task", record)
         await tables.insert_item(unit, number, index + 1, written.id, task.id)
@@ -248,12 +251,15 @@ async def _write(
                 await unit.create("DetectedIssue", resources.issue_of(alert, written.id, context))
         targets += [f"MedicationRequest/{written.id}", f"Task/{task.id}"]
         digests[targets[-2]] = hashlib.sha256(written.body).hexdigest()
-    jws = _confirmation(secrets, subject, context, digests)
+    if is_draft:
+        await tables.set_draft(unit, number)
+        return number
+    jws = confirmation(secrets, subject, context, digests)
     await unit.create("Provenance", resources.provenance_of(targets, context, jws))
     return number
 
 
-def _confirmation(
+def confirmation(
     secrets: Keys, subject: Subject, context: resources.Context, digests: dict[str, str]
 ) -> str:
     """The platform's signature over who confirmed what: number, signer, moment and the SHA-256 of

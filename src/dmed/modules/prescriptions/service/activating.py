@@ -1,0 +1,174 @@
+"""Prescribing in two steps, as systems of clinics do it: drafts with a number, then the signature.
+
+The screen signs in one step (`signing`); both reach the same states by the same rules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dmed.kit import clock
+from dmed.kit.errors import ConflictError, ForbiddenError, UnprocessableError
+from dmed.modules.medicines import api as medicines
+from dmed.modules.prescriptions import tables
+from dmed.modules.prescriptions.model import Alert, Draft, DraftItem, ItemState, Prescription
+from dmed.modules.prescriptions.rules import checks, resources, states
+from dmed.modules.prescriptions.rules.states import Actor, Event, Who
+from dmed.modules.prescriptions.service import drafts, signing, views
+from dmed.modules.prescriptions.service.case import Case, expect, move, open_case
+from dmed.modules.prescriptions.service.keys import keys
+from dmed.modules.prescriptions.service.lifetime import once
+from dmed.trust.model import Subject
+
+if TYPE_CHECKING:
+    from dmed.trust.gateway import Gateway, GatewayUnit
+
+DRAFT_KEPT = timedelta(hours=24)
+_PRESCRIBER = Actor(who=Who.PRESCRIBER)
+_TIMER = Actor(who=Who.TIMER)
+_AT_ONCE = 200
+
+Overrides = Mapping[int, Mapping[str, str]]
+"""Item -> rule -> coded reason."""
+
+
+def together(parts: list[Draft]) -> Draft:
+    """One draft of the drafts of a Bundle; UnprocessableError where they do not go together."""
+    if not parts:
+        raise UnprocessableError("The Bundle holds no MedicationRequest")
+    if len(parts) > checks.ITEMS_MAX:
+        raise UnprocessableError(f"A prescription names at most {checks.ITEMS_MAX} medicines")
+    first = parts[0]
+    for each in parts:
+        same = (each.patient, each.repeats, each.start)
+        if same != (first.patient, first.repeats, first.start):
+            raise UnprocessableError(
+                "The items of a prescription share patient, number of repeats and first day"
+            )
+    items = tuple(item for each in parts for item in each.items)
+    return msgspec.structs.replace(first, items=items)
+
+
+async def prescribe(
+    gateway: Gateway, subject: Subject, draft: Draft, bases: tuple[dict[str, Any], ...], key: str
+) -> Prescription:
+    """Give drafts a number, a code and Tasks; see `operations.prescribe`."""
+    now = clock.now()
+    who = await signing.signer(gateway, subject, now)
+    draft = drafts.derive(draft)
+    patient = await gateway.get(subject, "Patient", draft.patient)
+    async with gateway.unit(subject) as unit:
+        kept = await tables.begin_act(unit, subject.user, key, "prescribe", "") if key else None
+        if kept is not None:
+            number = signing.same_act(kept, "prescribe")
+        else:
+            number = await signing.write(
+                unit, gateway, subject, draft, who, patient, [], now, bases, is_draft=True
+            )
+            if key:
+                await tables.end_act(unit, subject.user, key, number)
+    return await signing.with_code(gateway, subject, number)
+
+
+async def activate(
+    gateway: Gateway,
+    subject: Subject,
+    number: str,
+    overrides: Overrides,
+    *,
+    key: str = "",
+    expected: Mapping[int, int] | None = None,
+) -> None:
+    """Check and sign every draft of a prescription; see `operations.activate`."""
+    now = clock.now()
+    who = await signing.signer(gateway, subject, now)
+    found = await views.prescription(gateway, subject, number)
+    alerts = []
+    if any(item.state is ItemState.DRAFT for item in found.items):
+        alerts = await drafts.check(gateway, subject, await _draft(gateway, subject, found,
+                                                                    overrides))
+        blocking = checks.unanswered(alerts)
+        if blocking:
+            raise signing.refusal(blocking)
+    async with gateway.unit(subject) as unit:
+        case = await open_case(unit, number)
+        if not await once(unit, subject, key, "activate", number):
+            return
+        expect(case, expected)
+        await _activated(unit, gateway, subject, case, who, alerts, now)
+
+
+async def _draft(
+    gateway: Gateway, subject: Subject, found: Prescription, overrides: Overrides
+) -> Draft:
+    """The draft that the unsigned records of a prescription mean."""
+    items: list[DraftItem] = []
+    repeats, start = 1, None
+    for item in found.items:
+        record = await gateway.get(subject, "MedicationRequest", item.request)
+        known = medicines.preparation_of(record.get("medication") or {})
+        line = resources.item_of(record, known.key if known else "")
+        given = dict(overrides.get(item.number, {}))
+        items.append(msgspec.structs.replace(line, overrides=given))
+        repeats = resources.instances_of(record)
+        first_day, _ = resources.course_of(record)
+        start = first_day if first_day > clock.today() else None
+    return Draft(patient=found.patient, diagnosis=items[0].diagnosis, items=tuple(items),
+                 repeats=repeats, start=start)  # fmt: skip  # Facts of one draft.
+
+
+async def _activated(
+    unit: GatewayUnit,
+    gateway: Gateway,
+    subject: Subject,
+    case: Case,
+    who: signing.Signer,
+    alerts: list[Alert],
+    now: datetime,
+) -> None:
+    if subject.practitioner_role != case.row["prescriber"]:
+        raise ForbiddenError("A prescription is signed by the doctor who wrote it")
+    states.check_signing_time(case.row["signed"], now)
+    waiting = [item for item in case.items.values() if item.standing.state is ItemState.DRAFT]
+    if not waiting:
+        first = next(iter(case.items.values()))
+        raise ConflictError(f"{states.said(first.standing)}; nothing is left to activate")
+    context = resources.Context(
+        number=case.number, patient=case.patient, patient_name="",
+        prescriber=subject.practitioner_role, prescriber_name=who.name,
+        organisation=subject.organisation, organisation_name=who.organisation.name,
+        authored=now, valid_until=case.row["valid_until"],
+    )  # fmt: skip  # Facts of one prescription.
+    targets, digests = [], {}
+    for item in waiting:
+        await move(unit, case, item.number, Event.ACTIVATE, _PRESCRIBER, now)
+        request = item.request["id"]
+        stored = await unit.stored("MedicationRequest", request)
+        assert stored is not None  # The move has just written it.
+        targets += [f"MedicationRequest/{request}", f"Task/{item.task['id']}"]
+        digests[targets[-2]] = hashlib.sha256(stored.body).hexdigest()
+        for alert in alerts:
+            if alert.item == item.number - 1 and alert.override:
+                await unit.create("DetectedIssue", resources.issue_of(alert, request, context))
+    jws = signing.confirmation(keys(gateway.settings), subject, context, digests)
+    await unit.create("Provenance", resources.provenance_of(targets, context, jws))
+    await tables.set_signed(unit, case.number, now)
+
+
+async def end_drafts(gateway: Gateway, platform: Subject) -> None:
+    """Drafts that nobody signed for a day are entered in error (B2)."""
+    now = clock.now()
+    async with gateway.unit(platform) as unit:
+        due = await tables.unsigned(unit, now - DRAFT_KEPT, _AT_ONCE)
+    for number in due:
+        async with gateway.unit(platform) as unit:
+            case = await open_case(unit, number)
+            for item in list(case.items.values()):
+                if item.standing.state is ItemState.DRAFT:
+                    await move(unit, case, item.number, Event.DRAFT_END, _TIMER, now)
+            await tables.set_signed(unit, number, case.row["signed"])
