@@ -64,6 +64,14 @@ def made(dice: random.Random) -> list[Record]:
             "subject": link(dice, "Patient", 15), "performer": [
                 each for each in [link(dice, "Organization", 11)] if each],
             "valueQuantity": dice.choice([None, amount, amount])}))
+    for version in ("1", "1.1", "2"):
+        records.append({
+            "resourceType": "Library", "id": f"l{version}", "status": "active", "version": version,
+            "url": "http://x.org/lib", "type": {"text": "x"}})
+    for number, address in enumerate(["http://x.org/lib|1.1", "http://x.org/lib", "http://x.org/no"]):
+        records.append({
+            "resourceType": "PlanDefinition", "id": f"d{number}", "status": "active",
+            "library": [address]})
     return records
 
 
@@ -261,3 +269,20 @@ async def test_includes_agree_with_a_slow_reading(db: Database, data: st.DataObj
     hits = await found(db, type_name, pairs)
 
     assert sorted(f"{hit.record.type}/{hit.record.id}" for hit in hits) == sorted(expected)
+
+
+@pytest.mark.parametrize(("pairs", "expected"), [
+    ([("_include", "PlanDefinition:depends-on"), ("_id", "d0")], "d0 l1.1"),
+    ([("_include", "PlanDefinition:depends-on:Library"), ("_id", "d1")], "d1 l1 l1.1 l2"),
+    ([("_include", "PlanDefinition:depends-on:ValueSet"), ("_id", "d1")], "d1"),
+    ([("_include", "*"), ("_id", "d0")], "d0 l1.1"),
+    ([("_include", "PlanDefinition:depends-on"), ("_id", "d2")], "d2"),
+    ([("_include", "PlanDefinition:derived-from"), ("_id", "d0")], "d0"),
+])  # fmt: skip  # A table.
+async def test_includes_follow_canonical_addresses(
+    db: Database, pairs: list[tuple[str, str]], expected: str
+) -> None:
+    """An address brings the records with that url: of its version, or of all versions."""
+    hits = await found(db, "PlanDefinition", pairs)
+
+    assert sorted(hit.record.id for hit in hits) == expected.split()

@@ -10,11 +10,14 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
+import msgspec
+
 from dmed.fhir import params
 from dmed.fhir.query_model import Include, Query
 from dmed.store.keys import type_name, type_names, type_number
 from dmed.store.model import Scope
 from dmed.store.plan_where import Arguments
+from dmed.store.search_canonical import canonically_referred
 
 _SERVER_ID = "^[0-9a-fA-F]{3}-[0-9a-fA-F]{20}$"
 ROUNDS_MAX = 4
@@ -38,12 +41,12 @@ async def included(
     for step in range(ROUNDS_MAX):
         rows: list[Row] = []
         for item, is_back in _steps(query, first=step == 0):
-            left = query.include_max - len(found) - len(rows)
-            args = Arguments()
-            sql = (_referring if is_back else _referred)(item, scope, query, fresh, left + 1, args)
-            if sql:
-                got = await connection.fetch(sql, *args.values)
-                rows += _unseen(got, seen)
+            for made in (_referring,) if is_back else (_referred, _addressed):
+                left = query.include_max - len(found) - len(rows)
+                args = Arguments()
+                sql = made(item, scope, query, fresh, left + 1, args)
+                if sql:
+                    rows += _unseen(await connection.fetch(sql, *args.values), seen)
             if len(found) + len(rows) > query.include_max:
                 return [*found, *rows][: query.include_max], True
         found += rows
@@ -111,6 +114,16 @@ def _referred(
         f"JOIN resource r ON r.bucket = b.bucket AND r.type = b.type AND r.id = b.id"
         f"{_limits(scope, args)} ORDER BY r.vid DESC LIMIT {args.bind(most, 'int')}"
     )
+
+
+def _addressed(
+    item: Include, scope: Scope, query: Query, fresh: Sequence[tuple[int, str, int, int]],
+    most: int, args: Arguments,
+) -> str:
+    """The records that the fresh ones name by a canonical address; "" when none of them can."""
+    if not item.source and not item.iterate:
+        item = msgspec.structs.replace(item, source=query.type)
+    return canonically_referred(item, fresh, _limits(scope, args), most, args)
 
 
 def _referring(
