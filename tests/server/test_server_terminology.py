@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from dmed.fhir import query_codes
 from dmed.modules.terminology import MODULE
-from dmed.modules.terminology.service import Shelf
+from dmed.modules.terminology.service import Shelf, follow
 
 COLOURS = "https://example.org/fhir/CodeSystem/colours"
 BRIGHT = "https://example.org/fhir/ValueSet/bright"
@@ -307,6 +308,35 @@ async def test_a_supplement_names_codes_at_once(stored: httpx.AsyncClient) -> No
     await stored.delete("/CodeSystem/gender-uz")
 
     assert [(one["code"], one["display"]) for one in contains] == [("female", "Аёл")]
+
+
+async def test_searches_and_bindings_ask_the_library_of_their_worker(
+    room: Any, stored: httpx.AsyncClient
+) -> None:
+    """While a worker follows terminology, `:in` and `:below` search by stored definitions."""
+    await stored.put("/CodeSystem/colours", json=colours())
+    for code in ("red", "mauve"):
+        await stored.put(f"/Observation/seen-{code}", json={
+            "resourceType": "Observation", "id": f"seen-{code}", "status": "final",
+            "code": {"coding": [{"system": COLOURS, "code": code}]}})
+    before = await stored.get("/Observation", params={"code:in": BRIGHT})
+    following = asyncio.create_task(follow(room.gateway))
+    try:
+        async with asyncio.timeout(20):
+            while query_codes.known(lambda codes: codes.codes_in(BRIGHT)) is None:
+                await asyncio.sleep(0.02)
+        found = [
+            await stored.get("/Observation", params=criteria)
+            for criteria in ({"code:in": BRIGHT}, {"code:below": f"{COLOURS}|warm"})
+        ]
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    assert before.status_code == 400
+    for answer in found:
+        assert [one["resource"]["id"] for one in answer.json()["entry"]] == ["seen-red"]
+    assert query_codes.known(lambda codes: codes.codes_in(BRIGHT)) is None
 
 
 async def test_many_questions_share_a_look_at_the_changes(room: Any) -> None:

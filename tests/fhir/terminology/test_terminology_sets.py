@@ -96,6 +96,18 @@ def test_each_filter_keeps_what_it_says(include: dict[str, Any], wanted: str) ->
     assert codes(library(), composed(include)) == set(wanted)
 
 
+@pytest.mark.parametrize("value", ["UZ", "urn:iso:std:iso:3166|UZ", "urn:iso:std:iso:3166#UZ"])
+def test_a_filter_names_a_coding_in_three_ways(value: str) -> None:
+    """A property that is a coding is met by its code, by system|code, and by system#code."""
+    coding = {"system": "urn:iso:std:iso:3166", "code": "UZ"}
+    shelf = library({"resourceType": "CodeSystem", "url": "urn:places", "content": "complete",
+                     "concept": [{"code": "1", "property": [
+                         {"code": "country", "valueCoding": coding}]}, {"code": "2"}]})
+    rule = {"system": "urn:places", "filter": [{"property": "country", "op": "=", "value": value}]}
+
+    assert codes(shelf, composed(rule)) == {"1"}
+
+
 def test_filters_of_one_rule_all_hold_and_excludes_go() -> None:
     """Filters are joined by and; what an exclude names is taken out, whatever named it."""
     both = {"system": TREE, "filter": [

@@ -120,7 +120,7 @@ def _having(system: System, name: str, test: Callable[[str], bool]) -> set[int]:
     return {
         place
         for place, properties in system.properties.items()
-        if any(one.code == name and test(one.text()) for one in properties)
+        if any(one.code == name and any(map(test, one.texts())) for one in properties)
     }
 
 

@@ -73,11 +73,19 @@ class Property(msgspec.Struct, omit_defaults=True):
         return "valueString", ""
 
     def text(self) -> str:
-        """The value as a filter compares it."""
+        """The value as a text: of a coding its code."""
+        return self.texts()[0]
+
+    def texts(self) -> tuple[str, ...]:
+        """The values that a filter may give for it: a coding is also `system|code`, and
+        `system#code` as the FSH language of guides writes it.
+        """
         _, value = self.pair()
         if isinstance(value, bool):
-            return "true" if value else "false"
-        return value.code if isinstance(value, Coding) else str(value)
+            return ("true" if value else "false",)
+        if isinstance(value, Coding):
+            return value.code, f"{value.system}|{value.code}", f"{value.system}#{value.code}"
+        return (str(value),)
 
 
 VALUE_NAMES = (

@@ -19,6 +19,7 @@ from dmed.fhir.terminology import Library
 from dmed.fhir.terminology.library import LARGE_BYTES
 from dmed.fhir.terminology.model import KINDS
 from dmed.kit.errors import DmedError
+from dmed.trust import guides
 from dmed.trust.model import Role, Subject
 
 if TYPE_CHECKING:
@@ -156,17 +157,23 @@ async def current(gateway: Gateway) -> Library:
 
 
 async def follow(gateway: Gateway) -> None:
-    """Until it is ended: keeps the library current for those who cannot wait, and lets searches
-    ask it.
+    """Until it is ended: keeps the library current for those who cannot wait, the bindings of
+    profiles and searches, and lets these ask it once it is read.
     """
     library = library_of(gateway)
-    query_codes.use(library)
+    is_asked = False
     try:
         while True:
             try:
                 await current(gateway)
+                if not is_asked:
+                    query_codes.use(library)
+                    guides.use(library)
+                    is_asked = True
             except (DmedError, OSError) as error:
                 _log.warning("terminology could not be read, again in a moment: %s", error)
             await asyncio.sleep(EVERY_SECONDS)
     finally:
-        query_codes.forget(library)
+        if is_asked:
+            query_codes.forget(library)
+            guides.use(None)
