@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import msgspec
 
 from dmed.apps.conformance.model import Verdict
 from dmed.fhir import codec, xml
+from dmed.fhir.patch import fhirpath_patch, json_patch
 from dmed.kit.errors import DmedError, InvalidError
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -43,7 +43,7 @@ def _judge_fhirpath(case: xml.Node) -> str:
         wanted = None if case.child("output") is None else _record(case, "output")
     except DmedError as error:
         return f"the case cannot be read: {error}"
-    return _compare(lambda: _patcher("fhirpath_patch")(source, diff), wanted)
+    return _compare(lambda: fhirpath_patch(source, diff), wanted)
 
 
 def _record(case: xml.Node, name: str) -> bytes:
@@ -89,7 +89,7 @@ def json_verdicts(folder: Path) -> Iterator[Verdict]:
 def _judge_json(case: dict[str, Any]) -> str:
     document, patch = _encode(case["doc"]), _encode(case["patch"])
     wanted = _encode(case["expected"]) if "expected" in case else None
-    return _compare(lambda: _patcher("json_patch")(document, patch), wanted)
+    return _compare(lambda: json_patch(document, patch), wanted)
 
 
 def _compare(apply: Callable[[], bytes], wanted: bytes | None) -> str:
@@ -103,12 +103,6 @@ def _compare(apply: Callable[[], bytes], wanted: bytes | None) -> str:
     if _sorted(found) == _sorted(wanted):
         return ""
     return f"gives {found.decode()}, wanted {wanted.decode()}"
-
-
-def _patcher(name: str) -> Callable[[bytes, bytes], bytes]:
-    """A function of dmed.fhir.patch; the other suites run without it."""
-    found: Callable[[bytes, bytes], bytes] = getattr(import_module("dmed.fhir.patch"), name)
-    return found
 
 
 def _sorted(body: bytes) -> bytes:
