@@ -61,7 +61,8 @@ def commands_page() -> str:
 
     lines = ["# Commands", "", _HEAD]
     for path, command in _commands(main, "dmed"):
-        context = click.Context(command, info_name=path, max_content_width=90, terminal_width=90)
+        context = click.Context(command, info_name=path, max_content_width=90, terminal_width=90,
+                                help_option_names=main.context_settings["help_option_names"])
         lines += [f"## {path}", "", "```", command.get_help(context), "```", ""]
     return "\n".join(lines)
 
