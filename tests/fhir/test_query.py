@@ -174,6 +174,16 @@ def test_unknown_parameters_are_reported_or_refused(name: str, value: str) -> No
     assert caught.value.issues[0].code == "not-supported"
 
 
+def test_a_chain_leaves_out_types_without_the_modifier() -> None:
+    """A chain asks the types whose values take its modifier; where none does, it is refused."""
+    chain = one("Encounter", "subject.identifier:of-type", "|MR|1").criteria[0]
+
+    assert isinstance(chain, Chain)
+    assert len(chain.branches) == 2
+    with pytest.raises(InvalidError, match="not served"):
+        one("Observation", "patient.gender:text", "x")
+
+
 def test_limits_hold() -> None:
     """Too many pairs, values, keys, links or includes are a clear 400."""
     for pairs, said in (

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from dmed.fhir.index import parameter_number
+from dmed.fhir.params import modified_numbers
 from dmed.fhir.query import parse
 from dmed.kit.settings import Settings
 from dmed.store import schema, search, search_stage
@@ -37,6 +38,7 @@ async def db(module_database_url: str) -> AsyncIterator[Database]:
     row = f"FROM generate_series(1, {RECORDS}) i"
     vid, bucket, person = "i::bigint << 21", "(i % 4096)::smallint", f"'p' || (i % {PEOPLE})"
     code = "CASE WHEN i % 2 = 0 THEN 'half' WHEN i % 3001 = 1 THEN 'rare' ELSE 'c' || i % 50 END"
+    (said,) = modified_numbers("Observation", "code", "text")
     type_, patient = type_number("Observation"), type_number("Patient")
     async with database.connection() as connection:
         for table, columns in {
@@ -44,6 +46,7 @@ async def db(module_database_url: str) -> AsyncIterator[Database]:
             "reference": f"{vid}, {number('patient')}, {patient}, {bucket}, {person}, NULL",
             "token": f"{vid}, {system_number('urn:s')}, {number('code')}, {bucket}, {code}",
             "token ": f"{vid}, 0, {number('status')}, {bucket}, 'final'",
+            "string": f"{vid}, {said}, {bucket}, {code}, NULL, NULL",
             "date": f"{vid}, i * {DAY}, i * {DAY} + 1, {number('date')}, {bucket}, false",
             "quantity": f"{vid}, i - 0.5, i + 0.5, 0, {number('value-quantity')}, {bucket}, 'mg'",
         }.items():
@@ -104,6 +107,10 @@ LIMITS = {
     "code=half&date=lt1970-01-20": FEW, "status=final&code=half": SOME,
     "_sort=date": SOME, "_sort=-date": SOME, "status=final&_sort=-date": SOME,
     "code=rare&_sort=date": FEW, "": FEW,
+    "code:text=none": FEW, "code:text=rare": FEW, "code:text=half": SOME, "code:text=c": SOME,
+    "code:code-text=RARE": FEW, "code:code-text=none": FEW, "code:code-text=half": SOME,
+    "status:in=ValueSet/observation-status": SOME, "status:below=final&code=rare": FEW,
+    "code:text=rare&status=final": FEW,
 }  # fmt: skip  # A table.
 
 

@@ -478,6 +478,7 @@ class _CriterionReader:
     ) -> Criterion:
         """The chain of what can be read for each of the types."""
         branches = []
+        refusal: InvalidError | None = None
         for candidate in targets:
             try:
                 branches.append(read_one(candidate))
@@ -485,6 +486,13 @@ class _CriterionReader:
                 raise
             except _UnknownError:
                 continue
+            except InvalidError as refused:
+                if any(issue.code != "not-supported" for issue in refused.issues):
+                    raise
+                # Of a type whose values take no such modifier nothing can be found.
+                refusal = refused
+        if refusal is not None and not branches:
+            raise refusal
         if not branches:
             raise _UnknownError(
                 f"Search parameter {self.label!r}: no type that {found.code} refers to "
