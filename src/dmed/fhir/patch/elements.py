@@ -38,7 +38,7 @@ class Given(msgspec.Struct, frozen=True):
     def fitting(self, wanted: tuple[Step, ...]) -> Step:
         """The one of the steps of an element that this value may take; MisfitError if none."""
         found = [step for step in wanted if step.type == self.type]
-        if not found:
+        if not found and len(wanted) == 1:
             found = [step for step in wanted if self._may_become(step)]
         if len(found) != 1:
             types = ", ".join(step.type for step in wanted)
