@@ -84,6 +84,7 @@ class Concepts:
         self.url = str(resource.get("url", ""))
         self.is_complete = resource.get("content") == "complete"
         self.parents: dict[str, tuple[str, ...]] = {}
+        self.inactive: set[str] = set()
         self.properties: dict[str, dict[str, frozenset[str]]] = {}
         self._walk(resource.get("concept", ()), ())
 
@@ -100,6 +101,9 @@ class Concepts:
             for each in concept.get("property", ()):
                 value = next((v for k, v in each.items() if k.startswith("value")), "")
                 found.setdefault(str(each.get("code", "")), set()).update(_texts(value))
+            is_retired = "retired" in found.get("status", ()) or "true" in found.get("inactive", ())
+            if is_retired:
+                self.inactive.add(code)
             if found:
                 self.properties[code] = {k: frozenset(v) for k, v in found.items()}
             self._walk(concept.get("concept", ()), (code,))
@@ -197,12 +201,13 @@ class GuideValueSets:
             systems = {system for system, _ in listed}
             parts = [_Part(s, frozenset(c for t, c in listed if t == s), ()) for s in systems]
             return (parts, []) if parts else None
+        active_only = compose.get("inactive") is False
         return (
-            [self._part(each) for each in compose.get("include", ())],
+            [self._part(each, active_only=active_only) for each in compose.get("include", ())],
             [self._part(each) for each in compose.get("exclude", ())],
         )
 
-    def _part(self, include: Mapping[str, Any]) -> _Part:
+    def _part(self, include: Mapping[str, Any], *, active_only: bool = False) -> _Part:
         system = str(include.get("system", ""))
         sets = tuple(map(str, include.get("valueSet", ())))
         if "concept" in include:
@@ -214,6 +219,8 @@ class GuideValueSets:
             whole = None if include.get("filter") else base_systems().get(system)
             return _Part(system, whole, sets)
         codes: frozenset[str] | None = frozenset(known.parents)
+        if active_only:
+            codes = frozenset(known.parents) - known.inactive
         for each in include.get("filter", ()):
             kept = _filtered(known, each)
             codes = None if kept is None or codes is None else codes & kept

@@ -95,6 +95,9 @@ class Builder:
     def _slices(self, node: Node, owner: str) -> Slices:
         made = []
         for each in node.slices.values():
+            if each.slices and each.slicing is None:
+                # Slices of a slice are told as those around them.
+                each.slicing = node.slicing
             codes = {one.code for one in each.types or node.types} & set(kinds(owner, node.name))
             kind = _only(codes or set(kinds(owner, node.name)))
             check = self.check(each, kind, owner)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -46,11 +49,22 @@ class _Lazy(Mapping[str, Mapping[str, Any]]):
         return len(self.bodies)
 
 
+PROFILES = Path(__file__).parent.parent / "data" / "r5.profiles"
+
+
+@cache
+def _base_profiles() -> Mapping[str, bytes]:
+    """R5's own profiles (vital signs and others) by address, made by tools/compile_profiles.py."""
+    lines = zlib.decompress(PROFILES.read_bytes()).splitlines()
+    return {_head.decode(line).url: line for line in lines}
+
+
 class Catalogue:
     """What is installed. `resources` are bodies in JSON; of one address the last one counts.
 
     Anything that is no definition is left aside, and so are R5's own types, whose rules are the
-    facts. `value_sets` answers for bindings; by default from the definitions themselves.
+    facts; R5's own profiles are always there. `value_sets` answers for bindings; by default from
+    the definitions themselves.
     """
 
     def __init__(
@@ -84,11 +98,17 @@ class Catalogue:
         return tuple(self._bodies["StructureDefinition"].bodies)
 
     def _find(self, canonical: str) -> Mapping[str, Any] | None:
-        return self._bodies["StructureDefinition"].get(canonical.partition("|")[0])
+        url = canonical.partition("|")[0]
+        found = self._bodies["StructureDefinition"].get(url)
+        if found is None and url in _base_profiles():
+            found = msgspec.json.decode(_base_profiles()[url], type=dict[str, Any])
+        return found
 
     def version_of(self, canonical: str) -> str:
         """The installed version of a definition, or ""."""
-        return self._versions.get(canonical.partition("|")[0], "")
+        url = canonical.partition("|")[0]
+        own = facts().version if url in _base_profiles() else ""
+        return self._versions.get(url, own)
 
     def definition(self, canonical: str) -> Definition | None:
         """The tree of a profile, or None when it is not installed."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from dmed.fhir import beyond, codec, validate
@@ -17,11 +19,30 @@ from dmed.fhir.profile.run import Item, ProfileRun
 from dmed.fhir.validate_run import Inner, Place
 from dmed.kit.errors import InvalidError, Issue
 
+_COMMENTS = "fhir_comments"
+_LOINC = "http://loinc.org"
+_VITAL = {
+    "85354-9": "bp", "9279-1": "resprate", "8867-4": "heartrate", "2708-6": "oxygensat",
+    "59408-5": "oxygensat", "8310-5": "bodytemp", "8302-2": "bodyheight", "9843-4": "headcircum",
+    "29463-7": "bodyweight", "39156-5": "bmi",
+}  # fmt: skip  # A table.
+"""R5's vital sign profiles by the LOINC code that they fix (observation-vitalsigns.html)."""
+
+
+def _vital_signs(resource: Any) -> tuple[str, ...]:
+    """The profile that R5 asks of an observation with the code of a vital sign."""
+    if resource.fhir_type != "Observation" or resource.code is UNSET:
+        return ()
+    codings = () if resource.code.coding is UNSET else resource.code.coding
+    names = [_VITAL[each.code] for each in codings if each.system == _LOINC and each.code in _VITAL]
+    return tuple(CORE + name for name in names)
+
 
 def examine(resource: Any, catalogue: Catalogue, profiles: Sequence[str] = ()) -> list[Issue]:
     """Every issue of a decoded resource: R5's rules, claimed profiles, and those named here."""
     report = validate.report(resource)
-    found = [*report.issues, *check(resource, report, catalogue, profiles)]
+    asked = (*profiles, *_vital_signs(resource))
+    found = [*report.issues, *check(resource, report, catalogue, asked)]
     found += beyond.issues(resource)
     found += [
         Issue(
@@ -112,9 +133,32 @@ def validate_with(
     codec's faults.
     """
     catalogue = packages if isinstance(packages, Catalogue) else Catalogue(packages)
+    found: list[Issue] = []
     if isinstance(resource, bytes):
+        if _COMMENTS.encode() in resource:
+            resource = _without_comments(resource)
+            found.append(Issue("informational", "fhir_comments is no part of FHIR's JSON; ignored",
+                               severity="warning"))  # fmt: skip  # One sentence.
         try:
             resource = codec.decode(resource)
         except InvalidError as error:
-            return list(error.issues)
-    return examine(resource, catalogue, profiles)
+            return [*found, *error.issues]
+    return found + examine(resource, catalogue, profiles)
+
+
+def _without_comments(body: bytes) -> bytes:
+    """The same JSON without the comments that DSTU2 allowed; as it came where it is no JSON."""
+    try:
+        value = msgspec.json.Decoder(float_hook=Decimal).decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return body
+    return msgspec.json.Encoder(decimal_format="number").encode(_pruned(value))
+
+
+def _pruned(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_pruned(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: _pruned(each) for key, each in value.items() if key != _COMMENTS}
+    return {key: each for key, each in kept.items() if each != {} or value[key] == {}}

@@ -16,7 +16,7 @@ from dmed.fhir.profile.run import ProfileRun
 from dmed.fhir.validate_run import Place
 
 _REST = re.compile(r"https?://.{1,400}/([A-Z][A-Za-z]{1,40})/([A-Za-z0-9\-.]{1,64})")
-_ADDRESS = re.compile(r"(urn:(uuid|oid):|https?://).{1,400}")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]{1,20}:.{1,400}")
 
 
 def document_issues(resource: Any, run: ProfileRun) -> None:

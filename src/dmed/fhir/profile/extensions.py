@@ -88,6 +88,8 @@ def _stands(expression: str, path: str, kinds: tuple[str, ...]) -> bool:
     wanted = expression.replace("[x]", "").removeprefix("http://hl7.org/fhir/StructureDefinition/")
     if wanted == path or wanted in {"Element", "*"} or wanted in kinds:
         return True
+    if wanted in {"CanonicalResource", "MetadataResource"}:
+        return element_of(path, "url") is not None and element_of(path, "experimental") is not None
     head, _, rest = wanted.partition(".")
     own_head, _, own_rest = path.partition(".")
     return bool(rest) and rest == own_rest and facts().is_a(own_head, head)

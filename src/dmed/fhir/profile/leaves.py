@@ -156,7 +156,7 @@ def _bound(binding: Binding, item: Item, run: ProfileRun) -> None:
     found = ", ".join(f"'{system or ''}|{code}'" if system is not None else f"'{code}'"
                       for system, code in codings)  # fmt: skip  # One list.
     if not codings:
-        if binding.strength != "required" or _is_excused(item):
+        if binding.strength not in {"required", "maximum"} or _is_excused(item):
             return
         found = "a text or unit alone"
     severity = "warning" if binding.strength in _WARNINGS else "error"

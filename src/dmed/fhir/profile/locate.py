@@ -64,6 +64,7 @@ def _down(node: Node, step: Step, library: Library) -> list[Node]:
     roots = [library.root_of(p) for each in node.types for p in each.profiles]
     every = [node, *(root for root in roots if root is not None)]
     if step.kind == "child":
+        every += [slice_ for each in every for slice_ in each.slices.values()]
         return [each.children[step.name] for each in every if step.name in each.children]
     if step.kind == "ofType":
         return [

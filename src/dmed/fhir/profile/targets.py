@@ -77,9 +77,11 @@ def _refer(given: TypeRef, reference: Any, item: Item, run: ProfileRun) -> None:
     found = run.resolve(address) if address else None
     if given.aggregation and address:
         mode = "contained" if address.startswith("#") else "bundled" if found else "referenced"
+        # Outside a Bundle nobody can tell what a Bundle will carry.
+        unknown = mode == "referenced" and run.bundle is None and "bundled" in given.aggregation
         # A resource that stands in the Bundle may be referred to as any other.
         allowed = {*given.aggregation, *({"bundled"} if "referenced" in given.aggregation else ())}
-        if mode not in allowed:
+        if mode not in allowed and not unknown:
             run.note("structure", f"the reference is {mode}, it must be "
                      f"{any_of(given.aggregation)}", item.place)  # fmt: skip  # One sentence.
     if not given.targets or _ANY in given.targets:
