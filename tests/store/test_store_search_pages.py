@@ -9,38 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
+from searching import SCOPE, SETTINGS, ask, audit, ids, person, put, walk
 
 from dmed.fhir import codec, params
 from dmed.fhir.query import parse
 from dmed.kit.errors import ForbiddenError, InvalidError
 from dmed.kit.ids import bucket_of, new_vid
 from dmed.kit.settings import Settings
-from dmed.store import schema, search, search_stage, unit, write
-from dmed.store.model import AuditRow, Scope, SearchPage, Write, updated_of
+from dmed.store import schema, search, search_stage, unit
+from dmed.store.model import Scope, Write, updated_of
 from dmed.store.pool import Database
-
-SCOPE = Scope("doctor")
-SETTINGS = Settings(pool_size=4)
-
-
-def audit(request: str = "r1") -> AuditRow:
-    return AuditRow(request=request, action="E", subject="doctor", role="doctor")
-
-
-async def put(db: Database, content: dict[str, Any], kind: str = "update") -> None:
-    vid = new_vid()
-    resource = codec.decode(json.dumps(content).encode())
-    patients = params.patients(resource)
-    await write.write(db, SCOPE, audit(), Write(
-        kind=kind, type=content["resourceType"], id=content["id"], vid=vid,
-        bucket=bucket_of(patients[0] if patients else content["id"]),
-        updated=updated_of(vid), body=codec.encode(resource), index=params.extract(resource),
-        patients=patients, client_id=True))
-
-
-def person(number: int, family: str = "", **more: Any) -> dict[str, Any]:
-    return {"resourceType": "Patient", "id": f"p{number:03}", "gender": "female",
-            **({"name": [{"family": family}]} if family else {}), **more}
 
 
 def result(id_: str, patient: str, value: int, performer: str = "") -> dict[str, Any]:
@@ -48,36 +26,6 @@ def result(id_: str, patient: str, value: int, performer: str = "") -> dict[str,
             "code": {"coding": [{"system": "urn:c", "code": "x"}]},
             "subject": {"reference": f"Patient/{patient}"}, "valueQuantity": {"value": value},
             **({"performer": [{"reference": performer}]} if performer else {})}
-
-
-async def ask(
-    db: Database, request: str, scope: Scope = SCOPE, cursor: str | None = None,
-    settings: Settings = SETTINGS,
-) -> SearchPage:
-    type_name, _, rest = request.partition("?")
-    pairs = [(name, value) for name, _, value in
-             (pair.partition("=") for pair in rest.split("&") if pair)]
-    if cursor:
-        pairs.append(("_cursor", cursor))
-    query = parse(type_name, pairs, settings=settings, strict=True)
-    return await search.search(db, scope, audit(), query)
-
-
-def ids(page: SearchPage, mode: str = "match") -> list[str]:
-    return [hit.record.id for hit in page.hits if hit.mode == mode]
-
-
-async def walk(db: Database, request: str) -> list[list[str]]:
-    """The ids of all pages."""
-    pages: list[list[str]] = []
-    cursor: str | None = None
-    while True:
-        page = await ask(db, request, cursor=cursor)
-        pages.append(ids(page))
-        assert len(pages) < 50
-        if page.next_cursor is None:
-            return pages
-        cursor = page.next_cursor
 
 
 FAMILIES = ["Bek", "Ali", "", "Dono", "Ali", "Chori", "", "Ergash", "Ali", "Gani"]
