@@ -140,20 +140,15 @@ def test_a_folder_without_the_suite_is_refused(suite: str, tmp_path: Path) -> No
 
 
 def test_published_suites(shared_data: Path) -> None:
-    """The floors hold: 98 % of FHIRPath, every patch; and every failing case has its reason."""
+    """The floors hold: 99 % of FHIRPath, every patch; what we refuse of FHIRPath has a reason."""
     found = verdicts(shared_data / "conformance")
     share = {suite: sum(v.passed for v in each) / len(each) for suite, each in found.items()}
-    reviewed = conformance.reasons()
-    unreviewed = [
-        f"{suite} {each.case}"
-        for suite, every in found.items()
-        for each in every
-        if not each.passed and each.case not in reviewed.get(suite, {})
-    ]
+    failing = {each.case for each in found["fhirpath"] if not each.passed}
 
     assert share["fhirpath"] >= 0.99
     assert share["fhirpath-patch"] == share["json-patch"] == 1
-    assert unreviewed == []
+    assert share["validator"] >= 0.75
+    assert failing <= conformance.reasons()["fhirpath"].keys()
 
 
 def test_the_page_promises_no_more_than_holds(shared_data: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,14 @@ class Verdict(NamedTuple):
     def passed(self) -> bool:
         """Whether the case holds."""
         return not self.reason
+
+
+def judged(case: str, judge: Callable[[], str]) -> Verdict:
+    """The verdict of one case. A fault of ours that nobody expected fails it, and it alone."""
+    try:
+        return Verdict(case, judge())
+    except Exception as error:  # noqa: BLE001  # One case must not hide what the others say.
+        return Verdict(case, f"unexpected {type(error).__name__}: {error}")
 
 
 def read(folder: Path, name: str) -> bytes:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from dmed.apps.conformance.model import Verdict
+from dmed.apps.conformance.model import Verdict, judged
 from dmed.fhir import codec, xml
 from dmed.fhir.patch import fhirpath_patch, json_patch
 from dmed.kit.errors import DmedError, InvalidError
@@ -32,7 +33,7 @@ def fhirpath_verdicts(folder: Path) -> Iterator[Verdict]:
         cases = [each for each in root.children("case") if each.child("diff") is not None]
         files += bool(cases)
         for case in cases:
-            yield Verdict(case.attributes.get("name", ""), _judge_fhirpath(case))
+            yield judged(case.attributes.get("name", ""), partial(_judge_fhirpath, case))
     if not files:
         raise InvalidError(f"no FHIRPath Patch suite is in {folder}")
 
@@ -81,7 +82,7 @@ def json_verdicts(folder: Path) -> Iterator[Verdict]:
         for number, case in enumerate(cases, 1):
             name = case.get("comment") or f"case {number}"
             if not case.get("disabled"):
-                yield Verdict(name, _judge_json(case))
+                yield judged(name, partial(_judge_json, case))
     if not files:
         raise InvalidError(f"no JSON Patch suite is in {folder}")
 
