@@ -174,6 +174,21 @@ def token(user: str) -> None:
     click.echo(asyncio.run(demo_token(_chosen(), user)))
 
 
+@main.command()
+@click.argument("types", nargs=-1)
+@click.option("--words", is_flag=True, help="Only the words of _text and _content.")
+@_plainly
+def reindex(types: tuple[str, ...], words: bool) -> None:
+    """Indexes the records of TYPES anew, and old records for search parameters stored since.
+
+    Needed by hand only after DMED_CONTENT_SEARCH was switched on (--words) or rows were lost: a
+    running server does what a newly stored search parameter needs. May be interrupted.
+    """
+    from dmed.apps.reindexing import reindex as run
+
+    run(_chosen(), types, words=words)
+
+
 @main.group()
 def key() -> None:
     """Public keys by which systems sign what they send."""
