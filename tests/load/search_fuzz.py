@@ -86,6 +86,8 @@ class Strings:
         dice = self.dice
         type_ = dice.choice([*["Observation", "Patient", "Encounter", "Location"] * 8, *self.types])
         pairs = [self._pair(type_) for _ in range(dice.randint(1, 3))]
+        if dice.random() < 0.1:
+            pairs.append(self._special(type_))
         if dice.random() < 0.3:
             name, choices = dice.choice(_CONTROLS)
             if name.startswith("_include") and type_ != "Observation":
@@ -116,6 +118,19 @@ class Strings:
                     other = quote(chr(dice.choice([0, 7, 31, 127, 160, 0x202E, 0xFFFF, 0x1F600])))
                     query = query[:at] + other + query[at:]
         return f"{head}?{query[:6000]}"
+
+    def _special(self, type_: str) -> tuple[str, str]:
+        """Parameters of every type beside those with an index of values."""
+        dice = self.dice
+        found = dice.choice([each for each in self._known(type_) if each.type == "token"])
+        return dice.choice([
+            ("_filter", f'{found.code} eq "{dice.choice(_TEXTS)}" or not (_id eq p1)'),
+            ("_filter", f"_lastUpdated {dice.choice(_PREFIXES[2:])} {dice.choice(_DATES[:3])}"),
+            ("_content", dice.choice(_TEXTS)), ("_list", "p1"), ("_tag", "a|b"),
+            (f"{found.code}:in", "http://hl7.org/fhir/ValueSet/administrative-gender"),
+            (f"{found.code}:not-in", "ValueSet/observation-status"),
+            (f"{found.code}:below", "http://hl7.org/fhir/fhir-types|Resource"),
+        ])
 
     def _known(self, type_: str) -> list[SearchParameter]:
         return [each for each in params.parameters(type_).values() if each.is_indexed and all(
