@@ -153,3 +153,121 @@ async def test_a_transaction_needs_the_signature(other: Any, counted: Any) -> No
     trial = other.variant((MANIFEST,), accept_unverified_signatures=True).client("service")
     signature["data"] = "YQ=="
     assert (await trial.post("/", json=signed)).status_code == 200
+
+
+STEP = {
+    "resourceType": "Task", "id": "step", "status": "requested", "intent": "order",
+    "focus": {"reference": "MedicationRequest/kept/_history/1"},
+}  # fmt: skip
+PATCH = {"content-type": "application/merge-patch+json"}
+
+
+def _changes(type_: str, id_: str, body: dict[str, Any]) -> list[tuple[str, str, Any]]:
+    """Every plain way to change or remove a record."""
+    tag = {"resourceType": "Parameters",
+           "parameter": [{"name": "meta", "valueMeta": {"tag": [{"code": "x"}]}}]}  # fmt: skip
+    return [
+        ("PUT", f"{type_}/{id_}", body),
+        ("PUT", f"{type_}?_id={id_}", body),
+        ("PATCH", f"{type_}/{id_}", {"status": "cancelled"}),
+        ("PATCH", f"{type_}?_id={id_}", {"status": "cancelled"}),
+        ("DELETE", f"{type_}/{id_}", None),
+        ("DELETE", f"{type_}?_id={id_}", None),
+        ("POST", f"{type_}/{id_}/$meta-add", tag),
+    ]
+
+
+async def _kept(other: Any) -> dict[str, Any]:
+    """A prescription and its step, as an act of the module leaves them."""
+    record = {**REQUEST, "id": "kept"}
+    subject = await other.guard.identity.bearer(other.tokens["service"].encode())
+    async with other.gateway.unit(subject) as unit:
+        await unit.update("MedicationRequest", "kept", record)
+        await unit.update("Task", "step", STEP)
+    return record
+
+
+async def test_no_plain_change_passes_by_the_module(other: Any, counted: Any) -> None:
+    """PUT, PATCH, DELETE and $meta, by id or criteria, are 422 for a system and name the act."""
+    record = await _kept(other)
+    service: httpx.AsyncClient = other.client("service")
+    before = await counted("resource_version")
+    fresh = ("PUT", "MedicationRequest/fresh", {**record, "id": "fresh"})
+    made = ("POST", "Task", {**STEP, "id": "step-2"})
+    for method, path, body in [
+        *_changes("MedicationRequest", "kept", record), *_changes("Task", "step", STEP), fresh,
+        made,
+    ]:  # fmt: skip
+        headers = PATCH if method == "PATCH" else {}
+        answer = await service.request(method, f"/{path}", json=body, headers=headers)
+        assert answer.status_code == 422, (method, path, answer.text)
+        assert "Call POST MedicationRequest" in answer.text
+    assert await counted("resource_version") == before
+    assert (await service.get("/MedicationRequest/kept")).json()["status"] == "active"
+
+
+async def test_bundles_are_no_way_round(other: Any, counted: Any) -> None:
+    """The same changes in a batch fail one by one, in a transaction all together, each named."""
+    record = await _kept(other)
+    service: httpx.AsyncClient = other.client("service")
+    before = await counted("resource_version")
+    for type_, id_, body in (("MedicationRequest", "kept", record), ("Task", "step", STEP)):
+        for method, url, content in _changes(type_, id_, body)[:6]:
+            entry: dict[str, Any] = {"request": {"method": method, "url": url}}
+            if method == "PATCH":
+                entry["resource"] = {
+                    "resourceType": "Binary", "contentType": "application/merge-patch+json",
+                    "data": "eyJzdGF0dXMiOiJjYW5jZWxsZWQifQ==",
+                }  # fmt: skip
+            elif content:
+                entry["resource"] = content
+            bundle = {"resourceType": "Bundle", "type": "batch", "entry": [entry]}
+            batch = await service.post("/", json=bundle)
+            assert batch.json()["entry"][0]["response"]["status"][:3] == "422", (method, url)
+            whole = await service.post("/", json={**bundle, "type": "transaction"})
+            assert whole.status_code == 422, (method, url, whole.text)
+    assert await counted("resource_version") == before
+
+
+async def test_the_right_comes_before_the_rule(other: Any) -> None:
+    """Who may not change the type at all is told that (403), and other Tasks stay open."""
+    record = await _kept(other)
+    for user in ("pharmacist", "doctor", "registrar"):
+        answer = await other.client(user).put("/MedicationRequest/kept", json=record)
+        assert answer.status_code == 403, answer.text
+    free = {"resourceType": "Task", "id": "free", "status": "requested", "intent": "order",
+            "focus": {"reference": "ServiceRequest/1"}}  # fmt: skip
+    service: httpx.AsyncClient = other.client("service")
+    assert (await service.put("/Task/free", json=free)).status_code == 201
+    assert (await service.put("/Task/free", json={**free, "status": "accepted"})
+            ).status_code == 200  # fmt: skip
+    turned = await service.put("/Task/free", json={**STEP, "id": "free"})
+    assert turned.status_code == 422
+    assert (await service.delete("/Task/free")).status_code == 204
+
+
+async def test_a_module_may_open_a_change(room: Any) -> None:
+    """on_update sees both versions and lets pass what it does not refuse."""
+    seen: list[tuple[str, Any, Any]] = []
+
+    def on_update(_: Any, verb: str, before: Any, after: Any) -> None:
+        seen.append((verb, before and before["status"], after and after["status"]))
+        if after is None:
+            raise UnprocessableError("kept for ever")
+
+    interceptor = Interceptor(
+        type="MedicationRequest", on_create=_on_create, on_update=on_update)
+    manifest = Manifest(name="y", titles={}, interceptors=(interceptor,))
+    service: httpx.AsyncClient = room.variant((manifest,)).client("service")
+    record = {**REQUEST, "id": "open"}
+    assert (await service.put("/MedicationRequest/open", json=record)).status_code == 201
+    patched = await service.patch(
+        "/MedicationRequest/open", json={"status": "on-hold"}, headers=PATCH)
+    assert patched.status_code == 200, patched.text
+    entry = {"resource": {**record, "status": "active"},
+             "request": {"method": "PUT", "url": "MedicationRequest/open"}}  # fmt: skip
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    assert (await service.post("/", json=bundle)).status_code == 200
+    assert (await service.delete("/MedicationRequest/open")).status_code == 422
+    assert seen == [("PUT", None, "active"), ("PATCH", "active", "on-hold"),
+                    ("PUT", "on-hold", "active"), ("DELETE", "active", None)]  # fmt: skip
