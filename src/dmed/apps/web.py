@@ -79,7 +79,8 @@ class Platform:
         self.guard = Guard(self.database.hot, self.settings, keys)
         await guides.start(self.database, self.settings)
         await reindex.learn(self.database)
-        self._fhir = fhir_app(self.gateway, self.guard, self.manifests)
+        room = fhir_app(self.gateway, self.guard, self.manifests)
+        self._fhir, self.served = room, room.manifests
         self._pages = _pages(self)
         # What is loaded by now stays: it need not be searched for garbage with every request.
         gc.collect()
@@ -248,7 +249,7 @@ async def _openapi(request: Request) -> Response:
     """OpenAPI of the FHIR address, made from the capability statement, once a worker."""
     platform: Platform = request.app.state.platform
     if not platform.described:
-        made = await asyncio.to_thread(openapi, platform.manifests, platform.settings)
+        made = await asyncio.to_thread(openapi, platform.served, platform.settings)
         platform.described = msgspec.json.encode(made)
     return Response(platform.described, media_type="application/json")
 

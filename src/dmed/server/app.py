@@ -73,6 +73,11 @@ class FhirApp:
         self._app.state.guard = guard
         self._app.state.settings = door.settings
 
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """The manifests whose operations are served, the platform's own among them."""
+        return self._door.manifests
+
     async def __call__(self, scope: Scope, receive: Receive, send_: Send) -> None:
         """Answer one request; a failure becomes an OperationOutcome, whatever it is."""
         request_id = request_id_of(scope)

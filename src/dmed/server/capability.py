@@ -8,6 +8,7 @@ from typing import Any
 import dmed
 from dmed.fhir import params, query
 from dmed.fhir.facts import facts
+from dmed.fhir.query_system import COMPARTMENTS
 from dmed.kit.clock import instant, now
 from dmed.kit.settings import Settings
 from dmed.trust.manifest import Manifest
@@ -16,6 +17,12 @@ SERVED_KINDS = frozenset(
     {"string", "token", "date", "number", "quantity", "reference", "uri", "composite"}
 )
 _SERVED_SPECIAL = frozenset({"_filter", "_list", "_text", "near"})
+_DEFINED = "http://hl7.org/fhir"
+_META = [
+    {"name": name, "definition": f"{_DEFINED}/OperationDefinition/Resource-{name}"}
+    for name in ("meta", "meta-add", "meta-delete")
+]
+"""Of every type; the first one of the whole system too."""
 _STARTED = instant(now())
 _SECURITY = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 
@@ -32,6 +39,9 @@ def capability(manifests: Iterable[Manifest], settings: Settings, base: str) -> 
         "implementation": {"description": "DMED record store", "url": base},
         "fhirVersion": facts().version,
         "format": ["application/fhir+json", "json"],
+        "patchFormat": [
+            "application/fhir+json", "application/json-patch+json", "application/merge-patch+json",
+        ],
         "rest": [
             {
                 "mode": "server",
@@ -41,9 +51,12 @@ def capability(manifests: Iterable[Manifest], settings: Settings, base: str) -> 
                     for name in facts().resources
                 ],
                 "interaction": [
-                    {"code": code} for code in ("transaction", "batch", "history-system")
+                    {"code": code}
+                    for code in ("transaction", "batch", "search-system", "history-system")
                 ],
-                **_listed("operation", operations.get("", [])),
+                **_listed("operation", [*_META[:1], *operations.get("", [])]),
+                "compartment": [f"{_DEFINED}/CompartmentDefinition/{name.lower()}"
+                                for name in ("Patient", *COMPARTMENTS)],
             }
         ],
     }
@@ -70,12 +83,12 @@ def _resource(name: str, settings: Settings, operations: list[dict[str, Any]]) -
         "conditionalRead": "full-support",
         "conditionalUpdate": True,
         "conditionalPatch": True,
-        "conditionalDelete": "not-supported" if settings.logical_delete else "single",
+        "conditionalDelete": "not-supported" if settings.logical_delete else "multiple",
         "referencePolicy": ["literal", "local", *_policy(settings)],
         **_listed("searchInclude", ["*", *(f"{name}:{code}" for code in references)]),
         **_listed("searchRevInclude", _reverse().get(name, [])),
         **_listed("searchParam", [_parameter(each) for each in served]),
-        **_listed("operation", operations),
+        **_listed("operation", [*_META, *operations]),
     }
 
 

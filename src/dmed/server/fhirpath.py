@@ -19,6 +19,8 @@ from dmed.server.fhirpath_child import SECONDS_MAX
 from dmed.trust.manifest import SIGNED_IN, Manifest, Operation
 
 BODY_MAX_BYTES = 1024 * 1024
+WAIT_SECONDS_MAX = 4 * SECONDS_MAX
+"""Processor time is limited in the child; a busy machine may need this long to give it."""
 TRIALS_MAX = 2
 """Most trials of one worker at once; a further one waits its turn, as many again are refused."""
 _waiting = 0
@@ -54,10 +56,10 @@ async def _in_child(parameters: bytes) -> bytes:
         stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip  # One line a kind of argument.
     try:
-        told, _ = await asyncio.wait_for(child.communicate(parameters), SECONDS_MAX)
+        told, _ = await asyncio.wait_for(child.communicate(parameters), WAIT_SECONDS_MAX)
     except TimeoutError:
         raise UnprocessableError(
-            f"The expression does not come to an end within {SECONDS_MAX} seconds"
+            f"The expression does not come to an end within {WAIT_SECONDS_MAX} seconds"
         ) from None
     finally:
         if child.returncode is None:

@@ -63,6 +63,10 @@ def openapi(manifests: Sequence[Manifest], settings: Settings) -> dict[str, Any]
     }
     for resource in declared["resource"]:
         paths.update(_of_type(resource))
+    for address in declared["compartment"]:
+        short = address.rpartition("/")[2]
+        name = next(one["type"] for one in declared["resource"] if one["type"].lower() == short)
+        paths[f"/fhir/{name}/{{id}}/{{compartment}}"] = _compartment(name)
     for manifest in manifests:
         for operation in manifest.operations:
             path, described = _operation(operation, manifest.name)
@@ -141,23 +145,12 @@ def _of_type(resource: Mapping[str, Any]) -> dict[str, Any]:
             "get": {**_act("One version", name), "operationId": f"vread_{name}"},
         },
     }
-    if name == "Patient":
-        found["/fhir/Patient/{id}/{compartment}"] = {
-            "parameters": [
-                _shared("id"),
-                {
-                    "name": "compartment",
-                    "in": "path",
-                    "required": True,
-                    "schema": {"type": "string"},
-                },
-            ],
-            "get": {
-                **_act("Records of one person, of a type or `*`", "Bundle"),
-                "operationId": "compartment_Patient",
-                **_with("_count"),
-            },
-        }
+    for meta in ("meta", "meta-add", "meta-delete"):
+        path = f"/fhir/{name}/{{id}}/${meta}"
+        found[path] = {"parameters": [_shared("id")], "post": _meta(f"post_{meta}_{name}")}
+        if meta == "meta":
+            found[path]["get"] = {**_act("Labels of the record", "Parameters"),
+                                  "operationId": f"get_meta_{name}"}  # fmt: skip  # One act.
     return found
 
 
@@ -258,6 +251,21 @@ def _operation(operation: Operation, module: str) -> tuple[str, Described]:
             act["requestBody"] = _content("Parameters", "Its parameters")
         found[method] = act
     return f"/fhir{place}/${name}", found
+
+
+def _meta(identity: str) -> Described:
+    body = {"requestBody": _content("Parameters", "The meta to add or to take away")}
+    return {**_act("Labels of the record", "Parameters"), **body, "operationId": identity}
+
+
+def _compartment(name: str) -> Described:
+    """Records of one person, visit and so on: of one type, or `*`."""
+    place = {"name": "compartment", "in": "path", "required": True, "schema": {"type": "string"}}
+    act = {**_act(f"Records of the compartment of a {name}", "Bundle"), **_with(*_CONTROLS)}
+    return {
+        "parameters": [_shared("id"), place],
+        "get": {**act, "operationId": f"compartment_{name}"},
+    }
 
 
 def _history(sentence: str, identity: str) -> Described:
