@@ -31,7 +31,6 @@ NOT_RUN: dict[str, str] = {
     "txt-1": "checked as the form of the narrative, in Python",
     "txt-2": "checked as the form of the narrative, in Python",
     "apd-1": _STORE,
-    "ctm-1": _STORE,
     "dgr-1": _STORE,
     "enc-2": _STORE,
     "obs-9": _STORE,
@@ -198,7 +197,19 @@ def _csd_1(value: Any, _run: Run) -> str:
     return ""
 
 
+def _ctm_1(value: Any, _run: Run) -> str:
+    """By the type that the reference names; where it names none, only the store could tell."""
+    if value.onBehalfOf is UNSET or value.member is UNSET:
+        return "" if value.onBehalfOf is UNSET else "who acts on behalf of it is missing"
+    address = value.member.reference
+    name = "" if address is UNSET else address.rpartition("/")[0].rpartition("/")[2]
+    if not name or name not in facts().resources or name == "Practitioner":
+        return ""
+    return f"only a Practitioner acts on behalf of an organisation, not a {name}"
+
+
 NATIVE: dict[str, Rule] = {
+    "ctm-1": _ctm_1,
     "ref-1": _ref_1,
     "dom-3": _dom_3,
     "per-1": _per_1,

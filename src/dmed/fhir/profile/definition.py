@@ -38,11 +38,20 @@ class Constraint(NamedTuple):
     human: str
 
 
+class Usage(NamedTuple):
+    """When an additional binding applies: the element that says so, and the code it must hold."""
+
+    path: str
+    system: str
+    code: str
+
+
 class Binding(NamedTuple):
-    """One binding to a value set."""
+    """One binding to a value set; with `usage` it applies to some records only."""
 
     strength: str
     value_set: str
+    usage: tuple[Usage, ...] = ()
 
 
 class Discriminator(NamedTuple):
@@ -182,11 +191,24 @@ def _bindings(given: Mapping[str, Any]) -> list[Binding]:
         if each.get("url") == _MAX_VALUE_SET
     ]
     for each in given.get("additional", ()):
-        purpose = each.get("purpose")
-        # A binding for some uses only cannot be judged without knowing the use.
-        if purpose in {"maximum", "required", "extensible"} and not each.get("usage"):
-            found.append(Binding(purpose, str(each.get("valueSet", ""))))
+        purpose, given_usage = each.get("purpose"), each.get("usage", ())
+        usage = tuple(use for one in given_usage for use in _usages(one))
+        # A use that is no element of the record is known to the people around it alone.
+        is_known = len(usage) >= len(given_usage)
+        if purpose in {"maximum", "required", "extensible"} and is_known:
+            found.append(Binding(purpose, str(each.get("valueSet", "")), usage))
     return found
+
+
+def _usages(given: Mapping[str, Any]) -> list[Usage]:
+    """The uses that name an element, as `Observation.category`, with the codes they ask for."""
+    path = str(given.get("code", {}).get("code", ""))
+    if path.partition(".")[0] not in facts().types or "." not in path:
+        return []
+    return [
+        Usage(path, str(each.get("system", "")), str(each.get("code", "")))
+        for each in given.get("valueCodeableConcept", {}).get("coding", ())
+    ]
 
 
 def _slicing(given: Mapping[str, Any]) -> Slicing:
@@ -259,11 +281,14 @@ def _placed(elements: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], dict
     """Elements by the parts of their id; by path and slice name where the id does not fit."""
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     last: dict[str, tuple[str, ...]] = {}
+    # Some authors write ids without the names of slices: then the order of the paths counts.
+    has_ids = all(":" in str(e.get("id", "")).rpartition(".")[2] for e in elements
+                  if e.get("sliceName"))  # fmt: skip  # One question.
     for element in elements:
         path = str(element.get("path", ""))
         names = path.split(".")
         place = tuple(str(element.get("id", "")).split("."))
-        if [part.partition(":")[0] for part in place] != names:
+        if not has_ids or [part.partition(":")[0] for part in place] != names:
             own = names[-1]
             if element.get("sliceName"):
                 own += f":{element['sliceName']}"

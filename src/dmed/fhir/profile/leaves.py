@@ -14,7 +14,7 @@ from dmed.fhir import path
 from dmed.fhir.bindings import ValueSets
 from dmed.fhir.facts import facts
 from dmed.fhir.path import Typed
-from dmed.fhir.profile.definition import Binding, Constraint, Node, Value, decimal_of
+from dmed.fhir.profile.definition import Binding, Constraint, Node, Usage, Value, decimal_of
 from dmed.fhir.profile.fields import element_of
 from dmed.fhir.profile.match import fixed_test, pattern_test, said
 from dmed.fhir.profile.run import Check, Item, ProfileRun
@@ -137,9 +137,20 @@ def bindings_check(node: Node, owner: str) -> Check | None:
 
     def check(item: Item, run: ProfileRun, /) -> None:
         for each in kept:
-            _bound(each, item, run)
+            if not each.usage or any(_is_used(use, run) for use in each.usage):
+                _bound(each, item, run)
 
     return check
+
+
+def _is_used(use: Usage, run: ProfileRun) -> bool:
+    """Whether the record holds the code that makes an additional binding apply."""
+    if run.resource.fhir_type != use.path.partition(".")[0]:
+        return False
+    found = path.compile(use.path, run.resource.fhir_type)(run.resource)
+    items = [Item(each, None, getattr(each, "fhir_type", "code"), (None, "", -1)) for each in found]
+    wanted = {(use.system, use.code), (None, use.code)}
+    return any(coding in wanted for item in items for coding in codings_of(item))
 
 
 def _bound(binding: Binding, item: Item, run: ProfileRun) -> None:

@@ -182,7 +182,8 @@ def _type(nodes: list[Node], steps: tuple[Step, ...], library: Library, path: st
     codes: set[str] = set()
     for node in nodes[:1]:
         for each in node.types:
-            codes.add(each.code)
+            inner = target_types(each.profiles, library) if each.code == "Resource" else ()
+            codes.update(inner or (each.code,))
         if not node.types:
             codes.add(node.name)
     resolved = bool(steps) and steps[-1].kind == "resolve"

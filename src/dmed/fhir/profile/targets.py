@@ -28,7 +28,7 @@ def type_profiles_check(node: Node) -> Check | None:
         return None
 
     def check(item: Item, run: ProfileRun, /) -> None:
-        profiles = wanted.get(item.type)
+        profiles = wanted.get(item.type) or wanted.get("Resource")
         if profiles and item.value is not None:
             against(item, profiles, run)
 
