@@ -11,7 +11,7 @@ import pytest
 
 from dmed.fhir import codec, params, values
 from dmed.fhir.facts import facts
-from dmed.fhir.index import MAX_INSTANT, Index, parameter_number
+from dmed.fhir.index import MAX_INSTANT, Index, modified_number, parameter_number
 from dmed.fhir.path.units import UCUM
 
 LOINC = "http://loinc.org"
@@ -95,6 +95,23 @@ def test_parameters_of_every_type() -> None:
     assert params.parameters("Patient")["general-practitioner"].targets
     assert not params.parameters("Nonsense")
     assert not params.parameters("Patient")["_id"].is_indexed
+
+
+def test_rows_of_modifiers_have_numbers_of_their_own() -> None:
+    """No number of a modifier's rows is that of a parameter, or of another set of parameters."""
+    owners: dict[int, str] = {}
+    for name in facts().resources:
+        for code, each in params.parameters(name).items():
+            for number, said in ((each.number, f"{name}.{code}"),
+                                 (modified_number(each.number, "ucum"), f"{name}.{code}:ucum")):
+                assert owners.setdefault(number, said) == said
+    for name in facts().resources:
+        for code, each in params.parameters(name).items():
+            for modifier in ("text", "of-type", "identifier"):
+                if each.type in {"token", "reference"}:
+                    for number in params.modified_numbers(name, code, modifier):
+                        said = owners.setdefault(number, f"{name}:{modifier}")
+                        assert said == f"{name}:{modifier}"
 
 
 def test_every_expression_is_planned() -> None:
