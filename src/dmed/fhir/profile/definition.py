@@ -252,9 +252,24 @@ def define(resource: Mapping[str, Any], find: Found) -> Definition:
         tuple(
             (str(each.get("type", "element")), str(each.get("expression", "")))
             for each in resource.get("context", ())
+            if _is_of_this_version(each)
         ),
         tuple(map(str, resource.get("contextInvariant", ()))),
     )
+
+
+def _is_of_this_version(context: Mapping[str, Any]) -> bool:
+    """Whether a context counts in R5: some are bound to a range of FHIR's versions."""
+    for each in context.get("extension", ()):
+        if each.get("url") != CORE + "version-specific-use":
+            continue
+        bounds = {one.get("url"): str(one.get("valueCode", "")) for one in each["extension"]}
+        low = bounds.get("startFhirVersion", "")
+        high = bounds.get("endFhirVersion", "")
+        own = facts().version[:3]
+        if (low and own < low) or (high and own > high):
+            return False
+    return True
 
 
 def _elements(
