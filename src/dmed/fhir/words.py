@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -23,14 +23,13 @@ from dmed.kit.text import fold
 WORD_LETTERS_MAX = 40
 """A longer word is kept and sought by its beginning."""
 WORDS_MAX = 5_000
-"""Most words of one record that are kept, from its beginning."""
-PLACES_MAX = 16
-"""Most places of one word in a record that a phrase is sought at."""
+"""Most words of one record that are kept, from its beginning.
+
+A tsvector may have a million bytes: so many of the longest words fit into it."""
 SOUGHT_MAX = 50
 """Most words of one search."""
 _GAP = 3
 """Places between two texts of a record, so that no phrase reaches over them."""
-_PLACE_LAST = 16_000
 
 _WORD = re.compile(r"[^\W_]+")
 _TAG = re.compile(r"<[^>]*>")
@@ -55,7 +54,9 @@ def narrative_words(record: dict[str, Any], mark: str) -> str:
 
 def content_words(record: dict[str, Any], mark: str) -> str:
     """The tsvector text of all texts and codes of a record, its narrative first."""
-    return _document([_narrative(record), *_texts(record)], mark)
+    texts = [_narrative(record)]
+    _gather(record, texts)
+    return _document(texts, mark)
 
 
 def _narrative(record: dict[str, Any]) -> str:
@@ -64,14 +65,18 @@ def _narrative(record: dict[str, Any]) -> str:
     return html.unescape(_TAG.sub(" ", div)) if div else ""
 
 
-def _texts(value: dict[str, Any] | list[Any]) -> Iterator[str]:
-    items = value if isinstance(value, list) else [
-        part for name, part in value.items() if name not in _UNREAD]
-    for part in items:
-        if isinstance(part, str):
-            yield part
-        elif isinstance(part, dict | list):
-            yield from _texts(part)
+def _gather(record: dict[str, Any], texts: list[str]) -> None:
+    """Adds the texts of a record or a part of it, in order; dates are no words."""
+    for name, part in record.items():
+        if name in _UNREAD:
+            continue
+        for each in part if type(part) is list else (part,):
+            if type(each) is str:
+                # LOINC's 8480-6 is shorter than any date with a month.
+                if each[4:5] != "-" or len(each) < 7 or not each[:4].isdecimal():
+                    texts.append(each)
+            elif type(each) is dict:
+                _gather(each, texts)
 
 
 @lru_cache(maxsize=16_384)
@@ -81,22 +86,19 @@ def words_of(text: str) -> tuple[str, ...]:
 
 
 def _document(texts: Iterable[str], mark: str) -> str:
-    places: dict[str, list[str]] = {}
+    places: dict[str, str] = {}
     at = 0
     for text in texts:
         # Long texts are rarely met twice: they would only push short ones out of the memory.
         words = words_of(text) if len(text) < 100 else words_of.__wrapped__(text)
-        for word in words:
+        for word in words[: WORDS_MAX - at] if len(words) > WORDS_MAX - at else words:
             at += 1
-            found = places.setdefault(word, [])
-            if len(found) < PLACES_MAX:
-                found.append(str(min(at, _PLACE_LAST)))
+            before = places.get(word)
+            places[word] = f"{word}:{at}" if before is None else f"{before},{at}"
         at += _GAP
-        if at > WORDS_MAX:
+        if at >= WORDS_MAX:
             break
-    if not places:
-        return ""
-    return " ".join([mark, *(f"{word}:{','.join(found)}" for word, found in places.items())])
+    return " ".join([mark, *places.values()]) if places else ""
 
 
 # What is sought ----------------------------------------------------------------------------
