@@ -203,7 +203,7 @@ async def found(db: Database, type_name: str, pairs: list[tuple[str, str]]) -> l
 
 
 QUICK = settings(
-    max_examples=80, deadline=None,
+    max_examples=60, deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 

@@ -370,7 +370,7 @@ async def compare(db: Database, type_name: str, asked: list[Asked]) -> None:
 
 
 @given(request=requests())
-@settings(max_examples=250, deadline=None,
+@settings(max_examples=150, deadline=None,
           suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 async def test_modifiers_agree_with_a_slow_reading(
     db: Database, request: tuple[str, list[Asked], int]
