@@ -26,6 +26,7 @@ from dmed.kit.errors import (
 )
 from dmed.server import (
     batch,
+    fhirpath,
     history,
     meta,
     operations,
@@ -56,7 +57,7 @@ def fhir_app(gateway: Gateway, guard: Guard, manifests: Iterable[Manifest]) -> F
     """The ASGI app for everything below /fhir; the path it sees is the whole one."""
     # A worker builds its definitions when it starts, not while its first caller waits.
     prepare.warm()
-    return FhirApp(Door(gateway, (*manifests, validate.MANIFEST)), guard)
+    return FhirApp(Door(gateway, (*manifests, validate.MANIFEST, fhirpath.MANIFEST)), guard)
 
 
 class FhirApp:

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dmed.fhir.facts import facts
 from dmed.kit.errors import ConflictError, InvalidError, NotFoundError
 from dmed.kit.settings import Settings
-from dmed.server import fhirpath
 from dmed.server.answer import Answer, version_headers
 from dmed.server.call import Call
 from dmed.server.outcome import success
@@ -25,7 +24,7 @@ class Door:
         self.acts = gateway
         self.plain = gateway.plain()
         self.settings: Settings = gateway.settings
-        self.manifests = (*manifests, fhirpath.MANIFEST)
+        self.manifests = tuple(manifests)
         self.types = frozenset(facts().resources)
         self.operations: dict[tuple[str, str, bool], Operation] = {}
         self.interceptors: dict[str, Interceptor] = {}
