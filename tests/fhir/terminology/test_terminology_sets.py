@@ -225,6 +225,19 @@ def test_an_expansion_that_came_with_a_set_is_used() -> None:
     assert shelf.codes_in("urn:given") == [("urn:x", "1")]
 
 
+def test_codes_of_a_system_that_is_not_here_are_joined_and_taken_out() -> None:
+    """Listed codes are compared by system and code, also where only one side names a version."""
+    def listed(version: str, *some: str) -> dict[str, Any]:
+        found: dict[str, Any] = {"system": "urn:x", "concept": [{"code": code} for code in some]}
+        return {**found, "version": version} if version else found
+
+    shelf = library({"resourceType": "ValueSet", "url": "urn:two",
+                     "compose": {"include": [listed("", "2", "3")]}})
+
+    assert codes(shelf, composed(listed("1", "1", "2"), exclude=(listed("", "2"),))) == {"1"}
+    assert codes(shelf, composed({**listed("1", "1", "2"), "valueSet": ["urn:two"]})) == {"2"}
+
+
 def test_the_limit_of_an_answer() -> None:
     """More than 10,000 codes are too-costly without count; in pages every code comes once."""
     many = {"resourceType": "CodeSystem", "url": "urn:many", "content": "complete",

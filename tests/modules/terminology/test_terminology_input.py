@@ -83,7 +83,7 @@ def test_random_input_is_answered_or_refused(number: int, pairs: list[tuple[str,
      b'{"resourceType": "Parameters", "parameter": [1]}',
      b'{"resourceType": "Parameters", "parameter": [{"name": 1}]}',
      b'{"resourceType": "Parameters", "parameter": [{"name": "code"}]}',
-     b'{"resourceType": "Parameters", "parameter": [{"name": "a", "valueCode": "", "valueId": ""}]}'],
+     b'{"resourceType":"Parameters","parameter":[{"name":"a","valueId":"","valueUri":""}]}'],
 )  # fmt: skip  # A body a line.
 def test_bodies_that_are_no_parameters_are_refused(body: bytes) -> None:
     """A body that is no Parameters resource is refused with a sentence."""

@@ -142,7 +142,9 @@ class Library:
     def _forget(self, entry: Entry) -> None:
         head = entry.head
         gone = {head.url, split(head.supplements)[0]}
-        self._systems = {key: one for key, one in self._systems.items() if key[0] not in gone}
+        # Copied first: a large definition is put in a thread while others ask.
+        systems = list(self._systems.items())
+        self._systems = {key: one for key, one in systems if key[0] not in gone}
         self._members = {}
         self._maps = {}
         for tell in self.changed:
@@ -219,7 +221,7 @@ class Library:
         """Every map, the current version of each address."""
         return [
             self._map_of(entries[0])
-            for (kind, _), entries in self._by_url.items()
+            for (kind, _), entries in list(self._by_url.items())
             if kind == "ConceptMap" and entries
         ]
 

@@ -105,19 +105,26 @@ class Part:
         )
         return Part(self.key, self.system, places, listed, self.naming)
 
+    def _where(self, keep: Callable[[str], bool]) -> Part:
+        """The codes of this part that a test keeps."""
+        if self.system is None:
+            kept = {code: each for code, each in self.listed.items() if keep(code)}
+            return Part(self.key, None, (), kept, self.naming)
+        codes = self.system.codes
+        places = {place: None for place in self.in_order() if keep(codes[place])}
+        return Part(self.key, self.system, places, self.listed)
+
     def common(self, other: Part) -> Part:
         """What is in both."""
-        if self.system is None:
-            both = {code: each for code, each in self.listed.items() if code in other.listed}
-            return Part(self.key, None, (), both, self.naming)
+        if self.system is None or self.system is not other.system:
+            return self._where(other.holds)
         places = _common(self.places, other.places)
         return Part(self.key, self.system, places, {**other.listed, **self.listed})
 
     def without(self, other: Part) -> Part:
         """What is here and not there."""
-        if self.system is None:
-            left = {code: each for code, each in self.listed.items() if code not in other.listed}
-            return Part(self.key, None, (), left, self.naming)
+        if self.system is None or self.system is not other.system:
+            return self._where(lambda code: not other.holds(code))
         gone = other.places
         if isinstance(gone, range):
             return Part(self.key, self.system, (), {})
@@ -174,20 +181,28 @@ class Members:
 
     def common(self, other: Members) -> Members:
         """What is in both."""
-        parts = {
-            key: part.common(other.parts[key])
-            for key, part in self.parts.items()
-            if key in other.parts
-        }
+        parts: dict[Key, Part] = {}
+        for key, part in self.parts.items():
+            for same in other.speaking_of(key):
+                found = part.common(same)
+                parts[key] = parts[key].union(found) if key in parts else found
         return Members(parts, self.unknown | other.unknown, (*self.used, *other.used))
 
     def without(self, other: Members) -> Members:
         """What is here and not there."""
-        parts = {
-            key: part.without(other.parts[key]) if key in other.parts else part
-            for key, part in self.parts.items()
-        }
+        parts = dict(self.parts)
+        for key in self.parts:
+            for same in other.speaking_of(key):
+                parts[key] = parts[key].without(same)
         return Members(parts, self.unknown | other.unknown, (*self.used, *other.used))
+
+    def speaking_of(self, key: Key) -> list[Part]:
+        """The parts of a system and version; one without version speaks of every version."""
+        return [
+            part
+            for (system, version), part in self.parts.items()
+            if system == key[0] and (version == key[1] or "" in (version, key[1]))
+        ]
 
 
 class Evaluator:
