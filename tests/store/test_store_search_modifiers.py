@@ -352,7 +352,7 @@ def terminology() -> Any:
     """The port answers from the tree above while a test of this file runs."""
     query_codes.use(tree := Tree())
     yield
-    query_codes.leave(tree)
+    query_codes.forget(tree)
 
 
 async def compare(db: Database, type_name: str, asked: list[Asked]) -> None:

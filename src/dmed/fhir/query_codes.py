@@ -155,11 +155,6 @@ def use(codes: Codes) -> None:
         _sources.append(codes)
 
 
-def leave(codes: Codes) -> None:
-    """Ask this terminology no more."""
-    _sources.remove(codes)
-
-
 def forget(codes: Codes) -> None:
     """Ask this terminology no more; the apps call it at the end."""
     if codes in _sources:
