@@ -156,7 +156,7 @@ def _difference(old: Any, new: Any, path: str = "") -> list[dict[str, Any]]:
     return made
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(_JSON, _JSON)
 def test_a_difference_makes_one_of_the_other(old: Any, new: Any) -> None:
     """Patching by the difference of two documents gives the other one."""
@@ -170,7 +170,7 @@ def _without_null(value: Any) -> Any:
     return value
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(_JSON, _JSON)
 def test_merging_is_the_rfcs_own_rule(old: Any, patch: Any) -> None:
     """Merge patch agrees with RFC 7396's pseudo code, and twice is as once."""
@@ -400,13 +400,60 @@ def _lists(draw: st.DrawFn) -> tuple[list[str], list[dict[str, Any]], list[str]]
     return values, wanted, model
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(_lists())
 def test_lists_change_as_plain_lists_do(case: Any) -> None:
     """Random inserts, moves, replacements and deletions agree with a Python list."""
     values, wanted, model = case
     record = {"resourceType": "Patient", "name": [{"use": "usual", "given": values}]}
     assert patched(*wanted, of=record)["name"][0].get("given", []) == model
+
+
+_PATHS = st.sampled_from([
+    "Patient", "Patient.name", "Patient.name[0]", "name.given", "Patient.name.given[1]",
+    "Patient.birthDate", "Patient.extension.value", "Patient.deceased", "Patient.contained",
+    "Patient.birthDate.extension", "Patient.name.where(use = 'usual')", "Patient.id",
+    "Patient.name.given.where($this = 'Zilola')", "Patient.contained[0].name", "1", "'x'",
+    "Patient.name.count()", "Patient.managingOrganization.resolve()", "%resource", "$this",
+    "Patient.name[99999999999999999999]", "Patient.name['x']", "{}", "%context.name",
+    "Patient.name.family.lower()", "name | identifier", "Patient.name.ofType(HumanName)",
+])  # fmt: skip
+_VALUES = st.sampled_from([
+    {"valueString": "x"}, {"valueDecimal": 1.5}, {"valueInteger": 3}, {"valueBoolean": True},
+    {"valueHumanName": {"text": "n"}}, {"valueMoney": {"value": 1}}, {"valueDate": "2020"},
+    {"resource": {"resourceType": "Patient"}}, {"_valueString": {"id": "only"}},
+    {"part": [{"name": "other", "valueReference": {"reference": "Patient/1"}}]},
+    {"part": [{"name": "value", "part": [{"name": "text", "valueString": "x"}]}]},
+])  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.fixed_dictionaries(
+    {"type": st.sampled_from(["add", "insert", "delete", "replace", "move"]), "path": _PATHS,
+     "value": _VALUES, "index": st.integers(0, 3), "source": st.integers(0, 3),
+     "destination": st.integers(0, 3), "name": st.sampled_from(
+         ["name", "given", "extension", "deceased", "deceasedBoolean", "contained", "link", "id",
+          "birthDate", "div", "value", "active"])}), min_size=1, max_size=4))  # fmt: skip
+def test_no_patch_is_a_fault_of_ours(wanted: list[dict[str, Any]]) -> None:
+    """Random operations either make a record that can be read, or are refused in words."""
+    body = codec.encode(codec.decode(json.dumps(PATIENT).encode()))
+    try:
+        made = Patch("application/fhir+json", parameters(*wanted)).apply(body)
+    except DmedError as refusal:
+        told = refusal.issues[0].diagnostics
+    else:
+        told = "made"
+        assert codec.encode(codec.decode(made, "Patient")) == made
+    assert told
+
+
+def test_a_deep_value_is_refused() -> None:
+    """A patch cannot make a record that is nested deeper than what can be read."""
+    for depth in (100, 300, 600, 900):
+        deep = "[" * depth + "1" + "]" * depth
+        patch = f'[{{"op":"add","path":"/active","value":{deep}}}]'.encode()
+        with pytest.raises(InvalidError):
+            Patch("application/json-patch+json", patch).apply(b'{"resourceType":"Patient"}')
 
 
 # As a server applies it ----------------------------------------------------------------------

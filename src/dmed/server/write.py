@@ -156,9 +156,11 @@ async def delete_where(door: Door, call: Call, type_: str) -> Answer:
     criteria = criteria_text(call, "delete")
 
     async def act(unit: GatewayUnit) -> Answer:
+        done = []
         for stored in await unit.deletable(type_, criteria):
             await reserved.check(door, unit, call.subject, "DELETE", type_, stored.id, None)
-        return _deleted(call, type_, await unit.delete_where(type_, criteria))
+            done.append(await unit.delete(type_, stored.id))
+        return _deleted(call, type_, [each for each in done if each is not None])
 
     return await once(door, call, b"", act)
 

@@ -42,7 +42,10 @@ class Patch(msgspec.Struct, frozen=True):
         """
         made = _WAYS[self.kind](resource, self.body)
         before = msgspec.json.decode(resource)
-        document = without_empty(parse(made, "patched record"))
+        try:
+            document = without_empty(parse(made, "patched record"))
+        except RecursionError as fault:
+            raise InvalidError("The patched record is nested too deep") from fault
         if not isinstance(document, dict):
             raise PatchError("The patch leaves no resource")
         for name in ("resourceType", "id"):

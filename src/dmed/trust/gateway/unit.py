@@ -245,19 +245,13 @@ class GatewayUnit:
         audit = audit_of(self._subject, "E", type_, query=asked_text(pairs))
         return asked, await self._unit.search(audit, asked)
 
-    async def delete_where(self, type_: str, criteria: str) -> list[Written]:
-        """Delete all that match, in the order of their ids; `_count` of the criteria says how many
-        there may be (none said: one). PreconditionError where there are more: nothing is deleted.
+    async def deletable(self, type_: str, criteria: str) -> list[Stored]:
+        """What a conditional delete removes, by id, under the lock of its criteria.
 
-        https://hl7.org/fhir/R5/http.html#3.2.0.7.1
+        `_count` among the criteria says how many there may be (none said: one); with more of them
+        nothing may be deleted: PreconditionError. https://hl7.org/fhir/R5/http.html#cdelete
         """
         self.check(Action.DELETE, type_)
-        found = await self.deletable(type_, criteria)
-        done = [await self.delete(type_, id_) for id_ in sorted(each.id for each in found)]
-        return [each for each in done if each is not None]
-
-    async def deletable(self, type_: str, criteria: str) -> list[Stored]:
-        """What `delete_where` would delete, under the lock of its criteria."""
         most = deletions_most(criteria, self._settings)
         found = await self.match(type_, criteria, most=most + 1)
         if len(found) > most:
@@ -265,7 +259,7 @@ class GatewayUnit:
                 f"The criteria match more than {most} {type_}; none was deleted. "
                 f"_count says how many there may be, at most {DELETIONS_MAX}"
             )
-        return found
+        return sorted(found, key=lambda stored: stored.id)
 
     async def match(
         self, type_: str, criteria: str, *, lock: bool = True, most: int = 2

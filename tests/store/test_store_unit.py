@@ -1,0 +1,105 @@
+"""A unit sends many writes in parts: all of them hold or none, and the time it gets is its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from dmed.fhir.index import Index, parameter_number
+from dmed.kit.errors import ConflictError, PreconditionError
+from dmed.kit.ids import bucket_of, new_id, new_vid
+from dmed.kit.settings import Settings
+from dmed.store import read, schema, unit, write
+from dmed.store.model import AuditRow, Scope, Write, updated_of
+from dmed.store.pool import WRITE_SECONDS_MAX, Database
+
+SCOPE = Scope("doctor")
+AUDIT = AuditRow(request="r", action="C", subject="doctor", role="doctor")
+MANY = write.STATEMENT_WRITES_MAX * 3 + 7
+PINFL = "https://dhp.uz/fhir/core/sid/pid/uz/ni"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def db(any_database_url: str) -> AsyncIterator[Database]:
+    """A migrated database."""
+    await schema.migrate(any_database_url)
+    database = await Database.open(any_database_url, Settings(pool_size=4))
+    yield database
+    await database.close()
+
+
+def slots(count: int) -> list[Write]:
+    """New records with one index row each."""
+    made = []
+    for _ in range(count):
+        vid, id_ = new_vid(), new_id(bucket_of("unit"))
+        index = Index(tokens=[(parameter_number("Slot", "status"), "", "free")])
+        made.append(Write(
+            kind="create", type="Slot", id=id_, bucket=bucket_of("unit"), vid=vid,
+            updated=updated_of(vid), body=b'{"resourceType":"Slot"}', index=index,
+        ))  # fmt: skip
+    return made
+
+
+async def count(db: Database) -> int:
+    """How many records there are."""
+    return int(await db.hot.fetchval("SELECT count(*) FROM resource"))
+
+
+async def test_all_parts_are_stored_and_told_in_the_order_asked(db: Database) -> None:
+    """More writes than one statement takes come back in their order, each with its version."""
+    writes = slots(MANY)
+    async with unit.unit(db, SCOPE) as work:
+        done = await work.write_many(AUDIT, writes)
+    assert [one.vid for one in done] == [one.vid for one in writes]
+    assert all(one.created for one in done)
+    assert (await read.read(db, SCOPE, AUDIT, "Slot", writes[-1].id)).vid == writes[-1].vid
+
+
+@pytest.mark.parametrize("at", [0, MANY // 2, MANY - 1])
+async def test_one_that_does_not_hold_undoes_all(db: Database, at: int) -> None:
+    """Wherever it stands, also while another part is under way, nothing of the rest is stored."""
+    before = await count(db)
+    writes = slots(MANY)
+    writes[at] = slots(1)[0]
+    writes[at].kind, writes[at].expected_vid = "update", 1
+
+    async def send() -> None:
+        async with unit.unit(db, SCOPE) as work:
+            await work.write_many(AUDIT, writes)
+
+    with pytest.raises(PreconditionError):
+        await send()
+    assert await count(db) == before
+    async with unit.unit(db, SCOPE) as work:  # The connection was given back whole.
+        await work.write_many(AUDIT, slots(1))
+
+
+async def test_an_identifier_held_by_another_undoes_all(db: Database) -> None:
+    """A duplicate in the last part is a conflict that names its holder."""
+    holder = slots(1)[0]
+    holder.identities = ((PINFL, "1"),)
+    await write.write(db, SCOPE, AUDIT, holder)
+    before = await count(db)
+    writes = slots(MANY)
+    writes[-1].identities = ((PINFL, "1"),)
+
+    async def send() -> None:
+        async with unit.unit(db, SCOPE) as work:
+            await work.write_many(AUDIT, writes)
+
+    with pytest.raises(ConflictError, match=holder.id):
+        await send()
+    assert await count(db) == before
+
+
+async def test_more_time_is_given_to_one_transaction_only(db: Database) -> None:
+    """The limit of the server is longer inside, and the usual one again afterwards."""
+    asked = "SELECT current_setting('transaction_timeout', true)"
+    for seconds, told in ((30, "31s"), (0, f"{WRITE_SECONDS_MAX + 1}s")):
+        async with unit.unit(db, SCOPE, seconds_max=seconds) as work:
+            found = await work.fetchval(asked)
+            version = await work.fetchval("SHOW server_version_num")
+        assert found == (told if int(version) >= 170_000 else None)
