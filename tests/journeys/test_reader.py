@@ -15,6 +15,8 @@ from playwright.sync_api import expect
 
 pytestmark = pytest.mark.journey
 PAGE_BYTES_MAX = 50_000
+TRIAL_MS_MAX = 20_000
+"""A trial runs in a process of its own, which a busy machine is slow to start."""
 
 
 def axe_script() -> str:
@@ -65,11 +67,13 @@ def test_from_the_first_page_to_a_value(workplace: Callable[..., Any]) -> None:
     doctor.page.locator("#trial-expression:focus").wait_for()
     doctor.type("Patient.gender")
     doctor.press("Control+Enter")
-    expect(doctor.page.locator("#trial-result")).to_contain_text("Result: 1")
+    expect(doctor.page.locator("#trial-result")).to_contain_text("Result: 1", timeout=TRIAL_MS_MAX)
     assert doctor.page.locator("#trial-record").input_value() == record
     doctor.page.locator("#trial-expression").fill("Patient.name.§")
     doctor.press("Control+Enter")
-    expect(doctor.page.locator("#trial-result pre")).to_contain_text("here (character 14)")
+    expect(doctor.page.locator("#trial-result pre")).to_contain_text(
+        "here (character 14)", timeout=TRIAL_MS_MAX
+    )
 
 
 def test_the_search_form_knows_its_parameters(workplace: Callable[..., Any]) -> None:
@@ -119,7 +123,7 @@ def test_the_reader_obeys_wcag(workplace: Callable[..., Any], theme: str) -> Non
     record = first_patient(doctor)
     paths = ("/fhir", "/fhir/Patient", "/fhir/Patient?birthdate=x", f"/fhir/{record}",
              f"/fhir/{record}?_view=json", f"/fhir/{record}/_history", "/fhir/Patient/none",
-             f"/reader/fhirpath?record={record}&expression=Patient.name",
+             f"/reader/fhirpath?record={record}",
              f"/reader/edit?record={record}")  # fmt: skip  # A list.
     found = {}
     for path in paths:
