@@ -225,6 +225,15 @@ def test_an_expansion_that_came_with_a_set_is_used() -> None:
     assert shelf.codes_in("urn:given") == [("urn:x", "1")]
 
 
+def test_a_system_has_a_set_of_all_its_codes() -> None:
+    """The set that a system names in `valueSet`, and system?fhir_vs, hold every code of it."""
+    shelf = library({"resourceType": "CodeSystem", "url": "urn:y", "valueSet": "urn:all-y",
+                     "content": "complete", "concept": [{"code": "1"}, {"code": "2"}]})
+
+    assert codes(shelf, "urn:all-y") == codes(shelf, "urn:y?fhir_vs") == {"1", "2"}
+    assert shelf.holds("urn:none?fhir_vs", "urn:none", "1") is None
+
+
 def test_codes_of_a_system_that_is_not_here_are_joined_and_taken_out() -> None:
     """Listed codes are compared by system and code, also where only one side names a version."""
     def listed(version: str, *some: str) -> dict[str, Any]:

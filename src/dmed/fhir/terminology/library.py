@@ -18,8 +18,10 @@ from dmed.fhir.terminology.model import (
     EXPANSION_MAX,
     KINDS,
     CodeSystem,
+    Compose,
     ConceptMap,
     Head,
+    Include,
     TooCostlyError,
     UnknownContentError,
     ValueSet,
@@ -30,6 +32,9 @@ from dmed.kit.errors import DmedError, InvalidError
 
 LARGE_BYTES = 200_000
 """A code system whose JSON is larger is built before it is asked for, aside from the requests."""
+ABSENT_MAX = 10_000
+"""Most addresses of value sets that are remembered as not here."""
+_ALL_CODES = "?fhir_vs"
 _OWN_SETS = "http://hl7.org/fhir/"
 _NUMBERS = re.compile(r"\d+|\D+")
 _STATUS_RANK = {"active": 2, "draft": 1, "": 1}
@@ -86,6 +91,7 @@ class Library:
         self._supplements: dict[str, list[Entry]] = {}
         self._systems: dict[tuple[str, str], System] = {}
         self._members: dict[str, Members] = {}
+        self._absent: set[str] = set()
         self._maps: dict[Entry, ConceptMap] = {}
         self.changed: list[Callable[[], None]] = []
         """Called after each change, for those who keep answers."""
@@ -146,6 +152,7 @@ class Library:
         systems = list(self._systems.items())
         self._systems = {key: one for key, one in systems if key[0] not in gone}
         self._members = {}
+        self._absent = set()
         self._maps = {}
         for tell in self.changed:
             tell()
@@ -193,14 +200,35 @@ class Library:
         return made
 
     def value_set(self, canonical: str) -> ValueSet | None:
-        """The definition of a value set, or None."""
+        """The definition of a value set, or None; also the set of all codes of a system, which a
+        code system names in `valueSet` or a client as `system?fhir_vs`.
+        """
         entry = self._entry("ValueSet", *split(canonical))
-        found: ValueSet | None = None if entry is None else entry.source()
-        return found
+        if entry is not None:
+            found: ValueSet = entry.source()
+            return found
+        if canonical in self._absent:
+            return None
+        url = split(canonical)[0]
+        system = url.removesuffix(_ALL_CODES) if url.endswith(_ALL_CODES) else self._all_of(url)
+        if not system or self._entry("CodeSystem", system) is None:
+            if len(self._absent) < ABSENT_MAX:
+                self._absent.add(canonical)
+            return None
+        whole = Compose(include=[Include(system=system)])
+        return ValueSet(resourceType="ValueSet", url=url, status="active", compose=whole)
+
+    def _all_of(self, url: str) -> str:
+        for entry in self.entries("CodeSystem"):
+            if entry.head.valueSet and split(entry.head.valueSet)[0] == url:
+                return entry.head.url
+        return ""
 
     def head(self, resource_type: str, canonical: str) -> Head | None:
         """What a definition says of itself, or None where it is not here."""
         entry = self._entry(resource_type, *split(canonical))
+        if entry is None and resource_type == "ValueSet":
+            return self.value_set(canonical)
         return None if entry is None else entry.head
 
     def check_supplement(self, canonical: str) -> None:

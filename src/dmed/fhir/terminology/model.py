@@ -126,6 +126,7 @@ class Head(msgspec.Struct, omit_defaults=True, kw_only=True):
     language: str = ""
     content: str = ""
     supplements: str = ""
+    valueSet: str = ""  # noqa: N815  # FHIR's own name: the set of all codes of a code system.
 
 
 class CodeSystem(Head, kw_only=True):
