@@ -25,6 +25,7 @@ from dmed.store import audit as audits
 from dmed.store.load_chunk import Chunk, Done, Fault, Job, Produce, load_chunk, work
 from dmed.store.model import AuditRow, Scope
 from dmed.store.pool import Database, told
+from dmed.store.reindex import learn_on
 from dmed.store.schema import INDEX_TABLES, SEARCH_INDEXES
 
 CHUNK_ITEMS = 400
@@ -33,7 +34,7 @@ _FEW_RECORDS = 10_000
 PROCESSES_MAX = 8
 _AHEAD = 2
 """Chunks given to each process in advance, so that none waits for the next."""
-_ANALYZED = ("resource", "compartment", "identity_claim", "id_claim", *INDEX_TABLES)
+_ANALYZED = ("resource", "compartment", "identity_claim", "id_claim", "words", *INDEX_TABLES)
 
 
 class Progress(msgspec.Struct):
@@ -154,6 +155,7 @@ async def _run_here(job: Job, chunks: Iterator[Chunk], landed: Callable[[Done], 
     with told():
         connection = await asyncpg.connect(job.url)
         try:
+            await learn_on(connection, {})
             for chunk in chunks:
                 landed(await load_chunk(connection, job, chunk))
         finally:

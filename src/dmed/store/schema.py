@@ -380,11 +380,11 @@ CREATE TABLE reindex (
 
 
 def _words() -> str:
-    """Tables of words and of reindexing; records of before are to be read for their words."""
+    """Tables of words and of reindexing; records of before are indexed anew by the workers."""
     types = ", ".join(f"({type_number(name)}::smallint)" for name in type_names())
     return _WORDS + _UPKEEP.format(table="words") + (
         "INSERT INTO reindex (type, code) SELECT t.type, c.code "
-        f"FROM (VALUES {types}) AS t(type), (VALUES ('_text'), ('_content')) AS c(code) "
+        f"FROM (VALUES {types}) AS t(type), (VALUES ('_text'), ('_content'), ('*')) AS c(code) "
         "WHERE EXISTS (SELECT FROM resource r WHERE r.type = t.type);"
     )
 
