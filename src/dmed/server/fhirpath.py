@@ -15,12 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dmed.kit.errors import InvalidError, Issue, ThrottledError, TooLargeError, UnprocessableError
-from dmed.server.fhirpath_child import SECONDS_MAX
+from dmed.server.fhirpath_child import CPU_SECONDS_MAX, REFUSED
 from dmed.trust.manifest import SIGNED_IN, Manifest, Operation
 
 BODY_MAX_BYTES = 1024 * 1024
-WAIT_SECONDS_MAX = 4 * SECONDS_MAX
-"""Processor time is limited in the child; a busy machine may need this long to give it."""
+WAIT_SECONDS_MAX = 20
+"""How long a trial is waited for: a busy machine may need a while for its processor time."""
 TRIALS_MAX = 2
 """Most trials of one worker at once; a further one waits its turn, as many again are refused."""
 _waiting = 0
@@ -65,10 +65,12 @@ async def _in_child(parameters: bytes) -> bytes:
         if child.returncode is None:
             child.kill()
             await child.wait()
-    if child.returncode == 1:
+    if child.returncode == REFUSED:
         raise InvalidError(issues=msgspec.json.decode(told, type=tuple[Issue, ...]))
     if child.returncode != 0:
-        raise UnprocessableError("The expression takes more memory or time than a trial may")
+        raise UnprocessableError(
+            f"The expression takes over {CPU_SECONDS_MAX} seconds, or more memory than a trial may"
+        )
     return told
 
 
