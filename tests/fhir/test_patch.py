@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dmed.apps.conformance import patch as suites
@@ -156,7 +156,7 @@ def _difference(old: Any, new: Any, path: str = "") -> list[dict[str, Any]]:
     return made
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_JSON, _JSON)
 def test_a_difference_makes_one_of_the_other(old: Any, new: Any) -> None:
     """Patching by the difference of two documents gives the other one."""
@@ -170,7 +170,7 @@ def _without_null(value: Any) -> Any:
     return value
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_JSON, _JSON)
 def test_merging_is_the_rfcs_own_rule(old: Any, patch: Any) -> None:
     """Merge patch agrees with RFC 7396's pseudo code, and twice is as once."""
@@ -400,7 +400,7 @@ def _lists(draw: st.DrawFn) -> tuple[list[str], list[dict[str, Any]], list[str]]
     return values, wanted, model
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_lists())
 def test_lists_change_as_plain_lists_do(case: Any) -> None:
     """Random inserts, moves, replacements and deletions agree with a Python list."""
@@ -427,7 +427,7 @@ _VALUES = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.fixed_dictionaries(
     {"type": st.sampled_from(["add", "insert", "delete", "replace", "move"]), "path": _PATHS,
      "value": _VALUES, "index": st.integers(0, 3), "source": st.integers(0, 3),

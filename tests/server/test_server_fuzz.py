@@ -23,13 +23,15 @@ from dmed.server.entries import plans
 EXAMPLES = int(os.environ.get("DMED_FUZZ_EXAMPLES", "100"))
 _WORDS = [
     "Patient", "Observation", "Bundle", "MedicationRequest", "Nonsense", "_history", "_search",
+    "$meta", "$meta-add",
     "*", "$everything", "1", "s1", "abc-1", "metadata", "_id", "..", "%", "a b", "\u0130", "",
 ]  # fmt: skip
 _NAMES = [
     "_id", "_lastUpdated", "name", "name:exact", "name:contains", "birthdate", "identifier",
     "subject", "patient", "subject:Patient.name", "_has:Observation:subject:code", "code",
     "value-quantity", "_include", "_revinclude", "_include:iterate", "_sort", "_count", "_summary",
-    "_elements", "_total", "_cursor", "_since", "_format", "_pretty", "code:not", "date",
+    "_elements", "_total", "_cursor", "_since", "_at", "_format", "_pretty", "code:not",
+    "date",
     "code:missing", "combo-code-value-quantity", "url", "_tag", "_profile", "nonsense", "",
 ]  # fmt: skip
 _VALUES = [
@@ -64,7 +66,8 @@ _HEADERS = st.dictionaries(
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH"]),
     parts=st.lists(st.sampled_from(_WORDS), max_size=5)
     | st.sampled_from(
-        [["Patient"], ["Observation"], ["Patient", "s1"], ["Patient", "s1", "*"], []]
+        [["Patient"], ["Observation"], ["Patient", "s1"], ["Patient", "s1", "*"], [],
+         ["Patient", "_history"]]
     ),
     pairs=st.lists(st.tuples(st.sampled_from(_NAMES), st.sampled_from(_VALUES)), max_size=4),
     headers=_HEADERS,
@@ -82,7 +85,10 @@ async def test_no_request_meets_a_fault_of_ours(
     client: httpx.AsyncClient = room.client("service")
     path = "/" + "/".join(quote(part, safe="*$%") for part in parts)
     query = "&".join(f"{quote(name, safe=':.')}={quote(value)}" for name, value in pairs)
-    content = msgspec.json.encode(body) if method in {"POST", "PUT"} else b""
+    content = msgspec.json.encode(body) if method in {"POST", "PUT", "PATCH"} else b""
+    if method == "PATCH":
+        kind = ("json-patch+json", "merge-patch+json", "fhir+json")[len(content) % 3]
+        headers = {**headers, "Content-Type": f"application/{kind}"}
     request = client.build_request(method, path, content=content, headers=headers)
     request.url = request.url.copy_with(query=query.encode())
     answer = await client.send(request)
