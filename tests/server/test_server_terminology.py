@@ -6,11 +6,16 @@ import asyncio
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
+from dmed.apps.importing import produce
+from dmed.apps.sources import Item
 from dmed.fhir import query_codes
 from dmed.modules.terminology import MODULE
 from dmed.modules.terminology.service import Shelf, follow
+from dmed.store.load import load
+from dmed.store.model import AuditRow, Scope
 
 COLOURS = "https://example.org/fhir/CodeSystem/colours"
 BRIGHT = "https://example.org/fhir/ValueSet/bright"
@@ -293,6 +298,20 @@ async def test_changes_are_seen_at_once(room: Any, stored: httpx.AsyncClient) ->
     gone = await stored.get("/CodeSystem/$lookup", params={"system": COLOURS, "code": "black"})
     assert gone.status_code == 404
     assert (await second.current()).below(COLOURS, "black") is None
+
+
+async def test_an_import_is_seen_without_restart(room: Any, module_database_url: str) -> None:
+    """What a load brings, as a guide is installed, is known to a worker that was there before."""
+    shelf = Shelf(room.gateway)
+    await shelf.current()
+    loaded = colours(id="loaded", url="urn:loaded")
+    row = AuditRow(
+        request="t", action="C", subject="import", role="service", purpose="HSYSADMIN")
+    items = iter([Item("one", msgspec.json.encode(loaded))])
+    await load(module_database_url, Scope("import"), row, items, produce)
+    library = await shelf.current()
+
+    assert library.below("urn:loaded", "warm") == ["warm", "red", "orange"]
 
 
 async def test_a_supplement_names_codes_at_once(stored: httpx.AsyncClient) -> None:
