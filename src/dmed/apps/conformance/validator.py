@@ -57,8 +57,9 @@ def _disagreement(case: dict[str, Any], folder: Path) -> str:
 
 def _runs(case: dict[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
     """The runs of a case that have an outcome, each with why it disagrees, or ""."""
-    supporting = [name for key in ("supporting", "supporting5", "profiles")
-                  for name in case.get(key, ())]
+    supporting = [
+        name for key in ("supporting", "supporting5", "profiles") for name in case.get(key, ())
+    ]
     base = _expected(case, folder)
     if base is not None:
         yield "base", _judge(case, base, (), supporting, folder)
