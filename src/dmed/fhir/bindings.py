@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from dmed.fhir.facts import facts
 
 _DEPTH_MAX = 16
+_TOLD_MAX = 50_000
+"""Answers that are remembered: the same few codes are asked again and again."""
 _PARTLY = frozenset({"http://hl7.org/fhir/restful-interaction"})
 """Systems of which no required value set uses every code."""
 _IS_A = frozenset({"is-a", "descendent-of", "is-not-a"})
@@ -156,6 +158,7 @@ class GuideValueSets:
         self._code_systems = code_systems
         self._further: ValueSets = further or BaseValueSets()
         self._concepts: dict[str, Concepts | None] = {}
+        self._told: dict[tuple[str, str | None, str], bool | None] = {}
         self._parts: dict[str, tuple[list[_Part], list[_Part]] | None] = {}
 
     def knows(self, value_set_url: str) -> bool:
@@ -164,7 +167,14 @@ class GuideValueSets:
 
     def holds(self, value_set_url: str, system: str | None, code: str) -> bool | None:
         """By the set's definition: included and not excluded; None where content is missing."""
-        return self._holds(value_set_url.partition("|")[0], system, code, 0)
+        asked = value_set_url, system, code
+        if asked in self._told:
+            return self._told[asked]
+        if len(self._told) > _TOLD_MAX:
+            self._told.clear()
+        found = self._holds(value_set_url.partition("|")[0], system, code, 0)
+        self._told[asked] = found
+        return found
 
     def _holds(self, url: str, system: str | None, code: str, depth: int) -> bool | None:
         parts = self._composed(url)

@@ -92,8 +92,7 @@ def issues_of(resource: Any, report: Report) -> list[Issue]:
     catalogue = _installed.catalogue
     if not _installed.on_write or not catalogue or not _claims(resource, report, catalogue):
         return []
-    found = profile.check(resource, report, catalogue)
-    return [issue for issue in found if issue.severity in {"error", "fatal"}]
+    return profile.check(resource, report, catalogue, errors_only=True)
 
 
 def _claims(resource: Any, report: Report, catalogue: Catalogue) -> bool:

@@ -58,14 +58,19 @@ def examine(resource: Any, catalogue: Catalogue, profiles: Sequence[str] = ()) -
 
 
 def check(
-    resource: Any, report: validate.Report, catalogue: Catalogue, profiles: Sequence[str] = ()
+    resource: Any,
+    report: validate.Report,
+    catalogue: Catalogue,
+    profiles: Sequence[str] = (),
+    *,
+    errors_only: bool = False,
 ) -> list[Issue]:
     """What profiles, installed extensions, documents and questionnaires ask beyond R5's rules.
 
     `report` is R5's own validation of the same resource; it says which extensions and resources
     stand inside.
     """
-    run = ProfileRun(resource, catalogue)
+    run = ProfileRun(resource, catalogue, errors_only=errors_only)
     try:
         _all(resource, report, profiles, run)
     except RecursionError:

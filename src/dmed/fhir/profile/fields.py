@@ -80,6 +80,8 @@ def gather(owner: str, name: str) -> Gather:
     known = fields(owner, name)
     if len(known) == 1 and not known[0].ext:
         return _lists(known[0]) if known[0].is_list else _one(known[0])
+    if len(known) == 1 and not known[0].is_list:
+        return _primitive(known[0])
 
     def several(struct: Any, place: Place) -> list[Item]:
         found: list[Item] = []
@@ -120,6 +122,19 @@ def _lists(field: Field) -> Gather:
             for index, each in enumerate(value)
             if each is not None
         ]
+
+    return items
+
+
+def _primitive(field: Field) -> Gather:
+    attr, ext_attr, name, type_name = field.attr, field.ext, field.name, field.type
+
+    def items(struct: Any, place: Place) -> list[Item]:
+        value = getattr(struct, attr)
+        ext = getattr(struct, ext_attr)
+        if value is UNSET:
+            return [] if ext is UNSET else [Item(None, ext, type_name, (place, name, -1))]
+        return [Item(value, None if ext is UNSET else ext, type_name, (place, name, -1))]
 
     return items
 

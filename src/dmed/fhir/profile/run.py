@@ -68,10 +68,14 @@ class ProfileRun:
     focus, `bundle` the Bundle whose entries references may name.
     """
 
-    __slots__ = ("_depth", "_index", "bundle", "issues", "library", "resource", "root", "seen")
+    __slots__ = (
+        "_depth", "_errors_only", "_index", "bundle", "issues", "library", "resource", "root",
+        "seen",
+    )  # fmt: skip  # One look.
     DEPTH_MAX = 40
 
-    def __init__(self, root: Any, library: Library) -> None:
+    def __init__(self, root: Any, library: Library, *, errors_only: bool = False) -> None:
+        self._errors_only = errors_only
         self.root = root
         self.resource = root
         self.library = library
@@ -84,6 +88,8 @@ class ProfileRun:
 
     def note(self, code: str, text: str, place: Place, severity: str = "error") -> None:
         """Add an issue; the sentence begins with its place."""
+        if self._errors_only and severity != "error":
+            return
         # Extensions of a primitive stand in JSON's `_birthDate`; FHIRPath knows birthDate alone.
         where = place_text(place).replace("._", ".")
         self.issues.append(Issue(code, f"{where}: {text}", where, severity))

@@ -53,11 +53,20 @@ class Slices:
         self._name = node.name
         self._slicing = _slicing_of(node)
         self._slices = slices
+        self._is_strict = self._slicing.rules != "open" or self._slicing.is_ordered
+        self.has_required = any(each.node.min > 0 for each in slices)
         attrs = {each.matcher.key[0] for each in slices if each.matcher.key}
-        keyed = len(attrs) == 1 and all(each.matcher.key for each in slices)
-        keys = [each.matcher.key[1] for each in slices if each.matcher.key]
-        self._attr = attrs.pop() if keyed and len(set(keys)) == len(keys) else ""
-        self._by_key = {key: number for number, key in enumerate(keys)} if self._attr else {}
+        self._attr = attrs.pop() if len(attrs) == 1 else ""
+        self._by_key: dict[object, int] = {}
+        for number, each in enumerate(slices):
+            if self._attr and each.matcher.key:
+                self._by_key.setdefault(each.matcher.key[1], number)
+        # Slices that no plain text tells are asked one by one.
+        self._asked = [
+            (number, each.matcher.test)
+            for number, each in enumerate(slices)
+            if not (self._attr and each.matcher.key)
+        ]
 
     def __call__(self, items: list[Item], place: Place, run: ProfileRun) -> None:
         """Sort the items into slices, count them, and check each by its slice."""
@@ -68,15 +77,19 @@ class Slices:
             order.append(number)
             if number >= 0:
                 sorted_[number].append(item)
-        self._rules(items, order, run)
+        if self._is_strict:
+            self._rules(items, order, run)
         for each, found in zip(self._slices, sorted_, strict=True):
             self._one(each, found, place, run)
 
     def _slice_of(self, item: Item, index: int, run: ProfileRun) -> int:
         if self._attr:
-            return self._by_key.get(getattr(item.value, self._attr, ""), -1)
-        for number, each in enumerate(self._slices):
-            if each.matcher.test(item, index, run):
+            key = getattr(item.value, self._attr, "")
+            found = self._by_key.get(key, -1) if type(key) is str else -1
+            if found >= 0:
+                return found
+        for number, test in self._asked:
+            if test(item, index, run):
                 return number
         return -1
 
