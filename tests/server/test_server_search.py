@@ -197,7 +197,7 @@ async def test_hostile_parameters_get_a_clear_answer(doctor: httpx.AsyncClient) 
 
 
 async def test_what_is_not_served_says_so(doctor: httpx.AsyncClient) -> None:
-    """Unknown types are 404, a criterion that not all types have 400, other methods 405 with Allow."""
+    """Unknown types are 404, a criterion that not all types have 400, other methods 405."""
     assert (await doctor.get("/Nonsense")).status_code == 404
     assert (await doctor.get("/Nonsense/1")).status_code == 404
     assert (await doctor.get("/?name=x")).status_code == 400
