@@ -197,6 +197,26 @@ async def test_writers_and_readers_do_not_wait(db: Database) -> None:
     assert await found(db, "35") == {"p5", "p25"}
 
 
+async def test_a_worker_follows_by_itself(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a worker runs beside its requests learns a stored parameter and does its work."""
+    monkeypatch.setattr(reindex, "LEARN_SECONDS", 0.05)
+    monkeypatch.setattr(reindex, "GRACE_SECONDS", 0)
+    following = asyncio.create_task(reindex.follow(db))
+    await put(db, *(patient(number) for number in range(20)), parameter())
+    for _ in range(400):
+        states = [one.state for one in await reindex.progress(db)]
+        if states == ["ready"] and not params.waiting():
+            break
+        await asyncio.sleep(0.05)
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await following
+
+    assert await found(db, "35") == {"p5"}
+
+
 async def test_all_rows_can_be_made_anew(db: Database) -> None:
     """Asked for everything, the work restores index rows that were lost, words too."""
     await put(db, *(patient(number) for number in range(10)))

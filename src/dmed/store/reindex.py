@@ -117,7 +117,7 @@ async def follow(db: Database) -> None:
         try:
             await learn(db)
             if any(state != "ready" for _, _, state, _ in db.kept["parameters rows"]):
-                await work(db)
+                await work(db, grace_seconds=GRACE_SECONDS)
         except (DmedError, OSError, asyncpg.PostgresError) as error:
             # The database may be restarting; the next round tries again.
             _log.warning("search parameters could not be followed: %s", error)
