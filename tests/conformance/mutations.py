@@ -95,7 +95,7 @@ def targets(root: Node, type_name: str) -> Iterator[Target]:
             here = (*above, child)
             if child.min >= 1 and not child.slices:
                 yield Target("element", child, here)
-            if any(each.strength == "required" for each in child.bindings):
+            if any(each.strength == "required" and not each.usage for each in child.bindings):
                 yield Target("binding", child, here)
             yield from walk(child, kind, here)
             for each in child.slices.values():
@@ -103,7 +103,7 @@ def targets(root: Node, type_name: str) -> Iterator[Target]:
                     continue
                 inside = (*above, each)
                 yield Target("slice", each, inside)
-                if any(one.strength == "required" for one in each.bindings):
+                if any(one.strength == "required" and not one.usage for one in each.bindings):
                     yield Target("binding", each, inside)
                 yield from walk(each, _kind(each, owner), inside)
 
@@ -299,7 +299,12 @@ class Maker:
     def _code(self, node: Node | None, owner: str, name: str) -> tuple[str, str] | None:
         element = element_of(owner, name) if name else None
         nodes = [each for each in (node, self._base.get(id(node))) if each is not None]
-        urls = [b.value_set for n in nodes for b in n.bindings if b.strength == "required"]
+        urls = [
+            b.value_set
+            for n in nodes
+            for b in n.bindings
+            if b.strength == "required" and not b.usage
+        ]
         if element is not None and element.strength == "required":
             urls.append(element.binding)
         for url in urls:
@@ -381,7 +386,9 @@ def mutate(maker: Maker, url: str, target: Target) -> Result:
     container, key, parent, where = maker.place
     home = _left_slice(target)
     if target.kind == "binding":
-        urls = [b.value_set for b in target.node.bindings if b.strength == "required"]
+        urls = [
+            b.value_set for b in target.node.bindings if b.strength == "required" and not b.usage
+        ]
         wanted = where
         if not any(_foreign(container, key, catalogue, each) for each in urls):
             return Result("not-checked", urls[0])
