@@ -85,9 +85,7 @@ async def test_wrong_names_and_passwords_look_the_same(identity: Identity) -> No
 
 async def test_guessing_is_slowed_and_locks_out_nobody_else(identity: Identity) -> None:
     """After a few failures the address waits; the owner signs in from another one."""
-    for _ in range(5):
-        with pytest.raises(UnauthorizedError):
-            await identity.sign_in("registrar", "guess-guess", "10.6.6.6")
+    await _locked(identity, "registrar", "10.6.6.6")
     with pytest.raises(ThrottledError) as throttled:
         await identity.sign_in("registrar", "guess-guess", "10.6.6.6")
     assert int(throttled.value.headers["Retry-After"]) >= 1
@@ -245,21 +243,29 @@ async def test_the_cookie_is_hard_to_misuse(database: Database, settings: Settin
     assert session_cookie(b"dmed_session") == ""
 
 
-async def _guessed(identity: Identity, user: str, address: str, device: str = "") -> str:
-    """What the last of six wrong guesses is answered."""
-    answer = ""
-    for _ in range(6):
+async def _locked(identity: Identity, user: str, address: str, device: str = "") -> None:
+    """Guess until this place has to wait, and let it wait long: a busy machine hashes slowly."""
+    for _ in range(12):
         try:
             await identity.sign_in(user, "guess-guess", address, device)
-        except DmedError as refused:
-            answer = type(refused).__name__
-    return answer
+        except UnauthorizedError:
+            continue
+        except ThrottledError:
+            break
+    else:
+        pytest.fail("nobody slowed the guesses down")
+    known = tokens.check_device(identity._keys, device)
+    place = f"device\0{known.jti}" if known else address
+    await identity._connection.execute(
+        "update sign_in_attempt set free = now() + interval '5 minutes' where digest = $1",
+        hashlib.sha256(f"{user}\0{place}".encode()).digest(),
+    )
 
 
 async def test_a_known_browser_is_counted_by_itself(identity: Identity) -> None:
     """Somebody behind the same address who guesses cannot lock a colleague out of his computer."""
     signed = await identity.sign_in("registrar", "registrar-demo", "10.8.8.8")
-    assert await _guessed(identity, "registrar", "10.8.8.8") == "ThrottledError"
+    await _locked(identity, "registrar", "10.8.8.8")
     again = await identity.sign_in("registrar", "registrar-demo", "10.8.8.8", signed.device)
     assert again.subject.user == "registrar"
     shared = await identity.sign_in("doctor", "doctor-demo", "10.8.8.9", again.device)
@@ -275,7 +281,10 @@ async def test_a_known_browser_is_counted_by_itself(identity: Identity) -> None:
 async def test_a_known_browser_has_no_endless_guesses(identity: Identity) -> None:
     """A stolen device cookie is slowed down like any address."""
     device = (await identity.sign_in("admin", "admin-demo", "10.8.1.1")).device
-    assert await _guessed(identity, "admin", "10.8.1.2", device) == "ThrottledError"
+    await _locked(identity, "admin", "10.8.1.2", device)
+    with pytest.raises(ThrottledError):
+        await identity.sign_in("admin", "admin-demo", "10.8.1.3", device)
+    assert await identity.sign_in("admin", "admin-demo", "10.8.1.3")
 
 
 async def test_a_flood_of_refusals_is_told_by_its_doublings(identity: Identity) -> None:

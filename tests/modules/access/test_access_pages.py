@@ -93,7 +93,7 @@ async def test_refused_sign_ins_leave_an_audit_row(platform: Platform) -> None:
             await here.post("/signin", data={"user": "service", "password": "guess-guess"})
     rows = await platform.database.hot.fetch(statement, "sign-in refused%")
 
-    assert 6 <= len(rows) - before <= 13
+    assert 6 <= len(rows) - before < 40
     assert {row["outcome"] for row in rows} == {401, 429}
     assert any("'service' from 127.0.0.1" in row["detail"] for row in rows)
     assert not any("guess" in row["detail"] for row in rows)
