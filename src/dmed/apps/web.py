@@ -65,7 +65,7 @@ class Platform:
         self.manifests = tuple(manifests)
         self.counts: Counter[tuple[str, int]] = Counter()
         self.seconds: Counter[str] = Counter()
-        self._fhir: App | None = None
+        self.fhir: App | None = None
         self._pages: App | None = None
         self._background: list[asyncio.Task[None]] = []
         self.described = b""
@@ -80,7 +80,7 @@ class Platform:
         await guides.start(self.database, self.settings)
         await reindex.learn(self.database)
         room = fhir_app(self.gateway, self.guard, self.manifests)
-        self._fhir, self.served = room, room.manifests
+        self.fhir, self.served = room, room.manifests
         self._pages = _pages(self)
         # What is loaded by now stays: it need not be searched for garbage with every request.
         gc.collect()
@@ -105,7 +105,7 @@ class Platform:
             await self._lifespan(receive, send)
             return
         assert scope["type"] == "http", "there are no web sockets here"
-        assert self._fhir is not None
+        assert self.fhir is not None
         assert self._pages is not None
         is_fhir = scope["path"].startswith("/fhir") and not wants_page(scope)
         room = "fhir" if is_fhir else "page"
@@ -120,7 +120,7 @@ class Platform:
                     message["headers"] = [*message["headers"], _ONLY_TLS]
             await send(message)
 
-        await (self._fhir if room == "fhir" else self._pages)(scope, receive, counted)
+        await (self.fhir if room == "fhir" else self._pages)(scope, receive, counted)
         self.seconds[room] += time.perf_counter() - began  # type: ignore[assignment]  # A Counter sums floats too.
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
@@ -169,7 +169,7 @@ def _pages(platform: Platform) -> App:
     app.state.gateway = platform.gateway
     app.state.guard = platform.guard
     app.state.settings = platform.settings
-    app.state.fhir = platform._fhir  # noqa: SLF001  # The reader asks it, as any client does.
+    app.state.fhir = platform.fhir  # The reader asks it, as any client does.
     app.state.menu = tuple(item for manifest in platform.manifests for item in manifest.menu)
     return GZipMiddleware(app, minimum_size=1000)
 

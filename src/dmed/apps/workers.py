@@ -62,7 +62,7 @@ class Workers:
         before = {number: signal.signal(number, self._hear) for number in _SIGNALS}
         previous = signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
         try:
-            while self._told in {None, signal.SIGCHLD}:
+            while self._told is None:
                 self._fill()
                 select.select([self._woken], [], [], self._until_next())
                 self._drain()

@@ -369,7 +369,8 @@ async def explain(db: Database, write: Write) -> None:
         current = await connection.fetchval(
             "SELECT vid FROM resource WHERE bucket = $1 AND type = $2 AND id = $3",
             write.bucket, type_number(write.type), write.id)
-        absent = await missing_in(connection, type_number(write.type), write.id, write.type)
+        if write.kind == "delete" and write.expected_vid is None and current is None:
+            raise await missing_in(connection, type_number(write.type), write.id, write.type)
     name = f"{write.type}/{write.id}"
     if write.kind == "create" or write.expected_vid == 0:
         if current is not None:
@@ -378,8 +379,6 @@ async def explain(db: Database, write: Write) -> None:
     if write.expected_vid is not None and current != write.expected_vid:
         state = "is not there" if current is None else f"is at version {current}"
         raise PreconditionError(f"{name} {state}, not at version {write.expected_vid}")
-    if write.kind == "delete" and current is None:
-        raise absent
 
 
 async def explain_duplicate(
