@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
@@ -12,13 +11,12 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from searching import put
 
-from dmed.fhir import codec, params
 from dmed.fhir.query import DEPTH_MAX, parse
-from dmed.kit.ids import bucket_of, new_vid
 from dmed.kit.settings import Settings
-from dmed.store import schema, search, search_stage, write
-from dmed.store.model import AuditRow, Scope, Write, updated_of
+from dmed.store import schema, search, search_stage
+from dmed.store.model import AuditRow, Scope
 from dmed.store.pool import Database
 
 SCOPE = Scope("doctor")
@@ -186,13 +184,7 @@ async def db(module_database_url: str) -> AsyncIterator[Database]:
     await schema.migrate(module_database_url)
     database = await Database.open(module_database_url, SETTINGS)
     for content in RECORDS:
-        resource = codec.decode(json.dumps(content).encode())
-        patients, vid = params.patients(resource), new_vid()
-        await write.write(database, SCOPE, AUDIT, Write(
-            kind="update", type=content["resourceType"], id=content["id"], vid=vid,
-            bucket=bucket_of(patients[0] if patients else content["id"]), client_id=True,
-            updated=updated_of(vid), body=codec.encode(resource), index=params.extract(resource),
-            patients=patients))
+        await put(database, content)
     yield database
     await database.close()
 
