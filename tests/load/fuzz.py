@@ -1,6 +1,6 @@
 """Random requests made from the OpenAPI document: no answer may be a fault of ours.
 
-`python tests/load/fuzz.py --seconds 1200` serves an installation of its own in this process and
+`python tests/load/fuzz.py --minutes 20` serves an installation of its own in this process and
 asks it for twenty minutes: each act of the document with bodies that follow its schemas, bodies
 that nearly do, and bodies that do not; parameters and headers, declared, invented and hostile.
 Every answer is below 500, in time, and JSON with a resourceType where it has a body.
@@ -340,8 +340,10 @@ def main() -> int:
 
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seconds", type=float, default=1200)
+    options.add_argument("--minutes", type=float, help="instead of --seconds")
     options.add_argument("--seed", type=int, default=secrets.randbelow(2**31))
     given_ = options.parse_args()
+    seconds = given_.minutes * 60 if given_.minutes else given_.seconds
     with tempfile.TemporaryDirectory(prefix="dmed-fuzz-") as folder:
         Path(folder).chmod(0o711)
         own = Settings(data=Path(folder) / "data")
@@ -354,7 +356,7 @@ def main() -> int:
                 await platform.open()
                 try:
                     await accounts(platform)
-                    return await run(platform, given_.seconds, given_.seed)
+                    return await run(platform, seconds, given_.seed)
                 finally:
                     await platform.close()
 
