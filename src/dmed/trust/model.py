@@ -6,6 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
+from dmed.trust.oauth.scopes import EVERYTHING, Scopes
+
 
 class Role(StrEnum):
     """What a signed-in person or system is here to do."""
@@ -39,3 +41,5 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """Id of the page session or token."""
     language: str = ""
     """Language chosen by the person: uz, uz-Cyrl, ru, en."""
+    scopes: Scopes = EVERYTHING
+    """What the app was allowed through which they act; the default narrows nothing."""
