@@ -95,7 +95,7 @@ async def test_bad_lines_are_reported_and_the_rest_is_stored(
         assert rows == (997 if table == "token" else 996), table
     assert (await read.read(db, SCOPE, AUDIT, "Patient", "m-999")).body == b"m-999"
     people = await db.hot.fetchval(
-        "SELECT count(*) FROM audit WHERE request = 'load' AND starts_with(patient, 'm-') "
+        "SELECT count(*) FROM audit_told WHERE request = 'load' AND starts_with(patient, 'm-') "
         "AND action = 'C'")
     assert people == 996
 

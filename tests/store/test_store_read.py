@@ -54,7 +54,7 @@ async def db(any_database_url: str) -> AsyncIterator[Database]:
 
 async def noted(db: Database, request: str) -> list[asyncpg.Record]:
     rows: list[asyncpg.Record] = await db.hot.fetch(
-        "SELECT * FROM audit WHERE request = $1 ORDER BY patient NULLS FIRST", request)
+        "SELECT * FROM audit_told WHERE request = $1 ORDER BY patient NULLS FIRST", request)
     return rows
 
 
@@ -85,7 +85,7 @@ async def test_digests_can_be_made_again_from_the_rows(db: Database) -> None:
         "at", "vid", "actor", "bucket", "type", "outcome", "action", "request", "id", "patient",
         "query", "detail")}
     wrong = await db.hot.fetchval(
-        f"SELECT count(*) FROM audit WHERE digest <> {audits.digest_sql(**columns)}")
+        f"SELECT count(*) FROM audit_told WHERE digest <> {audits.digest_sql(**columns)}")
 
     assert wrong == 0
     assert len(await noted(db, "d")) == 3 + 2 + 1

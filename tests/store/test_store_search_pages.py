@@ -230,7 +230,7 @@ async def test_a_search_leaves_a_row_a_person(linked: Database) -> None:
     row = msgspec.structs.replace(audit("many"), query="_id=a,b,c,d", type="Observation")
     await search.search(linked, SCOPE, row, query)
     rows = await linked.hot.fetch(
-        "SELECT patient, query FROM audit WHERE request = 'many' ORDER BY patient NULLS FIRST")
+        "SELECT patient, query FROM audit_told WHERE request = 'many' ORDER BY patient NULLS FIRST")
 
     assert [(row["patient"], row["query"]) for row in rows] == [
         (None, "_id=a,b,c,d"), ("p100", None), ("p101", None)]

@@ -139,7 +139,7 @@ async def test_every_act_leaves_its_audit_row(gateway: Gateway, database: Databa
         await gateway.read(PHARMACIST, "Condition", "x")
     await gateway.note(SERVICE, "E", "printed", patient=made.id)
     rows = await hot.fetch(
-        "SELECT action, outcome, patient, detail FROM audit ORDER BY at, xid OFFSET $1", before
+        "SELECT action, outcome, patient, detail FROM audit_told ORDER BY at, xid OFFSET $1", before
     )
     acts = [(row["action"].decode(), row["outcome"]) for row in rows]
     for act in (("C", 201), ("R", 200), ("E", 200), ("U", 200), ("D", 200), ("R", 404), ("R", 403)):

@@ -36,8 +36,57 @@ DIGEST_SQL = """substr(sha256(convert_to(ROW(
 
 
 def digest_sql(**columns: str) -> str:
-    """The digest expression with the SQL of each column put in."""
+    """The digest expression with the SQL of each column put in, ids as the texts they are."""
     return DIGEST_SQL.format(**columns)
+
+
+_PACK = """CASE WHEN octet_length({text}) = 24 AND substr({text}, 4, 1) = '-'
+    AND translate({text}, '0123456789abcdef', '') = '-'
+    THEN decode('0' || substr({text}, 1, 3) || substr({text}, 5), 'hex')
+    WHEN {text} < ' ' COLLATE "C" THEN '\\x1f'::bytea || convert_to({text}, 'UTF8')
+    ELSE convert_to({text}, 'UTF8') END"""
+_UNPACK = """CASE WHEN get_byte({packed}, 0) < 16
+    THEN substr(encode({packed}, 'hex'), 2, 3) || '-' || substr(encode({packed}, 'hex'), 5)
+    WHEN get_byte({packed}, 0) = 31 THEN convert_from(substr({packed}, 2), 'UTF8')
+    ELSE convert_from({packed}, 'UTF8') END"""
+_SERVER_ID_HEX = 24
+_MARK = b"\x1f"
+
+
+def pack_sql(text: str) -> str:
+    """SQL of an id as an audit row holds it: the 24 signs of a server-made id in 12 bytes.
+
+    Such bytes begin below 16; any other id is its own text, after a 31 where it begins with a
+    control character, so that each of them is read back exactly.
+    """
+    return _PACK.format(text=text)
+
+
+def unpack_sql(packed: str) -> str:
+    """SQL of the text of a packed id: what the row's digest was made of."""
+    return _UNPACK.format(packed=packed)
+
+
+def pack(text: str) -> bytes:
+    """As `pack_sql`, for the value of a condition."""
+    digits = text[:3] + text[4:]
+    if len(text) == _SERVER_ID_HEX and text[3] == "-" and not digits.strip("0123456789abcdef"):
+        return bytes.fromhex("0" + digits)
+    return _MARK + text.encode() if text < " " else text.encode()
+
+
+def unpack(packed: bytes | None) -> str:
+    """The text of a packed id, "" for none."""
+    if not packed:
+        return ""
+    if packed[0] < 16:
+        digits = packed.hex()[1:]
+        return f"{digits[:3]}-{digits[3:]}"
+    return (packed[1:] if packed[:1] == _MARK else packed).decode()
+
+
+PERSON_KEY = "substr({patient}, octet_length({patient}) - 3)"
+"""What the index of people holds: the last four bytes tell them apart well enough."""
 
 
 _ROWS = """
@@ -52,7 +101,7 @@ INSERT INTO audit (at, vid, actor, bucket, type, outcome, action, digest, reques
 SELECT at, vid, actor, bucket, type, outcome, action::"char", {digest_sql(
     at="at", vid="vid", actor="actor", bucket="bucket", type="type", outcome="outcome",
     action="action", request="request", id="id", patient="patient", query="query",
-    detail="detail")}, request, id, patient, query, detail
+    detail="detail")}, request, {pack_sql("id")}, {pack_sql("patient")}, query, detail
 FROM ({_ROWS}) AS noted
 """
 """Inserts the rows of `columns(...)`, given as $1 to $11."""

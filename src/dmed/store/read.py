@@ -15,7 +15,7 @@ import msgspec
 from dmed.kit.errors import ForbiddenError, GoneError, NotFoundError
 from dmed.kit.ids import bucket_in
 from dmed.store import audit as audits
-from dmed.store.audit import Group, digest_sql
+from dmed.store.audit import Group, digest_sql, pack_sql
 from dmed.store.keys import type_name, type_number
 from dmed.store.model import AuditRow, Scope, Stored
 from dmed.store.pool import Database, told
@@ -46,7 +46,7 @@ WITH found AS MATERIALIZED (
     SELECT at, vid, actor, bucket, type, outcome, action::"char", {digest_sql(
         at="at", vid="vid", actor="actor", bucket="bucket", type="type", outcome="outcome",
         action="action", request="request", id="id", patient="patient", query="NULL",
-        detail="NULL")}, request, id, patient FROM rows
+        detail="NULL")}, request, {pack_sql("id")}, {pack_sql("patient")} FROM rows
 )
 SELECT bucket, vid, patient, others, body FROM found ORDER BY n
 """

@@ -37,6 +37,7 @@ composite         (param, key, low, vid) INCLUDE (high, bucket); key = keys.comp
 audit             who did what, partitioned by month of `at`; `actor` -> audit_actor (user, role,
                   organisation, purpose said once). Each row carries its own digest; `xid` lets the
                   sealer follow commits. The application may add and read rows, never change them.
+                  Packed ids, seals and the view `audit_told`: store.audit_tables.
 feed              one row a write, partitioned by month of `vid`; readers take (xid, vid) below
                   pg_snapshot_xmin, in that order. `vid` rises within a transaction: it is the seq.
 criteria_lock     a row a conditional's criteria, locked for the length of its transaction.
@@ -57,6 +58,7 @@ from typing import Any
 import asyncpg
 
 from dmed.kit.ids import milliseconds_of
+from dmed.store import audit_tables
 from dmed.store.keys import type_names, type_number
 
 APPLICATION_ROLE = "dmed_app"
@@ -389,7 +391,9 @@ def _words() -> str:
     )
 
 
-MIGRATIONS: tuple[tuple[int, str], ...] = ((1, _first()), (2, _middles()), (3, _words()))
+MIGRATIONS: tuple[tuple[int, str], ...] = (
+    (1, _first()), (2, _middles()), (3, _words()), (4, audit_tables.DDL),
+)  # fmt: skip  # One line reads as the list it is.
 """Numbered once and for ever; a change of the tables is a new number at the end."""
 
 _GRANTS = f"""
@@ -400,7 +404,8 @@ IF EXISTS (SELECT FROM pg_roles WHERE rolname = '{APPLICATION_ROLE}')
     GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {APPLICATION_ROLE};
     GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {APPLICATION_ROLE};
     GRANT EXECUTE ON FUNCTION make_months(integer) TO {APPLICATION_ROLE};
-    REVOKE UPDATE, DELETE, TRUNCATE ON audit_actor FROM {APPLICATION_ROLE};
+    REVOKE UPDATE, DELETE, TRUNCATE ON {", ".join(audit_tables.ONLY_ADDED)}
+        FROM {APPLICATION_ROLE};
 END IF; END $$
 """
 

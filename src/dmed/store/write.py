@@ -18,7 +18,7 @@ import msgspec
 from dmed.kit.errors import ConflictError, InvalidError, PreconditionError
 from dmed.kit.ids import bucket_in
 from dmed.store import audit as audits
-from dmed.store.audit import Group, digest_sql, disclosed, person_bucket
+from dmed.store.audit import Group, digest_sql, disclosed, pack_sql, person_bucket
 from dmed.store.columns import Parameters, columns, one_column, selected
 from dmed.store.keys import system_number, text_key, type_number
 from dmed.store.model import AuditRow, Scope, Write, Written
@@ -63,9 +63,11 @@ def _statement(
     parts.append(f"c_new AS (INSERT INTO compartment ({compartment}) SELECT {compartment} FROM "
                  f"{take.rows(_COMPARTMENT)} WHERE {every})")
     audit = ", ".join(name for name in _AUDIT if name != "action")
+    packed = audit.replace(" id,", f" {pack_sql('id')},").replace(
+        " patient,", f" {pack_sql('patient')},")
     digest = digest_sql(at="now()", **{name: name for name in _AUDIT})
     parts.append(f"""noted AS (INSERT INTO audit (at, action, digest, {audit})
-        SELECT now(), action::"char", {digest}, {audit} FROM (SELECT {selected(_AUDIT)}
+        SELECT now(), action::"char", {digest}, {packed} FROM (SELECT {selected(_AUDIT)}
         FROM {take.rows(_AUDIT)}) AS t({", ".join(_AUDIT)}) WHERE {every})""")
     parts.append("""fed AS (INSERT INTO feed (vid, bucket, type, kind, id)
         SELECT w.vid, w.bucket, w.type, done.kind::"char", w.id FROM done JOIN w USING (n))""")

@@ -10,7 +10,9 @@ from dmed.kit.ids import secret
 REQUEST_ID: ContextVar[str] = ContextVar("dmed_request_id", default="")
 REQUEST_KEY = "dmed_request_id"
 """Where an ASGI scope carries the id of its request, once somebody has given it."""
-_process = secret(72)
+USER_KEY = "dmed_user"
+"""Where an ASGI scope carries the sign-in name of whose request it turned out to be."""
+_process = secret(48)
 _count = itertools.count(1)
 
 

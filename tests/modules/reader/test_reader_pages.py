@@ -282,7 +282,7 @@ async def test_a_page_is_audited_once_as_the_read_it_is(
     platform: Platform, doctor: httpx.AsyncClient, patient: str
 ) -> None:
     """Opening a record writes the same audit row as reading it by REST, and no other."""
-    count = "SELECT count(*) FROM audit WHERE id = $1 AND action = 'R'"
+    count = "SELECT count(*) FROM audit_told WHERE id = $1 AND action = 'R'"
     id_ = patient.partition("/")[2]
     before = await platform.database.hot.fetchval(count, id_)
     await doctor.get(f"/fhir/{patient}")
