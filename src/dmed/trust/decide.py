@@ -1,30 +1,65 @@
-"""The single decision: may this subject do this to this type of record, and why (not).
+"""The single decision: may this subject do this to this record or type of record, and why (not).
 
-Pure and total. The policy is one table of data; docs/reference/roles.md is made from it and a
-test compares. Care relationship, consent, purpose and sensitivity come into `Context` later:
-the function and its call sites stay.
+Pure and total over facts that are loaded once: role x institutions x care relationship x
+sensitivity label x consent x purpose of use x what an app was allowed (SMART scopes). The policy
+is data in trust/policy. What it says of records the store says again in SQL, in the statement
+that reads (store/care.py), so that a query is narrowed and never filtered; a test holds both
+to the same answers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
 from functools import lru_cache
 
 import msgspec
 
 from dmed.fhir.facts import facts
 from dmed.trust.model import Role, Subject
+from dmed.trust.oauth import scopes as smart
+from dmed.trust.policy.roles import (
+    DEFINITIONS,
+    MEDICINES,
+    PERSONS,
+    PLACES,
+    PLATFORM,
+    PRESCRIBING,
+    PURPOSES,
+    STAFF,
+    Action,
+    Rule,
+    clinical,
+    needs_care,
+    policy,
+)
+from dmed.trust.policy.sensitivity import names_of
 
 
-class Action(StrEnum):
-    """What is asked; vread and history are reads."""
+class Care(msgspec.Struct, frozen=True):
+    """A living relationship of the subject, or of an institution of his, with a person."""
 
-    READ = "read"
-    SEARCH = "search"
-    CREATE = "create"
-    UPDATE = "update"
-    DELETE = "delete"
+    patient: str
+    kind: str
+    """attached, registered, encounter, episode, referral, appointment, prescription, act, glass"""
+    labels: int = 0
+    """Sensitivity labels that it opens."""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A person said no (Consent, opt-out) to this subject's institutions or to everybody."""
+
+    patient: str
+    labels: int = 0
+    """Only records with one of these labels; 0 is all."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What the decision needs to know of a record and of the subject's standing with its people."""
+
+    patients: tuple[str, ...]
+    labels: int = 0
+    care: tuple[Care, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -32,9 +67,11 @@ class Context(msgspec.Struct, frozen=True):
 
     `is_plain`: the caller speaks FHIR REST on his own. Otherwise a use case of a module acts for
     him, after its own rules: a pharmacist never edits a MedicationRequest, but his dispense does.
+    `record` None asks of the type alone: the store then narrows the statement itself.
     """
 
     is_plain: bool = False
+    record: Record | None = None
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -52,126 +89,6 @@ class Verdict(msgspec.Struct, frozen=True):
     reasons: tuple[Reason, ...]
 
 
-class Rule(msgspec.Struct, frozen=True):
-    """What a role may do to some types: in plain REST, and more in acts of modules."""
-
-    types: frozenset[str]
-    plain: frozenset[Action]
-    acts: frozenset[Action] = frozenset()
-
-
-_SEE = frozenset({Action.READ, Action.SEARCH})
-_ADD = _SEE | {Action.CREATE}
-_WRITE = _ADD | {Action.UPDATE}
-_ALL = _WRITE | {Action.DELETE}
-_NONE: frozenset[Action] = frozenset()
-
-PERSONS = frozenset({"Patient", "Person", "RelatedPerson"})
-PLACES = frozenset({"HealthcareService", "Location", "Organization", "OrganizationAffiliation"})
-STAFF = frozenset({"Practitioner", "PractitionerRole"})
-MEDICINES = frozenset(
-    {
-        "AdministrableProductDefinition",
-        "ClinicalUseDefinition",
-        "FormularyItem",
-        "Ingredient",
-        "ManufacturedItemDefinition",
-        "Medication",
-        "MedicationKnowledge",
-        "MedicinalProductDefinition",
-        "PackagedProductDefinition",
-        "RegulatedAuthorization",
-        "Substance",
-        "SubstanceDefinition",
-    }
-)
-DEFINITIONS = frozenset(
-    {
-        "ActivityDefinition",
-        "CapabilityStatement",
-        "ChargeItemDefinition",
-        "CodeSystem",
-        "CompartmentDefinition",
-        "ConceptMap",
-        "ConditionDefinition",
-        "EventDefinition",
-        "ExampleScenario",
-        "GraphDefinition",
-        "ImplementationGuide",
-        "Library",
-        "Measure",
-        "MessageDefinition",
-        "NamingSystem",
-        "ObservationDefinition",
-        "OperationDefinition",
-        "PlanDefinition",
-        "Questionnaire",
-        "Requirements",
-        "SearchParameter",
-        "SpecimenDefinition",
-        "StructureDefinition",
-        "StructureMap",
-        "SubscriptionTopic",
-        "TerminologyCapabilities",
-        "TestPlan",
-        "TestScript",
-        "ValueSet",
-    }
-)
-PRESCRIBING = frozenset({"MedicationDispense", "MedicationRequest", "Task"})
-PLATFORM = frozenset({"AuditEvent", "Provenance", "Subscription", "SubscriptionStatus"})
-"""Written by the platform; a person's plain REST never makes one."""
-
-
-def clinical() -> frozenset[str]:
-    """Every other type: what is known of a person's health."""
-    named = PERSONS | PLACES | STAFF | MEDICINES | DEFINITIONS | PRESCRIBING | PLATFORM
-    return frozenset(facts().resources) - named
-
-
-@lru_cache(maxsize=1)
-def policy() -> dict[Role, tuple[Rule, ...]]:
-    """Role > rules; what no rule names is refused. A type stands in at most one rule of a role."""
-    shared = PLACES | STAFF | MEDICINES | DEFINITIONS
-    provenance = frozenset({"Provenance"})
-    notices = frozenset({"Communication", "DetectedIssue", "Flag"})
-    return {
-        Role.DOCTOR: (
-            Rule(clinical(), _WRITE, _WRITE),
-            Rule(PERSONS, _WRITE, _WRITE),
-            Rule(shared, _SEE, _SEE),
-            # A plain POST goes through the prescribing module's rules (decisions 19).
-            Rule(frozenset({"MedicationRequest"}), _ADD, _WRITE),
-            Rule(frozenset({"MedicationDispense"}), _SEE, _SEE),
-            Rule(frozenset({"Task"}), _SEE, _WRITE),
-            Rule(provenance, _SEE, _ADD),
-        ),
-        Role.PHARMACIST: (
-            Rule(frozenset({"Patient"}), _SEE, _SEE),
-            Rule(shared, _SEE, _SEE),
-            Rule(frozenset({"MedicationDispense"}), _ADD, _WRITE),
-            Rule(frozenset({"MedicationRequest"}), _SEE, _SEE | {Action.UPDATE}),
-            Rule(frozenset({"Task"}), _SEE, _SEE | {Action.UPDATE}),
-            Rule(provenance, _NONE, _ADD),
-            Rule(notices, _NONE, _ADD),
-        ),
-        Role.REGISTRAR: (
-            Rule(PERSONS, _WRITE, _WRITE),
-            Rule(PLACES, _WRITE, _WRITE),
-            Rule(STAFF | MEDICINES | DEFINITIONS, _SEE, _SEE),
-            Rule(provenance, _NONE, _ADD),
-        ),
-        Role.ADMINISTRATOR: (
-            Rule(PLACES | STAFF | MEDICINES | DEFINITIONS, _ALL, _ALL),
-            Rule(frozenset({"Subscription"}), _ALL, _ALL),
-            # The authority holds and releases an item; it sees no more of a prescription.
-            Rule(frozenset({"MedicationRequest", "Task"}), _NONE, _SEE | {Action.UPDATE}),
-        ),
-        # A system speaks for its own users; what it may do shrinks with its scopes later.
-        Role.SERVICE: (Rule(frozenset(facts().resources), _ALL, _ALL),),
-    }
-
-
 @lru_cache(maxsize=1)
 def _table() -> dict[tuple[Role, str], Rule]:
     return {(role, name): rule for role, rules in policy().items() for rule in rules
@@ -181,14 +98,70 @@ def _table() -> dict[tuple[Role, str], Rule]:
 def decide(
     subject: Subject, action: Action, resource_type: str, context: Context | None = None
 ) -> Verdict:
-    """Whether the subject may do this to records of this type, with the reason. Never raises."""
-    return _decide(subject.role, action, resource_type, context is not None and context.is_plain)
+    """Whether the subject may do this to this type, or to the record of the context; and why.
+
+    Never raises. The first wall that stands is the reason of a refusal; of a permission every
+    one that was passed is told.
+    """
+    is_plain = context is not None and context.is_plain
+    verdict = _decide(subject.role, action, resource_type, is_plain, subject.purpose)
+    if not verdict.allowed:
+        return verdict
+    if subject.scopes.is_app and not smart.allows(subject.scopes, action.value, resource_type):
+        values = {"action": action.value, "type": resource_type, "client": subject.scopes.client}
+        sentence = f"The app was not allowed to {action.value} {resource_type}"
+        return Verdict(False, (Reason("trust.reason.scope", sentence, values),))
+    if context is None or context.record is None:
+        return verdict
+    if resource_type not in needs_care().get((subject.role, is_plain), ()):
+        return verdict
+    standing = _of_record(context.record)
+    if not standing.allowed:
+        return standing
+    return Verdict(True, (*verdict.reasons, *standing.reasons))
 
 
-@lru_cache(maxsize=4096)
-def _decide(role: Role, action: Action, resource_type: str, is_plain: bool) -> Verdict:
+def _of_record(record: Record) -> Verdict:
+    """What care, labels and consent say. Of several people one is enough: it is his record too."""
+    if not record.patients:
+        return _said(True, "nobody", "The record is about no person")
+    if not record.care:
+        return _said(False, "no_care", "There is no care relationship with this person: begin one "
+                     "with a visit, or break the glass with a reason")
+    opening = [care for care in record.care if not record.labels & ~care.labels]
+    if not opening:
+        names = ", ".join(names_of(record.labels))
+        return _said(False, "label", f"The record is marked sensitive ({names}), and the care "
+                     "relationship does not reach that far", labels=names)
+    for care in opening:
+        if care.kind == "glass":
+            return _said(True, "glass", "The glass was broken for this person; it will be reviewed")
+        if not _is_refused(record, care.patient):
+            return _said(True, "care", f"There is a care relationship ({care.kind})",
+                         kind=care.kind)
+    return _said(False, "consent", "The person has refused this use of the record")
+
+
+def _is_refused(record: Record, patient: str) -> bool:
+    return any(
+        one.patient == patient and (one.labels == 0 or one.labels & record.labels)
+        for one in record.refusals
+    )
+
+
+def _said(allowed: bool, key: str, sentence: str, **values: str) -> Verdict:
+    return Verdict(allowed, (Reason(f"trust.reason.{key}", sentence, values),))
+
+
+@lru_cache(maxsize=8192)
+def _decide(
+    role: Role, action: Action, resource_type: str, is_plain: bool, purpose: str
+) -> Verdict:
     rule = _table().get((role, resource_type))
     values = {"role": role.value, "action": action.value, "type": resource_type}
+    if purpose not in PURPOSES[role]:
+        sentence = f"The role {role.value} has no access for the purpose {purpose[:40]}"
+        return Verdict(False, (Reason("trust.reason.purpose", sentence, values),))
     if rule is None:
         sentence = f"The role {role.value} has no access to {resource_type}"
         return Verdict(False, (Reason("trust.reason.type", sentence, values),))
@@ -205,13 +178,12 @@ def _decide(role: Role, action: Action, resource_type: str, is_plain: bool) -> V
     return Verdict(False, (Reason("trust.reason.action", sentence, values),))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=64)
 def readable(role: Role, is_plain: bool) -> frozenset[str] | None:
     """The types a role may see at all, for the Scope of every statement; None means every type."""
-    names = frozenset(
-        name for name in facts().resources if _decide(role, Action.READ, name, is_plain).allowed
-    )
-    return None if len(names) == len(facts().resources) else names
+    seen = {rule_type for (of, rule_type), rule in _table().items() if of is role
+            and Action.READ in (rule.plain if is_plain else rule.plain | rule.acts)}  # fmt: skip
+    return None if len(seen) == len(facts().resources) else frozenset(seen)
 
 
 def matrix() -> Iterator[str]:
@@ -229,9 +201,11 @@ def matrix() -> Iterator[str]:
     )
     yield "# Who may do what"
     yield ""
-    yield "Made from `src/dmed/trust/decide.py`; a test compares. R read, S search, C create,"
-    yield "U update, D delete in plain FHIR REST; in brackets what the platform's own acts add"
-    yield "for this role (a dispense updates the prescription). A dash is a refusal (403)."
+    yield "Made from `src/dmed/trust/policy/roles.py` by `python -m dmed.trust.decide`; a test"
+    yield "compares. R read, S search, C create, U update, D delete in plain FHIR REST; in brackets"
+    yield "what the platform's own acts add for this role (a dispense updates the prescription). A"
+    yield "dash is a refusal (403). A star: only records of people in the care of the subject's"
+    yield "institutions ([decision.md](decision.md))."
     for title, names in groups:
         yield ""
         yield f"## {title}"
@@ -248,8 +222,25 @@ def _letters(role: Role, name: str) -> str:
         return "-"
     plain = "".join(a.value[0].upper() for a in Action if a in rule.plain)
     more = "".join(a.value[0].upper() for a in Action if a in rule.acts - rule.plain)
-    return (plain + (f" ({more})" if more else "")).strip() or "-"
+    star = "*" if plain and name in needs_care().get((role, True), ()) else ""
+    return (plain + star + (f" ({more})" if more else "")).strip() or "-"
 
+
+__all__ = [
+    "DEFINITIONS",
+    "Action",
+    "Care",
+    "Context",
+    "Reason",
+    "Record",
+    "Refusal",
+    "Verdict",
+    "clinical",
+    "decide",
+    "matrix",
+    "policy",
+    "readable",
+]
 
 if __name__ == "__main__":
     # The page of roles is made by: python -m dmed.trust.decide > docs/reference/roles.md

@@ -1,0 +1,1 @@
+"""The policy as data: roles, care relationships, sensitivity. `trust.decide` reads it."""
