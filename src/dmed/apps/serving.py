@@ -57,6 +57,7 @@ def hand_over(settings: Settings) -> None:
 def _work(settings: Settings, cert: Path | None, key: Path | None) -> None:
     import uvicorn
 
+    from dmed.apps.protocol import protocol
     from dmed.apps.web import create
 
     listening = listen(settings.host, settings.port, _WORKER_BACKLOG)
@@ -67,7 +68,7 @@ def _work(settings: Settings, cert: Path | None, key: Path | None) -> None:
 
     def work() -> None:
         uvicorn.Server(uvicorn.Config(
-            create(), loop="uvloop", http="httptools", lifespan="on", access_log=False,
+            create(), loop="uvloop", http=protocol(settings), lifespan="on", access_log=False,
             log_level="warning", server_header=False, proxy_headers=False, ssl_certfile=cert,
             ssl_keyfile=key, timeout_graceful_shutdown=_FINISH_SECONDS_MAX,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,

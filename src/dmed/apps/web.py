@@ -9,7 +9,9 @@ import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.applications import Starlette
@@ -21,15 +23,19 @@ from starlette.routing import Mount
 from starlette.routing import Route as Address
 from starlette.staticfiles import StaticFiles
 
+from dmed.apps import headers
 from dmed.apps.rooms import MODULES
 from dmed.apps.worker import keep_time
 from dmed.kit import settings as settings_module
+from dmed.kit.clock import now
 from dmed.kit.errors import DmedError, ForbiddenError, NotFoundError, UnavailableError
 from dmed.kit.settings import Settings
+from dmed.kit.turns import PARTY
 from dmed.modules.reader.api import wants_page
 from dmed.pages import view
 from dmed.pages.routes import ROUTES as SHARED_PAGES
-from dmed.server.app import fhir_app
+from dmed.server.app import fhir_app, refusal
+from dmed.server.call import PREFIX, base_of
 from dmed.server.openapi import openapi
 from dmed.store import reindex
 from dmed.store.pool import Database
@@ -38,23 +44,25 @@ from dmed.trust import guides
 from dmed.trust.gateway import Gateway
 from dmed.trust.guard import Guard
 from dmed.trust.keys import load_keys
+from dmed.trust.limits import Limits
 from dmed.trust.manifest import Manifest, Route
+from dmed.trust.request import USER_KEY
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-SECURITY_HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"same-origin"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-]
 _YEAR_SECONDS = 31_536_000
-_ONLY_TLS = (b"strict-transport-security", f"max-age={_YEAR_SECONDS}".encode())
-"""https://www.rfc-editor.org/rfc/rfc6797: browsers that came by TLS once never come without."""
+_UNCOUNTED = frozenset({"/livez", "/readyz", "/metrics"})
+"""Addresses that a busy server answers all the same: a watcher must not take it for dead."""
+_SECURITY_TXT = """# How to tell us of a weakness: https://www.rfc-editor.org/rfc/rfc9116
+Contact: {contact}
+Expires: {expires}
+Preferred-Languages: uz, ru, en
+Policy: {base}/.well-known/security.txt
+Canonical: {base}/.well-known/security.txt
+"""
 
 
 class Platform:
@@ -68,6 +76,7 @@ class Platform:
         self.fhir: App | None = None
         self._pages: App | None = None
         self._background: list[asyncio.Task[None]] = []
+        self._secure_by_address = settings.public_url.startswith("https:")
         self.described = b""
         """The OpenAPI document as it is sent; made when it is first asked for."""
 
@@ -77,6 +86,7 @@ class Platform:
         keys = load_keys(self.settings.data)
         self.gateway = Gateway(self.database, self.settings)
         self.guard = Guard(self.database.hot, self.settings, keys)
+        self.limits = Limits(self.settings, self.guard.address)
         await guides.start(self.database, self.settings)
         await reindex.learn(self.database)
         room = fhir_app(self.gateway, self.guard, self.manifests)
@@ -105,23 +115,64 @@ class Platform:
             await self._lifespan(receive, send)
             return
         assert scope["type"] == "http", "there are no web sockets here"
-        assert self.fhir is not None
-        assert self._pages is not None
         is_fhir = scope["path"].startswith("/fhir") and not wants_page(scope)
         room = "fhir" if is_fhir else "page"
+        if not is_fhir and (scope["path"] in _UNCOUNTED or scope["path"].startswith("/static/")):
+            await self._answer(room, scope, receive, send)
+            return
+        began = time.monotonic()
+        try:
+            line = self.limits.enter(scope, began)
+            if self.limits.is_full(line):
+                await self.limits.wait(line)
+        except DmedError as error:
+            await self._refuse(error, room, scope, send)
+            return
+        PARTY.set(line.name)
+        try:
+            status = await self._answer(room, scope, receive, send)
+        finally:
+            self.limits.leave(line)
+        if status == 401:
+            self.limits.forget(scope)
+        elif not self.limits.knows(line) and USER_KEY in scope:
+            self.limits.learn(scope, scope[USER_KEY], began)
+
+    async def _answer(self, room: str, scope: Scope, receive: Receive, send: Send) -> int:
+        """Lets a room answer, under the headers that every answer has; the answer's status."""
+        assert self.fhir is not None
+        assert self._pages is not None
         began = time.perf_counter()
+        is_secure = self._secure_by_address or scope.get("scheme") == "https"
+        dressed = headers.of_fhir if room == "fhir" else headers.of_page
+        status = 0
 
         async def counted(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                self.counts[room, message["status"]] += 1
-                if room == "page":
-                    message["headers"] = [*message["headers"], *SECURITY_HEADERS]
-                if guard_module.is_secure(scope, self.settings):
-                    message["headers"] = [*message["headers"], _ONLY_TLS]
+                status = message["status"]
+                self.counts[room, status] += 1
+                message["headers"] = dressed(message["headers"], is_secure=is_secure)
             await send(message)
 
         await (self.fhir if room == "fhir" else self._pages)(scope, receive, counted)
         self.seconds[room] += time.perf_counter() - began  # type: ignore[assignment]  # A Counter sums floats too.
+        return status
+
+    async def _refuse(self, error: DmedError, room: str, scope: Scope, send: Send) -> None:
+        """Says at the door that the limits are reached, at the least cost."""
+        answer = refusal(error)
+        self.counts[room, answer.status] += 1
+        body = answer.body if room == "fhir" else f"{error}\n".encode()
+        kind = answer.content_type if room == "fhir" else "text/plain; charset=utf-8"
+        dressed = headers.of_fhir if room == "fhir" else headers.of_page
+        own = [(b"content-type", kind.encode()), (b"content-length", b"%d" % len(body)),
+               (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"),
+               *((name.lower().encode(), value.encode()) for name, value in answer.headers.items())]
+        is_secure = guard_module.is_secure(scope, self.settings)
+        await send({"type": "http.response.start", "status": answer.status,
+                    "headers": dressed(own, is_secure=is_secure)})
+        await send({"type": "http.response.body", "body": body})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -159,6 +210,7 @@ def _pages(platform: Platform) -> App:
     addresses = [
         Address("/livez", _livez), Address("/readyz", _readyz), Address("/metrics", _metrics),
         Address("/openapi.json", _openapi),
+        Address("/.well-known/security.txt", _security_txt),
         *(Address(route.path, _guarded(platform.guard, route), methods=list(route.methods))
           for route in _routes(platform.manifests)),
         Mount("/static", CachedFiles(directory=view.STATIC), name="static"),
@@ -191,6 +243,7 @@ def _guarded(guard: Guard, route: Route) -> Callable[[Request], Awaitable[Respon
                 raise ForbiddenError(
                     f"This page is for: {', '.join(sorted(role.value for role in route.roles))}; "
                     f"you are signed in as {subject.role.value}")
+        guard_module.check_origin(request.scope)
         await guard_module.check_csrf_of(request)
         response = await route.endpoint(request)
         if route.audit and subject is not None and response.status_code < 400:
@@ -239,6 +292,10 @@ async def _metrics(request: Request) -> Response:
     lines = ["# TYPE dmed_requests_total counter"]
     lines += [f'dmed_requests_total{{worker="{worker}",room="{room}",status="{status}"}} {count}'
               for (room, status), count in sorted(platform.counts.items())]
+    lines += ["# TYPE dmed_requests_inside gauge",
+              f'dmed_requests_inside{{worker="{worker}"}} {platform.limits.count}',
+              "# TYPE dmed_requests_refused_total counter",
+              f'dmed_requests_refused_total{{worker="{worker}"}} {platform.limits.refused}']
     lines.append("# TYPE dmed_request_seconds_total counter")
     lines += [f'dmed_request_seconds_total{{worker="{worker}",room="{room}"}} {seconds:.6f}'
               for room, seconds in sorted(platform.seconds.items())]
@@ -252,6 +309,18 @@ async def _openapi(request: Request) -> Response:
         made = await asyncio.to_thread(openapi, platform.served, platform.settings)
         platform.described = msgspec.json.encode(made)
     return Response(platform.described, media_type="application/json")
+
+
+async def _security_txt(request: Request) -> Response:
+    """Where to report a weakness, by the installation's own contact: RFC 9116."""
+    settings: Settings = request.app.state.settings
+    base = base_of(request.scope, settings).removesuffix(PREFIX)
+    # https://www.rfc-editor.org/rfc/rfc2142: the mailbox that every domain should have.
+    contact = settings.security_contact or f"mailto:security@{urlsplit(base).hostname}"
+    # A file that nobody looks after ends by itself: it is made anew with each release and start.
+    expires = (now() + timedelta(days=180)).strftime("%Y-%m-%dT00:00:00Z")
+    text = _SECURITY_TXT.format(contact=contact, expires=expires, base=base)
+    return PlainTextResponse(text, headers={"Cache-Control": "public, max-age=86400"})
 
 
 def create() -> Platform:

@@ -29,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Processes that answer requests."""
     public_url: str = ""
     """Address under which browsers and systems reach this installation; empty: as asked."""
+    security_contact: str = ""
+    """Where `/.well-known/security.txt` sends people; empty: `mailto:security@` this host."""
     trusted_proxies: str = ""
     """Addresses of reverse proxies (by commas) whose X-Forwarded-For is believed."""
     accept_unverified_signatures: bool = False
@@ -57,6 +59,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The country's rule: records are withdrawn by status; DELETE is 405."""
     pool_size: int = 8
     """Database connections of one worker."""
+    party_running_max: int = 64
+    """Requests of one person, system or unknown address that a worker works on at once."""
+    party_waiting_max: int = 448
+    """Requests of one of them that wait for its own places; beyond them the answer is 429."""
+    party_rate_per_second: int = 20_000
+    """Requests a second by tokens of one person or system in a worker; bursts of four seconds'."""
+    page_rate_per_second: int = 100
+    """Requests a second of one person at the pages in a worker; bursts of four seconds' worth."""
+    stranger_rate_per_second: int = 500
+    """The same for an address of which nobody is signed in."""
+    requests_max: int = 4_000
+    """Requests inside one worker; beyond them the answer is 503."""
+    request_head_limit_bytes: int = 65_536
+    """Largest first line and headers of a request; above it the answer is 431."""
+    request_head_seconds: int = 15
+    """A connection whose first line and headers take longer is closed."""
+    request_body_seconds: int = 120
+    """A connection whose request body takes longer is closed."""
+    response_stall_seconds: int = 60
+    """A connection that takes nothing of its answer for so long is cut."""
+    response_limit_bytes: int = 64 * 1024 * 1024
+    """Largest page of records; a search that finds more is asked for a smaller `_count`."""
     session_idle_minutes: int = 30
     """A page session ends after so long without a request."""
     session_max_hours: int = 12

@@ -127,7 +127,6 @@ def render(
         "Content-Security-Policy": POLICY,
         "Cache-Control": "no-store",
         "Vary": "HX-Request, Cookie, Accept-Language",
-        "Permissions-Policy": "camera=(self)",
     }
     return HTMLResponse(text, status, headers)
 

@@ -68,7 +68,7 @@ async def send(
     headers = {
         "X-Request-Id": request_id,
         "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "private, no-cache",
+        "Cache-Control": "private, no-store",
         "Vary": "Accept-Encoding, Authorization, Cookie",
         **answer.headers,
     }

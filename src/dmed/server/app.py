@@ -87,7 +87,7 @@ class FhirApp:
         try:
             asked = self._fast.asked(scope)
             if asked is not None:
-                await self._fast.answer(asked, request_id, send_)
+                await self._fast.answer(asked, scope, request_id, send_)
                 return
             answer = await self._slow(scope, receive, send_, request_id)
         except DmedError as error:

@@ -19,13 +19,14 @@ from dmed.server.answer import GZIP_MIN_BYTES, http_date
 from dmed.server.door import Door
 from dmed.trust.gateway.prepare import ID
 from dmed.trust.guard import Guard
+from dmed.trust.request import USER_KEY
 
 _UNUSUAL = frozenset({b"cookie", b"if-none-match", b"if-modified-since", b"prefer"})
 _PARTS = 4
 _FIXED = [
     (b"content-type", negotiate.JSON_TYPE.encode()),
     (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"private, no-cache"),
+    (b"cache-control", b"private, no-store"),
     (b"vary", b"Accept-Encoding, Authorization, Cookie"),
 ]
 Asked = tuple[str, str, bytes, bool]
@@ -61,12 +62,15 @@ class FastRead:
             return None
         return parts[2], parts[3], token[7:].strip(), takes_gzip
 
-    async def answer(self, asked: Asked, request_id: str, send_: Send) -> None:
+    async def answer(
+        self, asked: Asked, scope: MutableMapping[str, Any], request_id: str, send_: Send
+    ) -> None:
         """Find out who asks, decide, read with its audit row, and send the stored bytes."""
         type_, id_, token, takes_gzip = asked
         if not token:
             raise UnauthorizedError("The bearer token is empty")
         subject = await self._identity.bearer(token)
+        scope[USER_KEY] = subject.user
         stored = await self._gateway.read(subject, type_, id_)
         body = stored.body
         headers = [

@@ -7,18 +7,23 @@ reset of session settings, of which the store changes none.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
 import asyncpg
 
+from dmed.kit.turns import PARTY, Turns
+
 _CLOSE_SECONDS_MAX = 10.0
 
 
 class Connections:
-    """At most `size` connections to one database; made when they are first needed."""
+    """At most `size` connections to one database; made when they are first needed.
+
+    Where all are lent, they go out in turns of `kit.turns.PARTY`: nobody waits behind all that
+    one greedy party asked before.
+    """
 
     def __init__(self, connect: Callable[[], Awaitable[Any]], size: int) -> None:
         self._connect = connect
@@ -26,7 +31,7 @@ class Connections:
         self._idle: list[Any] = []
         self._all: set[Any] = set()
         self._making = 0
-        self._waiters: deque[asyncio.Future[Any]] = deque()
+        self._waiters: Turns[asyncio.Future[Any]] = Turns()
         self._closing = False
         self._returned = asyncio.Event()
 
@@ -61,7 +66,7 @@ class Connections:
     async def close(self) -> None:
         """Lends no more, and closes every connection when its statement under way has ended."""
         self._closing = True
-        for waiter in self._waiters:
+        for waiter in self._waiters.all():
             if not waiter.done():
                 waiter.set_result(None)
         try:
@@ -116,7 +121,7 @@ class Connections:
 
     async def _waited(self) -> Any:
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self._waiters.push(PARTY.get(), waiter)
         try:
             return await waiter
         except BaseException:
@@ -137,8 +142,7 @@ class Connections:
             self._returned.set()
 
     def _wake(self, connection: Any) -> bool:
-        while self._waiters:
-            waiter = self._waiters.popleft()
+        while (waiter := self._waiters.pop()) is not None:
             if not waiter.done():
                 waiter.set_result(connection)
                 return True

@@ -18,7 +18,7 @@ from dmed.kit.settings import Settings
 from dmed.trust.identity import Identity
 from dmed.trust.keys import Keys
 from dmed.trust.model import Subject
-from dmed.trust.request import REQUEST_ID, REQUEST_KEY, new_request_id
+from dmed.trust.request import REQUEST_ID, REQUEST_KEY, USER_KEY, new_request_id
 from dmed.trust.tables import Connection
 from dmed.trust.tokens import DEVICE_LIFETIME_S
 
@@ -117,6 +117,20 @@ def session_cookie(header: bytes, name: str = COOKIE) -> str:
     return found.value if found is not None else ""
 
 
+def check_origin(scope: AsgiScope) -> None:
+    """Refuse a form of a foreign page before anybody is signed in (a sign-in in another's name).
+
+    Browsers say where a form comes from; programs send neither header. An app's own request for
+    a token is no form: it is left to the endpoint. Raises ForbiddenError.
+    """
+    if scope["method"] in _SAFE or scope["path"].startswith("/oauth"):
+        return
+    told = dict(scope["headers"])
+    is_form = told.get(b"sec-fetch-mode", b"navigate") == b"navigate"
+    if is_form and told.get(b"sec-fetch-site", b"none") in {b"cross-site", b"same-site"}:
+        raise ForbiddenError("The request comes from a foreign page")
+
+
 def check_csrf(scope: AsgiScope, given: str) -> None:
     """Refuse a write that a foreign page made the browser send; call for every unsafe method.
 
@@ -150,4 +164,6 @@ async def check_csrf_of(request: Request) -> None:
 def _keep(scope: AsgiScope, subject: Subject | None, csrf: str) -> Subject | None:
     # A fresh mapping: the server's lifespan state must not carry one request's subject to another.
     scope["state"] = {**scope.get("state", {}), "subject": subject, "csrf": csrf}
+    if subject is not None:
+        scope[USER_KEY] = subject.user
     return subject
