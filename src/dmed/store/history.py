@@ -16,6 +16,7 @@ import msgspec
 from dmed.kit.errors import ForbiddenError, InvalidError
 from dmed.kit.ids import bucket_in, vid_at
 from dmed.store import audit as audits
+from dmed.store import care
 from dmed.store.keys import type_name, type_number
 from dmed.store.model import AuditRow, HistoryPage, Scope, Stored
 from dmed.store.pool import Database
@@ -25,8 +26,9 @@ PAGE_MAX = 1_000
 _VID_MAX = 2**63 - 1
 _NEWEST = (_VID_MAX, 32_767)
 _OLDEST = (-1, -1)
-_COLUMNS = "bucket, type, vid, id, patient, others, body"
-_INSIDE = "($5::text[] IS NULL OR patient = ANY ($5) OR others && $5)"
+_COLUMNS = "bucket, type, vid, id, patient, others, body, labels"
+_INSIDE = ("($5::text[] IS NULL OR patient = ANY ($5) OR others && $5) "
+           f"AND (NOT (v.type = ANY($10::smallint[])) OR {care.seen('v', '$9::text[]')})")
 _NEWER = "n.bucket = v.bucket AND n.type = v.type AND n.id = v.id AND n.vid > v.vid AND n.vid < $8"
 # What was made before the moment counts where nothing had taken its place by then.
 _CURRENT = f"""(v.vid >= $8 OR (v.body IS NOT NULL
@@ -39,10 +41,10 @@ _BETWEEN = f"vid >= $6 AND vid < $7 AND {_CURRENT} AND {_INSIDE}"
 def _instance(rising: bool) -> str:
     after, order = (">", "ASC") if rising else ("<", "DESC")
     one = (f"SELECT {_COLUMNS} FROM {{table}} "
-           "WHERE bucket = (SELECT bucket FROM home) AND type = $1 AND id = $9")
+           "WHERE bucket = (SELECT bucket FROM home) AND type = $1 AND id = $11")
     return f"""
 WITH home AS MATERIALIZED (SELECT coalesce(
-    $10::smallint, (SELECT bucket FROM id_claim WHERE type = $1 AND id = $9)) AS bucket)
+    $12::smallint, (SELECT bucket FROM id_claim WHERE type = $1 AND id = $11)) AS bucket)
 SELECT {_COLUMNS} FROM (
     {one.format(table="resource")} UNION ALL {one.format(table="resource_version")}
 ) AS v WHERE (vid, bucket) {after} ($2::bigint, $3::smallint) AND {_BETWEEN}
@@ -103,7 +105,8 @@ async def history(
     ceiling, moment = (_VID_MAX, 0) if at is None else (
         _vid(at[1] // 1000 + 1), _vid(at[0] // 1000 + 1))
     within = None if scope.patients is None else list(scope.patients)
-    limits = (vid, bucket, count + 1, within, floor, ceiling, moment)
+    limits = (vid, bucket, count + 1, within, floor, ceiling, moment, list(scope.principals),
+              care.guarded_numbers(scope))
     async with db.connection() as connection:
         if id_ is not None:
             assert type_ is not None
@@ -148,12 +151,13 @@ async def _total(
                 "SELECT bucket FROM id_claim WHERE type = $1 AND id = $2", number, id_)
         total: int = await connection.fetchval(_COUNT, home, number, id_)
     if rows:
-        return total
+        # Of versions that are hidden nobody learns by counting.
+        return len(rows) if type_ in scope.guarded else total
     outcome = 403 if total else 404
     await audits.note(db, [msgspec.structs.replace(about, outcome=outcome)])
     if total and scope.patients is not None:
         raise ForbiddenError("this record belongs to nobody whom this sign-in may see")
-    raise await missing(db, number, id_, type_)
+    raise await missing(db, scope, type_, id_, is_hidden=bool(total))
 
 
 def _version(row: Any) -> Stored:

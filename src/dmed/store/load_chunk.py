@@ -10,8 +10,10 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from dmed.kit.clock import now
 from dmed.kit.errors import DmedError, UnavailableError
 from dmed.store import audit as audits
+from dmed.store import care
 from dmed.store.audit import person_bucket
 from dmed.store.keys import system_number, text_key, type_number
 from dmed.store.model import AuditRow, Scope, Write
@@ -25,7 +27,7 @@ FAULTS_KEPT = 100
 """Most faults of one chunk that the ledger keeps."""
 
 Produce = Callable[[Any], Write | list[Write]]
-_RECORD = ("bucket", "type", "vid", "id", "patient", "others", "body")
+_RECORD = ("bucket", "type", "vid", "id", "patient", "others", "body", "labels")
 _COMPARTMENT = ("bucket", "type", "home", "vid", "patient")
 _CLAIM = ("type", "system", "value", "bucket", "id")
 _FEED = ("vid", "bucket", "type", "kind", "id")
@@ -240,15 +242,26 @@ async def _copy(connection: Any, writes: list[Write]) -> None:
     await copy("identity_claim", _CLAIM, [
         (type_number(one.type), system_number(system), text_key(value), one.bucket, one.id)
         for one in writes for system, value in dict.fromkeys(one.identities)])
+    await keep_care(connection, writes)
     await copy("feed", _FEED, [
         (one.vid, one.bucket, type_number(one.type), b"C", one.id) for one in writes])
     for table, rows in index_rows(writes).items():
         await copy(table, COLUMNS[table], rows)
 
 
+async def keep_care(connection: Any, writes: Sequence[Write]) -> None:
+    """The care relationships of loaded records; of several loads of one person the longer."""
+    rows = care.rows_of([
+        msgspec.structs.replace(one, care=tuple(each for each in one.care if each.until > now()))
+        for one in writes if one.care])
+    if rows:
+        await connection.execute(care.LOAD, *map(list, zip(*rows, strict=True)))
+
+
 def _record(one: Write) -> tuple[Any, ...]:
     first, *others = dict.fromkeys(one.patients) or [None]
-    return (one.bucket, type_number(one.type), one.vid, one.id, first, others or None, one.body)
+    return (one.bucket, type_number(one.type), one.vid, one.id, first, others or None, one.body,
+            one.labels)
 
 
 async def _note(

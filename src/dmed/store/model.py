@@ -25,6 +25,24 @@ class Scope(msgspec.Struct, frozen=True):
     subject: str
     patients: tuple[str, ...] | None = None
     types: frozenset[str] | None = None
+    principals: tuple[str, ...] = ()
+    """Who asks, as care relationships name him: "Organization/x", "Practitioner/x", "User/x"."""
+    guarded: frozenset[str] = frozenset()
+    """Types of which only records of people in the care of a principal are reached."""
+
+
+class Relation(msgspec.Struct, frozen=True, order=True):
+    """A care relationship that a record says or makes (store.care), or with kind "refusal" the
+    person's refusal ("" as principal: of everybody)."""
+
+    patient: str
+    principal: str
+    kind: str
+    until: datetime
+    labels: int = 0
+    """Sensitivity labels that it opens; of a refusal those that it closes (0: all records)."""
+    is_bound: bool = True
+    """It changes and goes with its record; otherwise it stays until its time is over."""
 
 
 class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +105,10 @@ class Write(msgspec.Struct, kw_only=True):
     expected_vid: int | None = None
     client_id: bool = False
     """The id was chosen by a client and is claimed in `id_claim` first."""
+    labels: int = 0
+    """Sensitivity labels of the record, as bits."""
+    care: tuple[Relation, ...] = ()
+    """Who begins, keeps or loses the right to see these people, by this record."""
 
 
 class Written(msgspec.Struct, frozen=True):

@@ -27,14 +27,17 @@ from dmed.fhir.query_model import (
     Moment,
     Number,
     Quantity,
+    SortKey,
     Staged,
     Token,
     Value,
 )
 from dmed.kit.ids import bucket_in
+from dmed.store import care
 from dmed.store.keys import type_number
 from dmed.store.model import Scope
 from dmed.store.plan_composite import parts_of, reduced_numbers
+from dmed.store.plan_modifiers import distance
 from dmed.store.plan_where import Arguments, on_vid, ordered, table_of, where
 
 WALKS_MAX = 8
@@ -145,10 +148,8 @@ def is_local(criterion: Staged) -> bool:
     if len(criterion.values) != 1:
         return False
     link = criterion.values[0]
-    assert isinstance(link, Link)
-    return link.type == "Patient" or (
-        link.type is None and criterion.code in {"patient", "subject"}
-    )
+    return isinstance(link, Link) and (link.type == "Patient" or (
+        link.type is None and criterion.code in {"patient", "subject"}))
 
 
 # Conditions on one row -----------------------------------------------------------------------
@@ -289,8 +290,7 @@ def matches(
     conditions += [holds(each, "t", plan.type, args) for each in plan.others]
     if plan.mode == "type":
         conditions.insert(0, f"t.type = {args.bind(type_number(plan.type), 'smallint')}")
-    if plan.mode != "people":
-        conditions += in_scope(plan.scope, "t", plan.type, args)
+    conditions += in_scope(plan.scope, "t", plan.type, args, is_among=plan.mode == "people")
     if bound is not None:
         conditions.append(bound("t"))
     condition = " AND ".join(conditions) or "true"
@@ -338,17 +338,23 @@ def _source(plan: Plan, args: Arguments) -> tuple[str, list[str]]:
     return f"({union}) t", []
 
 
-def in_scope(scope: Scope, row: str, type_name: str, args: Arguments) -> list[str]:
-    """What limits a row with vid and bucket to the scope; nothing where the scope has no limit."""
+def in_scope(
+    scope: Scope, row: str, type_name: str, args: Arguments, *, is_among: bool = False
+) -> list[str]:
+    """What limits a row with vid and bucket to the scope; nothing where the scope has no limit.
+
+    `is_among`: the row is known to be of the scope's patients.
+    """
     if scope.types is not None and type_name not in scope.types:
         return ["false"]
-    if scope.patients is None:
-        return []
+    cared = care.probe(scope, row, type_name, args)
+    if scope.patients is None or is_among:
+        return cared
     people = args.bind(list(scope.patients), "text[]")
     number = args.bind(type_number(type_name), "smallint")
     belongs = f"c.patient = ANY({people}) AND c.type = {number}"
     here = f"c.vid = {row}.vid AND c.home = {row}.bucket"
-    return [f"EXISTS (SELECT FROM compartment c WHERE {belongs} AND {here} OFFSET 0)"]
+    return [f"EXISTS (SELECT FROM compartment c WHERE {belongs} AND {here} OFFSET 0)", *cared]
 
 
 # Sort keys -----------------------------------------------------------------------------------
@@ -356,7 +362,7 @@ def in_scope(scope: Scope, row: str, type_name: str, args: Arguments) -> list[st
 SORT_COLUMNS = {
     "string": ("folded", "text"), "token": ("code", "text"), "date": ("low", "bigint"),
     "number": ("low", "float8"), "quantity": ("low", "float8"), "reference": ("id", "text"),
-    "uri": ("value", "text"),
+    "uri": ("value", "text"), "special": ("distance", "float8"),
 }  # fmt: skip  # A table.
 
 
@@ -369,11 +375,9 @@ def sort_kind(type_name: str, code: str) -> str:
     return SORT_COLUMNS[params.parameters(type_name)[code].type][1]
 
 
-def sort_value(
-    type_name: str, code: str, number: int, kind: str, row: str, args: Arguments, *,
-    descending: bool,
-) -> str:
+def sort_value(type_name: str, key: SortKey, row: str, args: Arguments) -> str:
     """A record's value under a sort key: the least of its values, or the greatest if descending."""
+    code, number, kind = key.code, key.number, key.kind
     if code == "_lastUpdated":
         return f"{row}.vid"
     if code == "_id":
@@ -383,10 +387,12 @@ def sort_value(
     column = f"x.{SORT_COLUMNS[kind][0]}"
     if kind in {"number", "quantity"}:  # The value itself, not where its precision begins.
         column = "coalesce(x.middle, x.low)"
-    pick = "max" if descending else "min"
+    if key.place is not None:  # In kilometres; the nearest of several places either way.
+        column = distance(key.place, "x", args.bind)
+    pick = "max" if key.descending and key.place is None else "min"
 
     def least(number: int) -> str:
-        return (f"(SELECT {pick}({column}) FROM {kind} x WHERE x.vid = {row}.vid "
+        return (f"(SELECT {pick}({column}) FROM {table_of(kind)} x WHERE x.vid = {row}.vid "
                 f"AND x.bucket = {row}.bucket AND x.param = {args.bind(number, 'int')})")
 
     if kind == "quantity":  # In canonical units where they differ, so that 900 g is before 1 kg.

@@ -15,13 +15,13 @@ import msgspec
 from dmed.kit.errors import ForbiddenError, GoneError, NotFoundError
 from dmed.kit.ids import bucket_in
 from dmed.store import audit as audits
+from dmed.store import care
 from dmed.store.audit import Group, digest_sql, pack_sql
 from dmed.store.keys import type_name, type_number
 from dmed.store.model import AuditRow, Scope, Stored
 from dmed.store.pool import Database, told
 
-_Asked = tuple[int | None, int, str, int, str]
-_Found = tuple[int | None, int | None, str | None, list[str] | None, bytes | None]
+_Asked = tuple[int | None, int, str, int, str, str | None]
 
 _BUCKET = (
     "coalesce(q.bucket, (SELECT c.bucket FROM id_claim c WHERE c.type = q.type AND c.id = q.id))"
@@ -30,16 +30,18 @@ _BUCKET = (
 _READ = f"""
 WITH found AS MATERIALIZED (
     SELECT q.bucket AS asked_bucket, q.type, q.id, q.actor, q.request, q.n, now() AS at,
-           r.bucket, r.vid, r.patient, r.others, r.body
-    FROM unnest($1::smallint[], $2::smallint[], $3::text[], $4::int[], $5::text[])
-         WITH ORDINALITY AS q(bucket, type, id, actor, request, n)
+           r.bucket, r.vid, r.patient, r.others, r.body,
+           CASE WHEN r.vid IS NULL OR q.principals IS NULL THEN true
+                ELSE {care.seen("r", "string_to_array(q.principals, ' ')")} END AS seen
+    FROM unnest($1::smallint[], $2::smallint[], $3::text[], $4::int[], $5::text[], $6::text[])
+         WITH ORDINALITY AS q(bucket, type, id, actor, request, principals, n)
     LEFT JOIN LATERAL (
-        SELECT bucket, vid, patient, others, body FROM resource
+        SELECT bucket, vid, patient, others, body, labels FROM resource
         WHERE bucket = {_BUCKET} AND type = q.type AND id = q.id LIMIT 1
     ) AS r ON true
 ), rows AS (
     SELECT at, vid, actor, coalesce(bucket, asked_bucket, 0::smallint) AS bucket, type,
-           (CASE WHEN vid IS NULL THEN 404 ELSE 200 END)::smallint AS outcome, 'R' AS action,
+           (CASE WHEN vid IS NULL THEN 404 WHEN seen THEN 200 ELSE 403 END)::smallint AS outcome, 'R' AS action,
            request, id, patient FROM found
 ), noted AS (
     INSERT INTO audit (at, vid, actor, bucket, type, outcome, action, digest, request, id, patient)
@@ -48,32 +50,38 @@ WITH found AS MATERIALIZED (
         action="action", request="request", id="id", patient="patient", query="NULL",
         detail="NULL")}, request, {pack_sql("id")}, {pack_sql("patient")} FROM rows
 )
-SELECT bucket, vid, patient, others, body FROM found ORDER BY n
+SELECT bucket, vid, patient, others, CASE WHEN seen THEN body END AS body, seen
+FROM found ORDER BY n
 """
 
-ONE_SQL = """
-SELECT bucket, vid, patient, others, body FROM resource
-WHERE type = $2 AND id = $3 AND bucket = coalesce(
+ONE_SQL = f"""
+SELECT r.bucket, r.vid, r.patient, r.others, r.body,
+    ($4::text[] IS NULL OR {care.seen("r", "$4")}) AS seen FROM resource r
+WHERE r.type = $2 AND r.id = $3 AND r.bucket = coalesce(
     $1::smallint, (SELECT bucket FROM id_claim WHERE type = $2 AND id = $3))
 """
-"""The current version by (bucket or NULL, type, id)."""
+"""The current version by (bucket or NULL, type, id), and whether these principals may see it
+(NULL: they may)."""
 
-_VERSION = """
+_VERSION = f"""
 WITH home AS (SELECT coalesce(
     $1::smallint, (SELECT bucket FROM id_claim WHERE type = $2 AND id = $3)) AS bucket)
-SELECT bucket, vid, patient, others, body FROM resource
-WHERE type = $2 AND id = $3 AND bucket = (SELECT bucket FROM home) AND vid = $4
-UNION ALL
-SELECT bucket, vid, patient, others, body FROM resource_version
-WHERE type = $2 AND id = $3 AND bucket = (SELECT bucket FROM home) AND vid = $4
-LIMIT 1
+SELECT r.bucket, r.vid, r.patient, r.others, r.body,
+    ($5::text[] IS NULL OR {care.seen("r", "$5")}) AS seen FROM (
+    SELECT bucket, vid, patient, others, body, labels FROM resource
+    WHERE type = $2 AND id = $3 AND bucket = (SELECT bucket FROM home) AND vid = $4
+    UNION ALL
+    SELECT bucket, vid, patient, others, body, labels FROM resource_version
+    WHERE type = $2 AND id = $3 AND bucket = (SELECT bucket FROM home) AND vid = $4
+    LIMIT 1) AS r
 """
 
-_LAST_DELETED = """
-SELECT vid FROM resource_version
-WHERE type = $2 AND id = $3 AND body IS NULL AND bucket = coalesce(
+_LAST_DELETED = f"""
+SELECT r.vid FROM resource_version r
+WHERE r.type = $2 AND r.id = $3 AND r.body IS NULL AND r.bucket = coalesce(
     $1::smallint, (SELECT bucket FROM id_claim WHERE type = $2 AND id = $3))
-ORDER BY vid DESC LIMIT 1
+    AND ($4::text[] IS NULL OR {care.seen("r", "$4")})
+ORDER BY r.vid DESC LIMIT 1
 """
 
 
@@ -118,11 +126,12 @@ async def read(db: Database, scope: Scope, audit: AuditRow, type_: str, id_: str
         group = db.kept["reads"] = Group(lambda items: _flush(db, items))
     actor = await audits.actor_number(db, audit)
     number = type_number(type_)
+    principals = " ".join(scope.principals) if type_ in scope.guarded else None
     with told():
         row = await group.submit(
-            (bucket_in(id_), number, id_, actor, audits.storable(audit.request)))
-    if row["vid"] is None:
-        raise await missing(db, number, id_, type_)
+            (bucket_in(id_), number, id_, actor, audits.storable(audit.request), principals))
+    if row["vid"] is None or not row["seen"]:
+        raise await missing(db, scope, type_, id_, is_hidden=row["vid"] is not None)
     if row["others"]:
         await audits.note(db, [
             msgspec.structs.replace(audit, type=type_, id=id_, vid=row["vid"], patient=other)
@@ -131,22 +140,32 @@ async def read(db: Database, scope: Scope, audit: AuditRow, type_: str, id_: str
 
 
 async def _flush(db: Database, items: list[_Asked]) -> Sequence[Any]:
-    buckets, types, ids, actors, requests = map(list, zip(*items, strict=True))
+    columns = [*map(list, zip(*items, strict=True))]
     rows: Sequence[Any] = await audits.again_if_lost(
-        db, lambda connection: connection.fetch(_READ, buckets, types, ids, actors, requests))
+        db, lambda connection: connection.fetch(_READ, *columns))
     return rows
 
 
-async def missing(db: Database, number: int, id_: str, type_: str) -> Exception:
-    """The error for a record that is not there: GoneError if it once was, else NotFoundError."""
+async def missing(
+    db: Database, scope: Scope, type_: str, id_: str, *, is_hidden: bool = False
+) -> Exception:
+    """The error for a record that is not there: GoneError if it once was, else NotFoundError.
+
+    One that is hidden from the subject (`is_hidden`) answers as one that never was: same words,
+    same work.
+    """
     async with db.connection() as connection:
-        return await missing_in(connection, number, id_, type_)
+        return await missing_in(connection, scope, type_, id_, is_hidden=is_hidden)
 
 
-async def missing_in(connection: Any, number: int, id_: str, type_: str) -> Exception:
+async def missing_in(
+    connection: Any, scope: Scope, type_: str, id_: str, *, is_hidden: bool = False
+) -> Exception:
     """The same over a connection that the caller has."""
-    deleted = await connection.fetchval(_LAST_DELETED, bucket_in(id_), number, id_)
-    if deleted is not None:
+    deleted = await connection.fetchval(
+        _LAST_DELETED, bucket_in(id_), type_number(type_), id_,
+        care.principals_for(scope, type_))
+    if deleted is not None and not is_hidden:
         return GoneError(f"{type_}/{id_} was deleted", headers={"ETag": f'W/"{deleted}"'})
     return NotFoundError(f"there is no {type_}/{id_}")
 
@@ -156,7 +175,8 @@ async def _read_limited(
 ) -> Stored:
     """A read decided by its patients or audited with more words than the group's rows carry."""
     async with db.connection() as connection:
-        row = await connection.fetchrow(ONE_SQL, bucket_in(id_), type_number(type_), id_)
+        row = await connection.fetchrow(
+            ONE_SQL, bucket_in(id_), type_number(type_), id_, care.principals_for(scope, type_))
     return await _answer(db, scope, audit, type_, id_, row)
 
 
@@ -167,7 +187,9 @@ async def vread(
     check_type(scope, type_)
     id_ = audits.storable(id_)
     async with db.connection() as connection:
-        row = await connection.fetchrow(_VERSION, bucket_in(id_), type_number(type_), id_, vid)
+        row = await connection.fetchrow(
+            _VERSION, bucket_in(id_), type_number(type_), id_, vid,
+            care.principals_for(scope, type_))
     version = await _answer(db, scope, audit, type_, id_, row)
     if version.deleted:
         raise GoneError(f"version {vid} of {type_}/{id_} deleted the record")
@@ -180,9 +202,13 @@ async def _answer(
     about = msgspec.structs.replace(audit, type=type_, id=id_)
     if row is None:
         await audits.note(db, [msgspec.structs.replace(about, outcome=404)])
-        raise await missing(db, type_number(type_), id_, type_)
+        raise await missing(db, scope, type_, id_)
     patients = people(row)
     about = msgspec.structs.replace(about, vid=row["vid"])
+    if not row["seen"]:
+        await audits.note(db, audits.disclosed(
+            msgspec.structs.replace(about, outcome=403), patients))
+        raise await missing(db, scope, type_, id_, is_hidden=True)
     try:
         check_people(scope, patients)
     except ForbiddenError:

@@ -14,10 +14,11 @@ import msgspec
 
 from dmed.fhir import params
 from dmed.fhir.query_model import Include, Query
+from dmed.store import care
 from dmed.store.keys import type_name, type_names, type_number
 from dmed.store.model import Scope
 from dmed.store.plan_where import Arguments
-from dmed.store.search_canonical import canonically_referred
+from dmed.store.search_canonical import canonically_referred, canonically_referring
 
 _SERVER_ID = "^[0-9a-fA-F]{3}-[0-9a-fA-F]{20}$"
 ROUNDS_MAX = 4
@@ -41,7 +42,7 @@ async def included(
     for step in range(ROUNDS_MAX):
         rows: list[Row] = []
         for item, is_back in _steps(query, first=step == 0):
-            for made in (_referring,) if is_back else (_referred, _addressed):
+            for made in (_referring, _addressing) if is_back else (_referred, _addressed):
                 left = query.include_max - len(found) - len(rows)
                 args = Arguments()
                 sql = made(item, scope, query, fresh, left + 1, args)
@@ -82,6 +83,7 @@ def _limits(scope: Scope, args: Arguments) -> str:
     if scope.patients is not None:
         people = args.bind(list(scope.patients), "text[]")
         parts.append(f" AND (r.patient = ANY({people}) OR r.others && {people})")
+    parts.append(care.limit(scope, "r", args))
     return "".join(parts)
 
 
@@ -124,6 +126,14 @@ def _addressed(
     if not item.source and not item.iterate:
         item = msgspec.structs.replace(item, source=query.type)
     return canonically_referred(item, fresh, _limits(scope, args), most, args)
+
+
+def _addressing(
+    item: Include, scope: Scope, _query: Query, fresh: Sequence[tuple[int, str, int, int]],
+    most: int, args: Arguments,
+) -> str:
+    """The records that name the fresh ones by a canonical address; "" when none of them can be."""
+    return canonically_referring(item, fresh, _limits(scope, args), most, args)
 
 
 def _referring(

@@ -19,6 +19,7 @@ import msgspec
 from dmed.kit.errors import ConflictError, ForbiddenError, UnavailableError
 from dmed.kit.ids import bucket_in
 from dmed.store import audit as audits
+from dmed.store import care
 from dmed.store import write as writes_
 from dmed.store.audit import disclosed
 from dmed.store.keys import type_number
@@ -55,12 +56,17 @@ class Unit:
         check_type(self.scope, type_)
         id_ = audits.storable(id_)
         row = await self.connection.fetchrow(
-            ONE_SQL + (" FOR UPDATE" if lock else ""), bucket_in(id_), type_number(type_), id_)
-        if lock and row is not None:
+            ONE_SQL + (" FOR UPDATE OF r" if lock else ""), bucket_in(id_), type_number(type_),
+            id_, care.principals_for(self.scope, type_))
+        if lock and row is not None and row["seen"]:
             self._held.add((type_, id_))
         about = msgspec.structs.replace(audit, type=type_, id=id_)
         if row is None:
             await self.note([msgspec.structs.replace(about, outcome=404)])
+            return None
+        if not row["seen"]:
+            refused = msgspec.structs.replace(about, vid=row["vid"], outcome=403)
+            self.afterwards += disclosed(refused, people(row))
             return None
         try:
             check_people(self.scope, people(row))
@@ -74,7 +80,7 @@ class Unit:
     async def absent(self, audit: AuditRow, type_: str, id_: str) -> Exception:
         """The error for a record that an act needs and that is not there, audited outside of it."""
         self.afterwards.append(msgspec.structs.replace(audit, type=type_, id=id_, outcome=404))
-        return await missing_in(self.connection, type_number(type_), id_, type_)
+        return await missing_in(self.connection, self.scope, type_, id_)
 
     async def note(self, rows: Sequence[AuditRow]) -> None:
         """Audit rows in this transaction."""
@@ -98,6 +104,7 @@ class Unit:
         order = sorted(range(len(writes)), key=lambda at: (writes[at].type, writes[at].id))
         sorted_ = [writes[at] for at in order]
         await writes_.settle_buckets(self.connection, sorted_, writes_.claims(self.db))
+        await care.check_new(self.connection, self.scope, writes)
         changed = [one for one in sorted_ if one.kind != "create"
                    and (one.type, one.id) not in self._held]
         if changed:
@@ -140,7 +147,7 @@ class Unit:
             ) from error
         for one, row in zip(part, rows, strict=True):
             if row["kind"] is None:
-                await writes_.explain(self.db, one)
+                await writes_.explain(self.db, self.scope, one)
                 raise ConflictError(f"{one.type}/{one.id} was changed meanwhile: try again")
         return [writes_.written(one, is_new=row["kind"] == "C")
                 for one, row in zip(part, rows, strict=True)]

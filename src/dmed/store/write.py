@@ -15,9 +15,10 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from dmed.kit.errors import ConflictError, InvalidError, PreconditionError
+from dmed.kit.errors import ConflictError, ForbiddenError, InvalidError, PreconditionError
 from dmed.kit.ids import bucket_in
 from dmed.store import audit as audits
+from dmed.store import care
 from dmed.store.audit import Group, digest_sql, disclosed, pack_sql, person_bucket
 from dmed.store.columns import Parameters, columns, one_column, selected
 from dmed.store.keys import system_number, text_key, type_number
@@ -35,7 +36,7 @@ STATEMENT_WRITES_MAX = 250
 _BUCKETS_KEPT = 100_000
 _PAUSE_SECONDS = 0.005
 
-_RECORD = ("bucket", "type", "id", "vid", "patient", "others", "body", "expected")
+_RECORD = ("bucket", "type", "id", "vid", "patient", "others", "body", "expected", "labels")
 _COMPARTMENT = ("bucket", "type", "home", "vid", "patient")
 _CLAIM = ("type", "system", "value", "bucket", "id")
 _AUDIT = ("actor", "bucket", "type", "outcome", "action", "request", "vid", "id", "patient",
@@ -43,14 +44,15 @@ _AUDIT = ("actor", "bucket", "type", "outcome", "action", "request", "vid", "id"
 
 @lru_cache(maxsize=512)
 def _statement(
-    tables: tuple[str, ...], replaces: bool, claims: bool, single: bool, strict: bool
+    tables: tuple[str, ...], replaces: bool, claims: bool, cares: bool, single: bool,
+    strict: bool,
 ) -> str:
     """The statement for records with rows in these index tables.
 
     Without `replaces` no current version is looked for: each record must be new. `claims` adds
-    the keeping of identity claims. `single` is for one record, whose vid and bucket are not said
-    again with each index row. `strict` makes the statement fail, and so undo itself, unless
-    every record was written.
+    the keeping of identity claims, `cares` that of care relationships. `single` is for one record,
+    whose vid and bucket are not said again with each index row. `strict` makes the statement fail,
+    and so undo itself, unless every record was written.
     """
     take = Parameters()
     parts = [f"w AS MATERIALIZED (SELECT * FROM {take.rows(_RECORD, numbered=True)})"]
@@ -73,6 +75,8 @@ def _statement(
         SELECT w.vid, w.bucket, w.type, done.kind::"char", w.id FROM done JOIN w USING (n))""")
     if claims:
         parts += _claiming(take.rows(_CLAIM), every, replaces)
+    if cares:
+        parts += care.statements(take.rows(care.COLUMNS), replaces=replaces)
     for table in tables:
         names = COLUMNS[table][2:] if single else COLUMNS[table]
         bounds = "bigint" if table == "date" else "double precision"
@@ -86,8 +90,8 @@ def _statement(
 
 
 def _creating() -> list[str]:
-    return ["""ins AS (INSERT INTO resource (bucket, type, vid, id, patient, others, body)
-        SELECT bucket, type, vid, id, patient, string_to_array(others, ' '), body FROM w
+    return ["""ins AS (INSERT INTO resource (bucket, type, vid, id, patient, others, body, labels)
+        SELECT bucket, type, vid, id, patient, string_to_array(others, ' '), body, labels FROM w
         ON CONFLICT (bucket, type, id) DO NOTHING RETURNING bucket, type, id)""",
             """done AS MATERIALIZED (SELECT w.n, 'C' AS kind FROM ins
         JOIN w USING (bucket, type, id))"""]
@@ -95,32 +99,33 @@ def _creating() -> list[str]:
 
 def _replacing() -> list[str]:
     same = "r.bucket = {o}.bucket AND r.type = {o}.type AND r.id = {o}.id"
-    columns = ("bucket", "type", "vid", "id", "patient", "others", "body")
+    columns = ("bucket", "type", "vid", "id", "patient", "others", "body", "labels")
     was = ", ".join(f"was.{name}" for name in columns)
     parts = [
         # LATERAL keeps one probe a record; the lock orders writers of one record in a queue. What
         # came out of the queue newer than this statement's snapshot is left alone: its index rows
         # could not be seen, so they would stay behind. The caller then locks first.
         f"""was AS MATERIALIZED (SELECT r.*, w.n FROM w JOIN LATERAL (
-            SELECT bucket, type, vid, id, patient, others, body FROM resource r
+            SELECT bucket, type, vid, id, patient, others, body, labels FROM resource r
             WHERE {same.format(o="w")} FOR UPDATE) AS r
             ON (w.expected IS NULL OR r.vid = w.expected) AND r.vid = (
                 SELECT r.vid FROM resource r WHERE {same.format(o="w")}))""",
         f"""upd AS (UPDATE resource r SET vid = w.vid, patient = w.patient,
-            others = string_to_array(w.others, ' '), body = w.body FROM was JOIN w USING (n)
+            others = string_to_array(w.others, ' '), body = w.body, labels = w.labels
+            FROM was JOIN w USING (n)
             WHERE {same.format(o="was")} AND w.body IS NOT NULL RETURNING was.n)""",
         f"""del AS (DELETE FROM resource r USING was JOIN w USING (n)
             WHERE {same.format(o="was")} AND w.body IS NULL RETURNING was.n)""",
-        """ins AS (INSERT INTO resource (bucket, type, vid, id, patient, others, body)
-            SELECT bucket, type, vid, id, patient, string_to_array(others, ' '), body FROM w
-            WHERE body IS NOT NULL AND (expected IS NULL OR expected = 0)
+        """ins AS (INSERT INTO resource (bucket, type, vid, id, patient, others, body, labels)
+            SELECT bucket, type, vid, id, patient, string_to_array(others, ' '), body, labels
+            FROM w WHERE body IS NOT NULL AND (expected IS NULL OR expected = 0)
               AND n NOT IN (SELECT n FROM was)
             ON CONFLICT (bucket, type, id) DO NOTHING RETURNING bucket, type, id)""",
         """done AS MATERIALIZED (SELECT n, 'U' AS kind FROM upd UNION ALL SELECT n, 'D' FROM del
             UNION ALL SELECT w.n, 'C' FROM ins JOIN w USING (bucket, type, id))""",
-        f"""kept AS (INSERT INTO resource_version (bucket, type, vid, id, patient, others, body)
+        f"""kept AS (INSERT INTO resource_version ({", ".join(columns)})
             SELECT {was} FROM was JOIN done USING (n) UNION ALL
-            SELECT w.bucket, w.type, w.vid, w.id, was.patient, was.others, NULL
+            SELECT w.bucket, w.type, w.vid, w.id, was.patient, was.others, NULL, was.labels
             FROM was JOIN done USING (n) JOIN w USING (n) WHERE w.body IS NULL)""",
         """c_old AS (DELETE FROM compartment c USING was JOIN done USING (n)
             WHERE c.patient = ANY (array_append(was.others, was.patient))
@@ -163,6 +168,7 @@ def arguments(
     tables = tuple(table for table in COLUMNS if index[table])
     replaces = any(write.kind != "create" for write in writes)
     claims = replaces or any(write.identities for write in writes)
+    cares = replaces or any(write.care for write in writes)
     values: list[Any] = columns(_RECORD, [_record(write) for write in writes])
     values += columns(_COMPARTMENT, [
         (person_bucket(patient), type_number(write.type), write.bucket, write.vid, patient)
@@ -175,6 +181,8 @@ def arguments(
              write.id)
             for write in writes if write.kind != "delete"
             for system, value in dict.fromkeys(write.identities) if value])
+    if cares:
+        values += columns(care.COLUMNS, care.rows_of(writes))
     single = len(writes) == 1
     for table in tables:
         names, lines = COLUMNS[table], index[table]
@@ -182,7 +190,7 @@ def arguments(
             lines = [(*line[:-1], line[-1] and "{" + ",".join(map(str, line[-1])) + "}")
                      for line in lines]
         values += columns(names, lines, 2 if single else 0)
-    return _statement(tables, replaces, claims, single, strict), values
+    return _statement(tables, replaces, claims, cares, single, strict), values
 
 
 def _record(write: Write) -> tuple[Any, ...]:
@@ -190,7 +198,8 @@ def _record(write: Write) -> tuple[Any, ...]:
     deleted = write.kind == "delete"
     expected = 0 if write.kind == "create" else write.expected_vid
     return (write.bucket, type_number(write.type), write.id, write.vid, first,
-            " ".join(filter(None, others)) or None, None if deleted else write.body, expected)
+            " ".join(filter(None, others)) or None, None if deleted else write.body, expected,
+            write.labels)
 
 
 def audit_rows(audit: AuditRow, write: Write) -> list[AuditRow]:
@@ -225,7 +234,8 @@ async def write(db: Database, scope: Scope, audit: AuditRow, one: Write) -> Writ
     check(scope, [one])
     actor = await audits.actor_number(db, audit)
     asked = _Asked(one, audit_rows(audit, one), actor)
-    if one.kind != "create" or one.identities or scope.patients or bucket_in(one.id) is None:
+    if (one.kind != "create" or one.identities or scope.patients or bucket_in(one.id) is None
+            or one.type in scope.guarded):
         return await _alone(db, scope, asked)
     group: Group[_Asked, Written | None] | None = db.kept.get("creates")
     if group is None:
@@ -267,11 +277,12 @@ async def _alone(db: Database, scope: Scope, asked: _Asked) -> Written:
     for attempt in range(TRIES_MAX):
         try:
             async with db.hot.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
-                if attempt == 0 and scope.patients is None:
+                if attempt == 0 and scope.patients is None and one.type not in scope.guarded:
                     written = await send(db, connection, [one], rows, actor)
                 else:
                     async with connection.transaction():
                         await lock(db, scope, connection, [one])
+                        await care.check_new(connection, scope, [one])
                         written = await send(db, connection, [one], rows, actor)
         except (*RETRIED, asyncpg.UniqueViolationError) as error:
             with told():
@@ -283,7 +294,7 @@ async def _alone(db: Database, scope: Scope, asked: _Asked) -> Written:
         else:
             if written[0] is not None:
                 return written[0]
-            await explain(db, one)
+            await explain(db, scope, one)
     raise ConflictError(f"{one.type}/{one.id} is being changed by too many others: try again")
 
 
@@ -318,14 +329,18 @@ async def lock(db: Database, scope: Scope, connection: Any, writes: Sequence[Wri
     """
     await settle_buckets(connection, writes, claims(db))
     rows = await connection.fetch(
-        "SELECT r.patient, r.others FROM unnest($1::smallint[], $2::smallint[], $3::text[]) "
-        "WITH ORDINALITY AS w(bucket, type, id, n) JOIN LATERAL (SELECT patient, others "
-        "FROM resource r WHERE r.bucket = w.bucket AND r.type = w.type AND r.id = w.id FOR UPDATE) "
-        "AS r ON true ORDER BY n",
+        "SELECT r.patient, r.others, r.type, NOT (r.type = ANY($4::smallint[])) "
+        f"OR {care.seen('r', '$5::text[]')} AS seen "
+        "FROM unnest($1::smallint[], $2::smallint[], $3::text[]) "
+        "WITH ORDINALITY AS w(bucket, type, id, n) JOIN LATERAL (SELECT type, patient, others, "
+        "labels FROM resource r WHERE r.bucket = w.bucket AND r.type = w.type AND r.id = w.id "
+        "FOR UPDATE) AS r ON true ORDER BY n",
         [write.bucket for write in writes], [type_number(write.type) for write in writes],
-        [write.id for write in writes])
+        [write.id for write in writes], care.guarded_numbers(scope), list(scope.principals))
     for row in rows:
         check_people(scope, people(row))
+        if not row["seen"]:
+            raise ForbiddenError("this record belongs to nobody whom this sign-in may see")
 
 
 def claims(db: Database) -> dict[tuple[str, str], int]:
@@ -364,7 +379,7 @@ async def settle_buckets(
         one.bucket = known.get((one.type, one.id), one.bucket)
 
 
-async def explain(db: Database, write: Write) -> None:
+async def explain(db: Database, scope: Scope, write: Write) -> None:
     """Says why a write did not hold, or returns when the reason has passed and it may try again."""
     # Over the other pool: a unit that asked its own for a second connection could wait for itself.
     async with db.searching() as connection:
@@ -372,7 +387,7 @@ async def explain(db: Database, write: Write) -> None:
             "SELECT vid FROM resource WHERE bucket = $1 AND type = $2 AND id = $3",
             write.bucket, type_number(write.type), write.id)
         if write.kind == "delete" and write.expected_vid is None and current is None:
-            raise await missing_in(connection, type_number(write.type), write.id, write.type)
+            raise await missing_in(connection, scope, write.type, write.id)
     name = f"{write.type}/{write.id}"
     if write.kind == "create" or write.expected_vid == 0:
         if current is not None:
