@@ -26,7 +26,7 @@ from dmed.kit.errors import (
 )
 from dmed.kit.ids import secret
 from dmed.kit.settings import Settings
-from dmed.trust import signatures, tables, tokens
+from dmed.trust import people_tables, signatures, tables, tokens
 from dmed.trust.keys import Keys
 from dmed.trust.model import Role, Subject
 
@@ -230,12 +230,12 @@ class Identity:
         """The live session of a cookie value, or None when it ended or never was."""
         digest = _digest(cookie)
         minutes = self._settings.session_idle_minutes
-        row = await tables.session(self._connection, digest, minutes)
+        row = await people_tables.session(self._connection, digest, minutes)
         if row is None:
             return None
         if row["stale"]:
             await tables.touch_session(self._connection, digest)
-        language = row["language"] or row["account_language"]
+        language = row["chosen"] or row["language"]
         return Session(_subject(row, language, _short(cookie)), row["csrf"])
 
     async def sign_out(self, cookie: str) -> None:

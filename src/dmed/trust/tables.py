@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from dmed.store.pool import told
+from dmed.trust.oauth import tables as oauth_tables
+from dmed.trust.people_tables import DDL as PEOPLE_DDL
 
 DDL: tuple[str, ...] = (
     """create table if not exists account (
@@ -65,6 +67,8 @@ DDL: tuple[str, ...] = (
         epoch bigint not null
     )""",
     "insert into revocation (epoch) values (1) on conflict do nothing",
+    *PEOPLE_DDL,
+    *oauth_tables.DDL,
 )
 
 _ACCOUNT = (
@@ -191,20 +195,6 @@ async def open_session(
         csrf,
         language,
         ends,
-    )
-
-
-async def session(connection: Connection, digest: bytes, idle_minutes: int) -> Any | None:
-    """The live session of a cookie with its account, or None; `stale` asks for `touch_session`."""
-    return await connection.fetchrow(
-        "select a.name, a.role, a.display, a.practitioner, a.practitioner_role, a.organisation,"
-        " a.organisation_name, a.post, a.language as account_language,"
-        " s.csrf, s.language, s.seen < now() - interval '1 minute' as stale"
-        " from page_session s join account a on a.name = s.account"
-        " where s.digest = $1 and a.active and s.ends > now()"
-        " and s.seen > now() - make_interval(mins => $2)",
-        digest,
-        idle_minutes,
     )
 
 
