@@ -44,7 +44,7 @@ def test_a_package_brings_its_definitions_alone(tmp_path: Path) -> None:
     read = read_package(package(tmp_path / "a.tgz", "uz.a", {}, value_set("one")))
 
     assert (read.name, read.version, dict(read.counts)) == ("uz.a", "1.0.0", {"ValueSet": 1})
-    assert [Path(each.where).name for each in read.items] == ["ValueSet-one.json"]
+    assert [Path(each.item.where).name for each in read.items] == ["ValueSet-one.json"]
 
 
 def test_a_folder_is_a_package_too(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ async def prepare(addresses: Addresses) -> None:
     """Brings the tables of the store, of trust and of every module up to date."""
     from dmed.apps.rooms import MODULES
     from dmed.store.schema import migrate
+    from dmed.trust import guides
     from dmed.trust.tables import DDL
 
-    await migrate(addresses.owner, [*DDL, *(line for module in MODULES for line in module.ddl)])
+    own = [line for module in MODULES for line in module.ddl]
+    await migrate(addresses.owner, [*DDL, *guides.DDL, *own])

@@ -1,27 +1,34 @@
 """`dmed guide install`: the definitions of a FHIR package into the store, with its dependencies.
 
-https://hl7.org/fhir/packages.html. What is installed again replaces what was there; running
-workers learn of it within seconds (`trust.guides`).
+https://hl7.org/fhir/packages.html. What is installed again replaces what was there as a whole;
+running workers learn of it within seconds (`trust.guides`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from dmed.apps.accounts import opened
 from dmed.apps.database import Addresses, database, prepare
-from dmed.apps.importing import produce, run_load
+from dmed.apps.importing import IMPORTER, produce
 from dmed.apps.sources import Item, package_items
 from dmed.kit.errors import InvalidError
 from dmed.kit.settings import Settings
-from dmed.store import definitions
+from dmed.store import definitions, reindex
+from dmed.store.load_whole import alone, write_whole
+from dmed.store.model import AuditRow, Scope, Write
+from dmed.store.pool import Database
+from dmed.trust import guides
+from dmed.trust.gateway import prepare as preparing
 
 DEFINITIONS = frozenset({
     "ActivityDefinition", "ActorDefinition", "CapabilityStatement", "CodeSystem",
@@ -34,6 +41,8 @@ DEFINITIONS = frozenset({
 })  # fmt: skip  # A list of words reads better filled.
 """What a guide installs; its examples are records of nobody and stay out."""
 _GUIDE_BYTES_MAX = 64 * 1024 * 1024
+_LOCK = 7_305_516_208_331_002
+"""Of the database: one installation after the other."""
 _CORE = "hl7.fhir.r5.core"
 
 
@@ -62,13 +71,24 @@ class _Npm(msgspec.Struct):
     dependencies: dict[str, str] = {}
 
 
+Key = tuple[str, str]
+"""(type, id) of a definition."""
+
+
+class Named(msgspec.Struct, frozen=True):
+    """One definition of a package and what it is."""
+
+    key: Key
+    item: Item
+
+
 class Package(msgspec.Struct):
     """What a folder or archive brings."""
 
     path: Path
     name: str = ""
     version: str = ""
-    items: list[Item] = []
+    items: list[Named] = []
     counts: Counter[str] = msgspec.field(default_factory=Counter)
     needs: dict[str, str] = {}
 
@@ -86,7 +106,7 @@ def read_package(path: Path) -> Package:
             continue
         if head.resource_type not in DEFINITIONS or not head.id:
             continue
-        made.items.append(item)
+        made.items.append(Named((head.resource_type, head.id), item))
         made.counts[head.resource_type] += 1
         if head.resource_type == "ImplementationGuide" and not made.name:
             made.name, made.version = head.package, head.version
@@ -145,42 +165,150 @@ def _beside(path: Path, name: str, version: str) -> Package | None:
     return None
 
 
-def install_guide(settings: Settings, path: Path) -> int:
-    """Stores the definitions of a package or folder and of what it needs; newest wins.
+class Installed(msgspec.Struct):
+    """What an installation did."""
 
-    Lists what each brings, and which dependencies are not there. A dependency that is installed
-    already stays as it is. Returns how many definitions were stored.
+    stored: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    refused: int = 0
+
+
+class _Plan(msgspec.Struct):
+    """What is to be written and noted, made ready before the transaction begins."""
+
+    writes: list[Write] = []
+    notes: dict[str, tuple[str, list[guides.Brought]]] = {}
+    done: Installed = msgspec.field(default_factory=Installed)
+
+
+def install_guide(settings: Settings, *paths: Path) -> int:
+    """Stores the definitions of packages or folders and of what they need, all in one transaction.
+
+    What a guide brought before and brings no more is deleted (its history stays), unless another
+    guide brings it too or somebody has changed it since. What has not changed is not written
+    again. A dependency that is installed already stays as it is. Definitions that R5 refuses are
+    told and left out. Returns how many definitions the guides have here now.
     """
     began = time.monotonic()
-    packages, missing = with_dependencies(path)
-
-    def items() -> Iterator[Item]:
-        for package in packages:
-            yield from package.items
-
+    packages: list[Package] = []
+    missing: dict[str, None] = {}
+    for path in paths:
+        found, absent = with_dependencies(path)
+        known = {each.name for each in packages if each.name}
+        packages += [each for each in found[:-1] if each.name not in known] + found[-1:]
+        missing.update(dict.fromkeys(absent))
+    asked = {each.path for each in packages if each.path in paths}
     with database(settings) as addresses:
-        asyncio.run(prepare(addresses))
-        present = asyncio.run(_present(settings, addresses))
-        packages = [each for each in packages[:-1] if each.name not in present] + packages[-1:]
-        done = run_load(addresses, items(), produce, title=path.name, replace=True)
-    for package in packages:
-        named = f"{package.name} {package.version}".strip() or package.path.name
-        sys.stdout.write(f"{named}\n")
+        done, present, taken = asyncio.run(_install(settings, addresses, packages, asked))
+    for package in taken:
+        sys.stdout.write(f"{_title(package)}\n")
         for name, count in sorted(package.counts.items()):
             sys.stdout.write(f"{count:6,} {name}\n")
     for name in missing:
-        if name.partition(" ")[0] in present:
-            continue
-        sys.stdout.write(f"not here: {name} (profiles and codes of it are not checked)\n")
+        if name.partition(" ")[0] not in present | {each.name for each in packages}:
+            sys.stdout.write(f"not here: {name} (profiles and codes of it are not checked)\n")
     seconds = time.monotonic() - began
     sys.stdout.write(
-        f"{done.loaded:6,} stored, {done.faults:,} refused, {seconds:.1f} s; running servers "
-        "validate with it within seconds\n")
-    return done.loaded
+        f"{done.stored:6,} stored, {done.unchanged:,} unchanged, {done.removed:,} removed, "
+        f"{done.refused:,} refused, {seconds:.1f} s; running servers validate with it within "
+        "seconds\n")
+    return done.stored + done.unchanged
 
 
-async def _present(settings: Settings, addresses: Addresses) -> frozenset[str]:
-    """The names of the guides that are installed."""
-    async with opened(settings, addresses) as store:
-        bodies = await definitions.bodies(store, ["ImplementationGuide"], _GUIDE_BYTES_MAX)
+def _title(package: Package) -> str:
+    return f"{package.name} {package.version}".strip() or package.path.name
+
+
+async def _install(
+    settings: Settings, addresses: Addresses, packages: list[Package], asked: Collection[Path]
+) -> tuple[Installed, frozenset[str], list[Package]]:
+    """What was done, the guides that were there before, and the packages that were taken."""
+    await prepare(addresses)
+    async with opened(settings, addresses) as store, alone(addresses.owner, _LOCK) as connection:
+        await reindex.learn(store)
+        before = await guides.brought(connection)
+        present = frozenset(before) | await _present(store)
+        taken = [each for each in packages if each.path in asked or each.name not in present]
+        plan = await _plan(connection, taken, before)
+
+        async def note(connection: Any) -> None:
+            for name, (version, listed) in plan.notes.items():
+                await guides.record(connection, name, version, listed)
+
+        audit = AuditRow(request="guide", action="C", subject=IMPORTER.user,
+                         role=IMPORTER.role.value, purpose="HSYSADMIN",
+                         detail=", ".join(_title(each) for each in taken)[:200])
+        await write_whole(connection, store, Scope(IMPORTER.user), audit, plan.writes, note)
+    return plan.done, present, taken
+
+
+async def _plan(
+    connection: Any, packages: Sequence[Package], before: Mapping[str, list[guides.Brought]]
+) -> _Plan:
+    """Reads, checks and encodes what is new or different; finds what is dropped."""
+    plan = _Plan()
+    old = {(each.type, each.id): each for listed in before.values() for each in listed}
+    items = {each.key: each for package in packages for each in package.items}
+    there = await definitions.versions(connection, sorted({*items, *old}))
+    vids: dict[Key, guides.Brought] = {}
+    for key, item in items.items():
+        digest = hashlib.sha256(item.item.body).digest()
+        was, vid = old.get(key), there.get(key, (0, 0))[0]
+        if was is not None and was.digest == digest and was.vid == vid:
+            plan.done.unchanged += 1
+            vids[key] = was
+            continue
+        write = _write(item.item)
+        if write is None:
+            # What an older version brought under this id stays the guide's own.
+            plan.done.refused += 1
+            vids[key] = guides.Brought(*key, 0 if was is None else was.vid, b"")
+        else:
+            plan.writes.append(write)
+            plan.done.stored += 1
+            vids[key] = guides.Brought(*key, write.vid, digest)
+    for package in packages:
+        listed = list(dict.fromkeys(each.key for each in package.items))
+        plan.notes[package.name or package.path.name] = (
+            package.version, [vids[key] for key in listed])
+    plan.writes += _dropped(before, plan, there)
+    plan.done.removed = len(plan.writes) - plan.done.stored
+    return plan
+
+
+def _write(item: Item) -> Write | None:
+    """The new version of a definition; None, and told, where R5 refuses it."""
+    try:
+        write, = produce(item)
+    except InvalidError as error:
+        for issue in error.issues:
+            sys.stderr.write(f"{item.where}: {issue.expression}: {issue.diagnostics}\n")
+        return None
+    write.kind, write.expected_vid = "update", None
+    return write
+
+
+def _dropped(
+    before: Mapping[str, list[guides.Brought]], plan: _Plan,
+    there: Mapping[Key, tuple[int, int]],
+) -> list[Write]:
+    """Deletions of what these guides brought before and no guide brings now.
+
+    What somebody has changed since is theirs: it stays.
+    """
+    kept = {(each.type, each.id) for _, listed in plan.notes.values() for each in listed}
+    kept |= {(each.type, each.id) for name, listed in before.items() if name not in plan.notes
+             for each in listed}
+    gone = {(each.type, each.id): each for name in plan.notes for each in before.get(name, ())}
+    return [
+        preparing.deletion_of(kind, id_, bucket=there[kind, id_][1], patients=(), vid_now=was.vid)
+        for (kind, id_), was in gone.items()
+        if (kind, id_) not in kept and there.get((kind, id_), (0, 0))[0] == was.vid > 0
+    ]
+
+
+async def _present(store: Database) -> frozenset[str]:
+    """The names that the stored ImplementationGuides say."""
+    bodies = await definitions.bodies(store, ["ImplementationGuide"], _GUIDE_BYTES_MAX)
     return frozenset(msgspec.json.decode(each, type=_Head).package for each in bodies)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -23,6 +25,7 @@ from dmed.kit.settings import Settings
 from dmed.store import load as store_load
 from dmed.store.load_chunk import Fault
 from dmed.store.model import AuditRow, Scope, SearchPage, Write
+from dmed.trust import guides
 from dmed.trust.gateway import Gateway
 from dmed.trust.gateway import prepare as preparing
 from dmed.trust.model import Role, Subject
@@ -45,6 +48,26 @@ def produce(item: Item) -> list[Write]:
         return _entries(resource)
     preparing.check(resource)
     return [_write(resource)]
+
+
+class Producing(msgspec.Struct, frozen=True):
+    """`produce` for the processes of a load, held to the profiles that were installed when it
+    began: `definitions` is the file of their bodies, "" for R5's rules alone. Picklable.
+    """
+
+    definitions: str = ""
+
+    def __call__(self, item: Item) -> list[Write]:
+        """As `produce`; a record that breaks a profile it claims is refused as the door does."""
+        if self.definitions:
+            _learn(self.definitions)
+        return produce(item)
+
+
+@cache
+def _learn(path: str) -> None:
+    """Once a process: what the file holds is what this process validates with."""
+    guides.learn(msgspec.msgpack.decode(Path(path).read_bytes(), type=list[bytes]))
 
 
 def _write(resource: Any) -> Write:
@@ -88,20 +111,40 @@ class Places(dict[int, str]):
         self.pop(number - _PLACES_KEPT, None)
 
 
-def import_files(settings: Settings, paths: Sequence[Path], *, replace: bool) -> int:
-    """Loads files and folders as one load; prints each refused line; returns how many."""
+def import_files(
+    settings: Settings, paths: Sequence[Path], *, replace: bool, profiles: bool = True
+) -> int:
+    """Loads files and folders as one load; prints each refused line; returns how many.
+
+    `profiles`: a record is held to the installed profiles that it claims, as it is on writing
+    (unless the setting says that writes are not); those that come with the load do not count yet.
+    """
     files = [file for path in paths for file in files_of(path)]
     if not files:
         raise InvalidError("there is no .ndjson or .json file there", str(paths[0]))
-    with database(settings) as addresses:
+    with database(settings) as addresses, TemporaryDirectory(prefix="dmed-import-") as folder:
         asyncio.run(prepare(addresses))
-        done = run_load(addresses, (item for file in files for item in items_of(file)), produce,
+        is_held = profiles and settings.validate_profiles
+        held = asyncio.run(_definitions(settings, addresses, Path(folder))) if is_held else ""
+        done = run_load(addresses, (item for file in files for item in items_of(file)),
+                        Producing(held),
                         title=files[0].name if len(files) == 1 else f"{len(files)} files",
                         digest=digest_of(files), replace=replace)
     skipped = f", {done.skipped:,} items were in already" if done.skipped else ""
     sys.stdout.write(f"{done.loaded:,} records stored, {done.faults:,} items refused{skipped} "
                      f"({done.loaded / max(done.seconds, 0.001):,.0f} records/s)\n")
     return done.faults
+
+
+async def _definitions(settings: Settings, addresses: Addresses, folder: Path) -> str:
+    """The file of what is installed, for the processes; "" where no profile is."""
+    async with opened(settings, addresses) as store:
+        bodies = await guides.everything(store)
+    if not bodies:
+        return ""
+    file = folder / "definitions"
+    file.write_bytes(msgspec.msgpack.encode(bodies))
+    return str(file)
 
 
 def run_load(addresses: Addresses, items: Iterator[Item], produce_one: Callable[[Item], Any], *,
