@@ -88,15 +88,18 @@ def demo(persons: int, seed: int, until: str) -> None:
 @main.command("import")
 @click.argument("files", nargs=-1, required=True, type=_FILE)
 @click.option("--replace", is_flag=True, help="Overwrite records that exist already.")
+@click.option("--profiles/--no-profiles", default=True, show_default=True,
+              help="Hold records to the installed profiles that they claim.")
 @_plainly
-def import_(files: tuple[Path, ...], replace: bool) -> None:
+def import_(files: tuple[Path, ...], replace: bool, profiles: bool) -> None:
     """Loads NDJSON, JSON, Bundles or folders of them, plain or .gz; bad lines are reported.
 
     An interrupted import goes on where it stopped when it is called again.
     """
     from dmed.apps.importing import import_files
 
-    sys.exit(1 if import_files(_chosen(), files, replace=replace) else 0)
+    sys.exit(1 if import_files(_chosen(), files, replace=replace,
+                               profiles=profiles) else 0)
 
 
 @main.command("export")
@@ -115,17 +118,17 @@ def guide() -> None:
 
 
 @guide.command("install")
-@click.argument("path", type=_FILE)
+@click.argument("paths", nargs=-1, required=True, type=_FILE)
 @_plainly
-def guide_install(path: Path) -> None:
-    """Stores the definitions of a FHIR package (.tgz) or a folder of JSON, and lists them.
+def guide_install(paths: tuple[Path, ...]) -> None:
+    """Stores the definitions of FHIR packages (.tgz) or folders of JSON, and lists them.
 
-    Packages that it depends on are taken from beside it. Installing again upgrades; servers that
-    run validate with it within seconds.
+    Packages that they depend on are taken from beside them. Installing again upgrades: what the
+    new version drops goes, all at once; servers that run validate with it within seconds.
     """
     from dmed.apps.guides import install_guide
 
-    sys.exit(0 if install_guide(_chosen(), path) else 1)
+    sys.exit(0 if install_guide(_chosen(), *paths) else 1)
 
 
 @main.command("conformance")
