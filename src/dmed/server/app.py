@@ -42,6 +42,7 @@ from dmed.server.call import Call, request_id_of
 from dmed.server.capability import capability
 from dmed.server.door import Door
 from dmed.server.fast import FastRead
+from dmed.server.fast_search import FastSearch
 from dmed.server.outcome import outcome_of, unexpected
 from dmed.trust.gateway import Gateway, prepare
 from dmed.trust.gateway.prepare import ID
@@ -67,6 +68,7 @@ class FhirApp:
         self._door = door
         self._guard = guard
         self._fast = FastRead(door, guard)
+        self._fast_search = FastSearch(door, guard)
         self._capabilities: dict[tuple[str, int], bytes] = {}
         # Operations of modules expect the application's state, as in a Starlette app.
         self._app = Starlette()
@@ -88,6 +90,11 @@ class FhirApp:
             asked = self._fast.asked(scope)
             if asked is not None:
                 await self._fast.answer(asked, scope, request_id, send_)
+                return
+            searched = self._fast_search.asked(scope)
+            if searched is not None and await self._fast_search.answer(
+                searched, scope, request_id, send_
+            ):
                 return
             answer = await self._slow(scope, receive, send_, request_id)
         except DmedError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.types import Send
 
@@ -29,7 +29,16 @@ _FIXED = [
     (b"cache-control", b"private, no-store"),
     (b"vary", b"Accept-Encoding, Authorization, Cookie"),
 ]
-Asked = tuple[str, str, bytes, bool]
+
+
+class Wanted(NamedTuple):
+    """What the headers of a request say that matters for its answer."""
+
+    token: bytes
+    takes_gzip: bool
+
+
+Asked = tuple[str, str, Wanted]
 
 
 class FastRead:
@@ -41,48 +50,60 @@ class FastRead:
         self._identity = guard.identity
 
     def asked(self, scope: MutableMapping[str, Any]) -> Asked | None:
-        """(type, id, token, takes gzip) of a plain read, or None for the long way."""
+        """(type, id, what the headers want) of a plain read, or None for the long way."""
         if scope["method"] != "GET" or scope["query_string"]:
             return None
         parts = scope["path"].split("/")
         if len(parts) != _PARTS or parts[2] not in self._types or not ID.fullmatch(parts[3]):
             return None
-        token = b""
-        takes_gzip = False
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                token = value
-            elif name == b"accept":
-                negotiate.check_accept(value.decode("latin-1"), "")
-            elif name == b"accept-encoding":
-                takes_gzip = negotiate.takes_gzip(value.decode("latin-1"))
-            elif name in _UNUSUAL:
-                return None
-        if token[:7].lower() != b"bearer ":
-            return None
-        return parts[2], parts[3], token[7:].strip(), takes_gzip
+        headers = wanted(scope)
+        return None if headers is None else (parts[2], parts[3], headers)
 
     async def answer(
         self, asked: Asked, scope: MutableMapping[str, Any], request_id: str, send_: Send
     ) -> None:
         """Find out who asks, decide, read with its audit row, and send the stored bytes."""
-        type_, id_, token, takes_gzip = asked
-        if not token:
-            raise UnauthorizedError("The bearer token is empty")
-        subject = await self._identity.bearer(token)
+        type_, id_, headers = asked
+        subject = await self._identity.bearer(headers.token)
         scope[USER_KEY] = subject.user
         stored = await self._gateway.read(subject, type_, id_)
-        body = stored.body
-        headers = [
-            *_FIXED,
+        await send_page(stored.body, headers, [
             (b"etag", b'W/"%d"' % stored.vid),
             (b"last-modified", http_date(stored.updated).encode()),
             (b"x-request-id", request_id.encode()),
-        ]
-        if takes_gzip and len(body) >= GZIP_MIN_BYTES:
-            packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-            body = packer.compress(body) + packer.flush()
-            headers.append((b"content-encoding", b"gzip"))
-        headers.append((b"content-length", b"%d" % len(body)))
-        await send_({"type": "http.response.start", "status": 200, "headers": headers})
-        await send_({"type": "http.response.body", "body": body})
+        ], send_)
+
+
+def wanted(scope: MutableMapping[str, Any]) -> Wanted | None:
+    """The bearer token and the packing of a request that asks for nothing unusual, else None."""
+    token = b""
+    takes_gzip = False
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            token = value
+        elif name == b"accept":
+            negotiate.check_accept(value.decode("latin-1"), "")
+        elif name == b"accept-encoding":
+            takes_gzip = negotiate.takes_gzip(value.decode("latin-1"))
+        elif name in _UNUSUAL:
+            return None
+    if token[:7].lower() != b"bearer ":
+        return None
+    token = token[7:].strip()
+    if not token:
+        raise UnauthorizedError("The bearer token is empty")
+    return Wanted(token, takes_gzip)
+
+
+async def send_page(
+    body: bytes, wanted: Wanted, more: list[tuple[bytes, bytes]], send_: Send
+) -> None:
+    """Send a body of JSON with the headers that every answer has and these."""
+    headers = [*_FIXED, *more]
+    if wanted.takes_gzip and len(body) >= GZIP_MIN_BYTES:
+        packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+        body = packer.compress(body) + packer.flush()
+        headers.append((b"content-encoding", b"gzip"))
+    headers.append((b"content-length", b"%d" % len(body)))
+    await send_({"type": "http.response.start", "status": 200, "headers": headers})
+    await send_({"type": "http.response.body", "body": body})

@@ -48,25 +48,32 @@ def searchset(base: str, address: str, asked: Query, page: SearchPage) -> bytes:
     said = remarks(asked, page)
     if said:
         entries.append(Entry(resource=said, mode="outcome"))
-    return bundle("searchset", entries, total=page.total, links=_links(address, asked, page))
+    only_self = asked.summary == "count" or asked.count == 0
+    links = self_alone(address, self_link(asked)) if only_self else (
+        links_of(address, self_link(asked), page))
+    return bundle("searchset", entries, total=page.total, links=links)
 
 
 def remarks(asked: Query, page: SearchPage) -> bytes:
     """What was left out of the search or of its answer, or nothing: the entry of mode outcome."""
     left_out = [Issue("not-supported", one.reason, severity="warning") for one in asked.ignored]
     cut = [Issue("too-costly", note, severity="warning") for note in page.notes]
-    return outcome(left_out + cut) if left_out or cut else b""
+    told = search_system.estimate(page)
+    return outcome(left_out + cut + told) if left_out or cut or told else b""
 
 
-def _links(address: str, asked: Query, page: SearchPage) -> Iterator[tuple[str, str]]:
-    text = self_link(asked)
-    yield "self", f"{address}?{text}" if text else address
-    if asked.summary == "count" or asked.count == 0:
-        return
+def links_of(address: str, text: str, page: SearchPage) -> Iterator[tuple[str, str]]:
+    """The links of a page: itself by the canonical text of its search, the next, the previous."""
+    yield from self_alone(address, text)
     if page.next_cursor:
         yield "next", _with_cursor(address, text, page.next_cursor)
     if page.previous_cursor:
         yield "previous", _with_cursor(address, text, page.previous_cursor)
+
+
+def self_alone(address: str, text: str) -> Iterator[tuple[str, str]]:
+    """The link of a page to itself."""
+    yield "self", f"{address}?{text}" if text else address
 
 
 def _with_cursor(address: str, text: str, cursor: str) -> str:

@@ -11,6 +11,7 @@ import msgspec
 
 from dmed.fhir import query, query_system
 from dmed.fhir.query_model import Query
+from dmed.fhir.query_pattern import Pattern
 from dmed.kit.errors import PreconditionError
 from dmed.kit.settings import Settings
 from dmed.store import audit as store_audit
@@ -20,6 +21,7 @@ from dmed.store import history as store_history
 from dmed.store import meta_used as store_meta
 from dmed.store import read as store_read
 from dmed.store import search as store_search
+from dmed.store import search_pattern as store_pattern
 from dmed.store import search_system as store_search_system
 from dmed.store import unit as store_unit
 from dmed.store import write as store_write
@@ -139,6 +141,15 @@ class Gateway:
             scope = msgspec.structs.replace(scope, patients=(patient,))
         audit = audit_of(subject, "E", type_, query=asked_text(pairs), patient=patient)
         return asked, await store_search.search(self._db, scope, audit, asked)
+
+    async def search_pattern(self, subject: Subject, pattern: Pattern, id_: str) -> SearchPage:
+        """As `search` of the pattern with this id, without reading and planning it again."""
+        type_ = pattern.query.type
+        if not decide(subject, Action.SEARCH, type_, self._context).allowed:
+            await self.check_allowed(subject, Action.SEARCH, type_)
+        scope = scope_of(subject, self._context)
+        audit = audit_of(subject, "E", type_, query=pattern.link(id_))
+        return await store_pattern.search_pattern(self._db, scope, audit, pattern, id_)
 
     async def search_all(
         self,
