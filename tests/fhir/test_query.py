@@ -143,11 +143,15 @@ def test_a_blank_before_a_zone_is_a_plus() -> None:
     ("Observation", "subject:identifier", "a|b|c"), ("Observation", "subject:below", "Patient/1"),
     ("Encounter", "location:below", "Location/1/_history/2"), ("Observation", "subject:below", "1"),
     ("Patient", "birthdate:text", "x"),
-    ("Observation", "code:code-text", "a" * 65), ("Observation", "code:text-advanced", "x"),
+    ("Observation", "code:code-text", "a" * 65), ("Patient", "phonetic:text", "x"),
     ("Location", "near", "x"), ("Location", "near", "1"), ("Location", "near", "91|0"),
     ("Location", "near", "0|181"), ("Location", "near", "1|2|-3"), ("Location", "near", "1|2|3|mg"),
     ("Location", "near", "1|2|1e99"), ("Location", "near", "1|2|3|km|x"),
     ("Location", "near", "1e999|2"), ("Location", "near:missing", "1|2"),
+    ("Location", "_sort", "near"), ("Location", "_sort", "contains"),
+    ("Location", "contains", "1"), ("Location", "contains", "1|2|3|km"),
+    ("Location", "contains", "91|2"), ("Patient", "name:text", "a OR"),
+    ("Observation", "code:text-advanced", "-"),
 ])  # fmt: skip  # A list of faults.
 def test_malformed_values_are_always_refused(type_name: str, name: str, value: str) -> None:
     """Lenient or strict: a malformed value is a 400 whose message names the parameter."""

@@ -15,24 +15,25 @@ PAGE = ROOT / "docs" / "reference" / "search.md"
 START, END = "<!-- modifiers: start -->", "<!-- modifiers: end -->"
 _PLAIN = "store/test_store_search_evaluator.py::test_sql_agrees_with_a_slow_reading"
 _NAMED = "store/test_store_search.py::test_a_search_finds_these_and_no_others"
+_WORDS = "store/test_store_search_more.py::test_words_of_one_text_are_found"
 _RANDOM = "store/test_store_search_modifiers.py::test_modifiers_agree_with_a_slow_reading"
 SERVED = {
-    ("string", "exact"): _NAMED, ("string", "contains"): _PLAIN, ("string", "missing"): _PLAIN,
+    ("string", "exact"): _NAMED, ("string", "contains"): _PLAIN, ("string", "text"): _WORDS,
+    ("string", "missing"): _PLAIN,
     ("token", "not"): _PLAIN, ("token", "missing"): _RANDOM, ("token", "text"): _RANDOM,
+    ("token", "text-advanced"): _WORDS,
     ("token", "code-text"): _RANDOM, ("token", "of-type"): _RANDOM, ("token", "in"): _RANDOM,
     ("token", "not-in"): _RANDOM, ("token", "below"): _RANDOM, ("token", "above"): _RANDOM,
     ("date", "missing"): _PLAIN, ("number", "missing"): _PLAIN, ("quantity", "missing"): _PLAIN,
     ("reference", "[type]"): _RANDOM, ("reference", "identifier"): _RANDOM,
-    ("reference", "text"): _RANDOM, ("reference", "below"): _RANDOM,
+    ("reference", "text"): _RANDOM, ("reference", "text-advanced"): _WORDS,
+    ("reference", "code-text"): _WORDS, ("reference", "below"): _RANDOM,
     ("reference", "above"): _RANDOM, ("reference", "missing"): _RANDOM,
     ("uri", "below"): _NAMED, ("uri", "above"): _NAMED, ("uri", "contains"): _NAMED,
     ("uri", "missing"): _NAMED, ("composite", "missing"): _RANDOM,
     ("special", "missing"): _RANDOM,
 }  # fmt: skip  # A table.
 REFUSED = {
-    ("string", "text"): "no advanced handling of one text; `_text` and `_content` search words",
-    ("token", "text-advanced"): "as above", ("reference", "text-advanced"): "as above",
-    ("reference", "code-text"): "a reference has no code",
     ("reference", "in"): "value sets name codes, not records",
     ("reference", "not-in"): "as above",
 }  # fmt: skip  # A table.

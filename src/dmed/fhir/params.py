@@ -2,7 +2,7 @@
 
 Specification: https://hl7.org/fhir/R5/searchparameter-registry.html. Not indexed: `_id` (it is
 the key), `_lastUpdated` (it is in the version id), `_in` (membership, which stands in the group),
-and parameters of type special except `near`.
+and parameters of type special that are neither a place (`near`) nor an area (`contains`).
 """
 
 from __future__ import annotations
@@ -59,13 +59,25 @@ class SearchParameter(msgspec.Struct, frozen=True):
     modifiers: tuple[str, ...] = ()
     multiple_or: bool = True
     multiple_and: bool = True
+    is_own: bool = False
+    """Whether the installation added it to those of R5."""
 
     @property
     def is_indexed(self) -> bool:
         """Whether `extract` writes rows for it."""
         if self.type == "special":
-            return self.code == "near"
+            return self.is_place or self.is_area
         return bool(self.expression) and self.code not in _UNINDEXED
+
+    @property
+    def is_place(self) -> bool:
+        """Whether it is special and asks for points on the earth, as `near` of Location does."""
+        return self.type == "special" and (self.is_own or self.code == "near")
+
+    @property
+    def is_area(self) -> bool:
+        """Whether it asks which areas hold a point, as `contains` of Location does."""
+        return (self.resource, self.code, self.type) == ("Location", "contains", "special")
 
 
 # Definitions -------------------------------------------------------------------------------
@@ -105,6 +117,7 @@ def standard(type_name: str) -> Mapping[str, SearchParameter]:
 
 
 _installed: dict[str, dict[str, SearchParameter]] = {}
+_own_urls: dict[str, SearchFacts] = {}
 _waiting: frozenset[tuple[str, str]] = frozenset()
 _generation = 0
 
@@ -119,8 +132,11 @@ def install(
     """
     global _waiting, _generation  # noqa: PLW0603  # The one registry of this process.
     _installed.clear()
+    _own_urls.clear()
+    _own_urls.update({each.url: each for each in definitions.values()})
     for (type_name, code), found in definitions.items():
-        _installed.setdefault(type_name, {})[code] = _parameter(type_name, found)
+        made = msgspec.structs.replace(_parameter(type_name, found), is_own=True)
+        _installed.setdefault(type_name, {})[code] = made
     _waiting = frozenset(waiting)
     _generation += 1
     for known in (parameters, _installed_plans, modified_numbers, place_types):
@@ -160,12 +176,18 @@ def _parameter(type_name: str, found: SearchFacts) -> SearchParameter:
     )
 
 
+def referred(definition: str) -> SearchFacts | None:
+    """The parameter, of R5 or installed, that a component's definition names by its address."""
+    url = definition.partition("|")[0]
+    return _by_url().get(url) or _own_urls.get(url)
+
+
 def _component(found: SearchComponent) -> Component:
-    referred = _by_url().get(found.definition)
-    if referred is None:
+    named = referred(found.definition)
+    if named is None:
         # R5 refers to DeviceDefinition-version, which it does not define; it is a plain text.
         return Component(found.code, "string", found.expression)
-    return Component(referred.code, referred.type, found.expression)
+    return Component(named.code, named.type, found.expression)
 
 
 def compartment_params(compartment: str, type_name: str) -> tuple[str, ...]:
@@ -240,8 +262,12 @@ def extract_installed(resource: Any, code: str) -> Index:
 
 
 def fits(type_name: str, found: SearchFacts) -> bool:
-    """Whether any value can come of a definition at a type."""
-    return not _laid([_parameter(type_name, found)]).finished().is_idle
+    """Whether any value can come of a definition at a type: of a composite, of each component."""
+    parameter = msgspec.structs.replace(_parameter(type_name, found), is_own=True)
+    root, composites = Branch(), Composites()
+    _lay_parameter(root, composites, parameter)
+    composites.lay()
+    return composites.are_served and not root.finished().is_idle
 
 
 @cache

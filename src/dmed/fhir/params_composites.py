@@ -41,6 +41,13 @@ class Composites:
         """Index a parameter's components for each value of that type at a place of the tree."""
         self._found.setdefault((place, type_name, components), []).append(number)
 
+    @property
+    def are_served(self) -> bool:
+        """Whether each component reads something at each place."""
+        return not any(
+            _plan(type_name, *each).is_idle
+            for _, type_name, components in self._found for each in components)
+
     def lay(self) -> None:
         """Add the writers to their places."""
         for (place, type_name, components), numbers in self._found.items():

@@ -14,13 +14,17 @@ from typing import Any
 from msgspec import UNSET
 
 from dmed.fhir import params, path
-from dmed.fhir.facts import SearchFacts, facts
+from dmed.fhir.facts import SearchComponent, SearchFacts, facts
 from dmed.fhir.index import parameter_number
-from dmed.fhir.params_plan import branches
+from dmed.fhir.params_plan import branches, plain_path
 from dmed.fhir.path.parser import parse
 from dmed.kit.errors import Issue
 
-KINDS = frozenset({"string", "token", "date", "number", "quantity", "reference", "uri"})
+SIMPLE = frozenset({"string", "token", "date", "number", "quantity", "reference", "uri"})
+"""Types whose values may also be components of a composite."""
+KINDS = SIMPLE | {"composite", "special"}
+GEOLOCATION = "http://hl7.org/fhir/StructureDefinition/geolocation"
+"""The extension by which an address, say, names a place on the earth."""
 EXPRESSION_MAX = 4_000
 """Longest expression, in characters."""
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)
@@ -67,7 +71,10 @@ def _facts_of(resource: Any) -> SearchFacts:
         id=resource.id if isinstance(resource.id, str) else "", url=resource.url,
         code=resource.code, base=said(resource.base), type=resource.type,
         expression=resource.expression if isinstance(resource.expression, str) else "",
-        targets=said(resource.target))
+        targets=said(resource.target),
+        components=tuple(
+            SearchComponent("", each.definition, each.expression)
+            for each in said(resource.component)))
 
 
 def _types(base: tuple[str, ...]) -> tuple[str, ...]:
@@ -78,7 +85,7 @@ def _types(base: tuple[str, ...]) -> tuple[str, ...]:
 
 def _faults(resource: Any) -> list[Issue]:
     found = _facts_of(resource)
-    return list(_shape(found) or _expression(found))
+    return list(_shape(found) or [*_expression(found), *_components(found), *_special(found)])
 
 
 def _shape(found: SearchFacts) -> list[Issue]:
@@ -98,6 +105,51 @@ def _shape(found: SearchFacts) -> list[Issue]:
     elif len(found.expression) > EXPRESSION_MAX:
         issues.append(_issue("expression", f"longer than {EXPRESSION_MAX} characters"))
     return issues
+
+
+def _components(found: SearchFacts) -> Iterator[Issue]:
+    """A composite joins values of one element, each of which a parameter of the type reads, too."""
+    if found.type != "composite":
+        if found.components:
+            yield _issue("component", "only a composite has components")
+        return
+    if len(found.components) < 2:
+        yield _issue("component", "a composite has two components or more")
+    if not _is_plain(found.expression):
+        yield _issue("expression", "the expression of a composite is a path, without functions")
+    for number, each in enumerate(found.components):
+        place = f"component[{number}]"
+        named = params.referred(each.definition)
+        if named is None:
+            yield _issue(f"{place}.definition", f"{each.definition[:200]!r} is not known here")
+        elif named.type not in SIMPLE:
+            yield _issue(f"{place}.definition", f"a part of type {named.type} is not served",
+                         "not-supported")
+        else:
+            for name in _types(found.base):
+                if named.code not in params.parameters(name):
+                    yield _issue(f"{place}.definition", f"{name} has no parameter {named.code}")
+        if not _is_plain(each.expression):
+            yield _issue(f"{place}.expression", f"{each.expression[:200]!r} is no path")
+
+
+def _special(found: SearchFacts) -> Iterator[Issue]:
+    """A special parameter of one's own finds by distance, as `near` does: it reads places."""
+    if found.type != "special" or GEOLOCATION in found.expression:
+        return
+    for part in branches(parse(found.expression)) if _is_plain(found.expression) else ():
+        steps = plain_path(part) or []
+        if steps and steps[-1].name == "position":
+            return
+    yield _issue("expression", "a parameter of type special reads places: Location.position, or "
+                 f"the extension {GEOLOCATION}", "not-supported")
+
+
+def _is_plain(expression: str) -> bool:
+    try:
+        return all(plain_path(part) is not None for part in branches(parse(expression)))
+    except path.PathError:
+        return False
 
 
 def _expression(found: SearchFacts) -> Iterator[Issue]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec import UNSET
 
+from dmed.fhir.areas import areas, bounds, data_of
 from dmed.fhir.facts import facts
 from dmed.fhir.index import Index, modified_number, parameter_number, shared_number
 from dmed.fhir.values import (
@@ -34,6 +35,8 @@ Maker = Callable[[tuple[int, ...]], Write]
 CONVERTED = "ucum"
 """The modifier under whose number the values in canonical units stand: a search without a unit
 means the number as it was written."""
+LONGITUDE = "longitude"
+"""The modifier under whose number the second half of a boundary's box stands."""
 CURRENCY = "urn:iso:std:iso:4217"
 _NAME_PARTS = ("family", "text", "given", "prefix", "suffix")
 _ADDRESS_PARTS = ("text", "line", "city", "district", "state", "postalCode", "country")
@@ -507,6 +510,33 @@ def _position(numbers: tuple[int, ...]) -> Write:
     return write
 
 
+def _area(numbers: tuple[int, ...]) -> Write:
+    """The box around a boundary for `contains`: its latitudes, and its longitudes beside them."""
+
+    def write(value: Any, rows: Index) -> None:
+        box = bounds(areas(data_of(value)))
+        for number in numbers if box is not None else ():
+            south, north, west, east = map(Decimal, box or ())
+            rows.composites.append((number, "", south, north))
+            rows.composites.append((modified_number(number, LONGITUDE), "", west, east))
+
+    return write
+
+
+def _geolocation(numbers: tuple[int, ...]) -> Write:
+    """The place that an extension `geolocation` names, as of an address."""
+
+    def write(value: Any, rows: Index) -> None:
+        parts = {} if value.extension is UNSET else {
+            each.url: each.valueDecimal for each in value.extension}
+        latitude, longitude = (parts.get(name, UNSET) for name in ("latitude", "longitude"))
+        if latitude is not UNSET and longitude is not UNSET:
+            for number in numbers:
+                rows.composites.append((number, "", latitude, longitude))
+
+    return write
+
+
 _MAKERS: dict[tuple[str, str], Maker] = {
     ("string", "HumanName"): _parts(_NAME_PARTS),
     ("string", "Address"): _parts(_ADDRESS_PARTS),
@@ -529,4 +559,6 @@ _MAKERS: dict[tuple[str, str], Maker] = {
     ("reference", "CodeableReference"): _field("reference", _reference),
     ("reference", "Resource"): _resource,
     ("special", "Location.position"): _position,
+    ("special", "Attachment"): _area,
+    ("special", "Extension"): _geolocation,
 }

@@ -30,7 +30,7 @@ from dmed.fhir.query_model import (
     Value,
 )
 from dmed.fhir.query_modifiers import Modified, missing, not_served, reader_of
-from dmed.fhir.query_special import SPECIAL, check_content, special
+from dmed.fhir.query_special import SPECIAL, check_content, placed, special
 from dmed.fhir.query_values import KINDS, SIMPLE_KINDS, Field, read, write
 from dmed.fhir.values import split_escaped
 from dmed.kit.errors import InvalidError, Issue
@@ -54,11 +54,13 @@ SORT_MAX = 5
 """Most keys of `_sort`."""
 
 _MODIFIERS: Mapping[str, frozenset[str]] = {
-    "string": frozenset({"exact", "contains", "missing"}),
+    "string": frozenset({"exact", "contains", "text", "missing"}),
     "token": frozenset({
-        "not", "text", "code-text", "of-type", "in", "not-in", "below", "above", "missing"}),
+        "not", "text", "text-advanced", "code-text", "of-type", "in", "not-in", "below", "above",
+        "missing"}),
     "uri": frozenset({"below", "above", "contains", "missing"}),
-    "reference": frozenset({"identifier", "text", "below", "above", "missing"}),
+    "reference": frozenset({
+        "identifier", "text", "text-advanced", "code-text", "below", "above", "missing"}),
     "date": frozenset({"missing"}),
     "number": frozenset({"missing"}),
     "quantity": frozenset({"missing"}),
@@ -258,7 +260,7 @@ class _Reading:
         return Query(
             type=self.type,
             criteria=tuple(self.criteria),
-            sort=tuple(self.sort),
+            sort=tuple(placed(key, self.criteria) for key in self.sort),
             includes=tuple(self.includes),
             revincludes=tuple(self.revincludes),
             count=self.count,
@@ -363,8 +365,12 @@ def _sort_keys(type_name: str, piece: str) -> list[SortKey]:
     code = piece.removeprefix("-")
     _check_ready(type_name, code)
     key = _plain(type_name, code)
-    if key is None or key[0] == "special":
+    if key is None:
         return []
+    if key[0] == "special" and not params.parameters(type_name)[code].is_place:
+        raise InvalidError(
+            f"Search parameter _sort: {type_name} cannot be sorted by {code}, which has no order",
+            "_sort")
     if key[0] != "composite":
         return [SortKey(code, *key, descending=piece.startswith("-"))]
     sign = "-" if piece.startswith("-") else ""

@@ -86,6 +86,15 @@ class Near(msgspec.Struct, frozen=True):
     distance_km: float
 
 
+class Canonical(msgspec.Struct, frozen=True):
+    """A record by the address that it carries: what refers to it names that address, and no
+    version or its own. Made of found records by the store, never by a caller.
+    """
+
+    url: str
+    version: str
+
+
 class Composite(msgspec.Struct, frozen=True):
     """The parts of `a$b`, in the order of the parameter's components."""
 
@@ -97,10 +106,12 @@ class Words(msgspec.Struct, frozen=True):
 
     text: str
     query: str
+    needed: tuple[str, ...] = ()
+    """Folded words that every text has which is found; empty where OR or NOT leave that open."""
 
 
 Simple: TypeAlias = Token | Text | Moment | Number | Quantity | Link | Address
-Value: TypeAlias = Simple | Composite | Words | CodeSet | Near
+Value: TypeAlias = Simple | Composite | Words | CodeSet | Near | Canonical
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -179,6 +190,8 @@ class SortKey(msgspec.Struct, frozen=True):
     kind: str
     number: int
     descending: bool
+    place: Near | None = None
+    """Under `near`: from where distances are taken."""
 
 
 class Include(msgspec.Struct, frozen=True):

@@ -12,9 +12,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dmed.fhir import params
 from dmed.fhir.params import SearchParameter
 from dmed.fhir.query_codes import implied_systems, known
-from dmed.fhir.query_model import CodeSet, Criterion, Link, Logic, Match, Missing, Text, Token
+from dmed.fhir.query_model import (
+    CodeSet,
+    Criterion,
+    Link,
+    Logic,
+    Match,
+    Missing,
+    Text,
+    Token,
+    Words,
+)
 from dmed.fhir.query_values import Field, read
 from dmed.fhir.values import split_escaped, unescape
+from dmed.fhir.words import sought
 from dmed.kit.errors import InvalidError, Issue
 from dmed.kit.text import fold
 
@@ -99,7 +110,7 @@ class Modified:
         """The criterion; InvalidError where the value is malformed or nothing could be found."""
         return _READERS[modifier](self, modifier)
 
-    def _match(self, modifier: str, values: Sequence[Text | Token | CodeSet | Link], *,
+    def _match(self, modifier: str, values: Sequence[Text | Token | CodeSet | Link | Words], *,
                kind: str = "", rows: str = "") -> Match:
         number, numbers = self.found.number, tuple[int, ...]()
         if rows:
@@ -119,6 +130,15 @@ class Modified:
     def text(self, modifier: str) -> Criterion:
         """`:text`: the start of a display or text, in any script."""
         return self._match(modifier, self._texts(), kind="string", rows="text")
+
+    def advanced(self, modifier: str) -> Criterion:
+        """`:text` of a string, `:text-advanced` of codes and references: words in any order."""
+        if self.found.code == "phonetic":  # Its rows hold sounds, not words.
+            raise not_served(self.field, modifier)
+        words = [sought(unescape(piece), self.field.label) for piece in self.pieces]
+        if self.found.type == "string":
+            return self._match(modifier, words)
+        return self._match(modifier, words, kind="string", rows="text")
 
     def code_text(self, modifier: str) -> Criterion:
         """`:code-text`: the start of a display, a text or a code, without case."""
@@ -212,8 +232,14 @@ class Modified:
 
 
 _READERS: Mapping[str, Callable[[Modified, str], Criterion]] = {
-    "text": Modified.text,
-    "code-text": Modified.code_text,
+    "string text": Modified.advanced,
+    "token text": Modified.text,
+    "reference text": Modified.text,
+    "token text-advanced": Modified.advanced,
+    "reference text-advanced": Modified.advanced,
+    "token code-text": Modified.code_text,
+    # A reference has no code: what it says of one is its display.
+    "reference code-text": Modified.text,
     "of-type": Modified.of_type,
     "identifier": Modified.identifier,
     "in": Modified.in_set,
@@ -227,6 +253,6 @@ _READERS: Mapping[str, Callable[[Modified, str], Criterion]] = {
 
 def reader_of(kind: str, modifier: str) -> Callable[[Modified, str], Criterion] | None:
     """What reads a modifier of a kind of parameter; None where the kind's own rows answer."""
-    if kind not in {"token", "reference"}:
+    if kind not in {"token", "reference", "string"}:
         return None
     return _READERS.get(modifier) or _READERS.get(f"{kind} {modifier}")

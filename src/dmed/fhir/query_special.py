@@ -9,10 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+import msgspec
+
 from dmed.fhir import params
 from dmed.fhir.facts import facts
 from dmed.fhir.index import parameter_number
-from dmed.fhir.query_model import Chain, Criterion, Has, Logic, Match, Token
+from dmed.fhir.query_model import (
+    Chain,
+    Criterion,
+    Has,
+    Logic,
+    Match,
+    Near,
+    SortKey,
+    Token,
+)
 from dmed.fhir.query_values import Field
 from dmed.fhir.values import unescape
 from dmed.fhir.words import sought
@@ -59,6 +70,20 @@ def _named(field: Field, code: str, text: str) -> tuple[str, str]:
     if type_ not in wanted or not _ID.fullmatch(id_):
         raise field.wrong(text, f"is no id of {' or '.join(wanted)}")
     return type_, id_
+
+
+def placed(key: SortKey, criteria: Iterable[Criterion]) -> SortKey:
+    """A sort by distance with the place that the search itself names; other keys as they are."""
+    if key.kind != "special":
+        return key
+    for each in criteria:
+        if isinstance(each, Match) and each.code == key.code and len(each.values) == 1:
+            place = each.values[0]
+            assert isinstance(place, Near), each
+            return msgspec.structs.replace(key, place=place)
+    raise InvalidError(
+        f"Search parameter _sort: {key.code} is a distance, so the search needs one "
+        f"{key.code}=latitude|longitude|distance|unit", "_sort")
 
 
 def _not_supported(field: Field, why: str) -> InvalidError:

@@ -216,6 +216,8 @@ def _uri(field: Field, text: str) -> Simple:
 def _near(field: Field, text: str) -> Near:
     """`latitude|longitude|distance|unit`: the last two may be left out."""
     parts = [unescape(part) for part in split_escaped(text, "|")]
+    if field.code == "contains" and len(parts) != 2:
+        raise field.wrong(text, "is no latitude|longitude")
     if not 2 <= len(parts) <= 4:
         raise field.wrong(text, "is no latitude|longitude|distance|unit")
     try:
@@ -245,4 +247,4 @@ _READERS: Mapping[str, Callable[[Field, str], Value]] = {**_SIMPLE, "special": _
 SIMPLE_KINDS = frozenset(_SIMPLE)
 """The parameter types whose values may be parts of a composite."""
 KINDS = frozenset(_READERS) | {"composite"}
-"""The parameter types that are served; `special` is `near` alone."""
+"""The parameter types that are served; `special` is a place on the earth, or a point in an area."""

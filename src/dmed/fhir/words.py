@@ -114,7 +114,7 @@ def sought(text: str, name: str) -> Words:
     made = reader.either()
     if reader.at < len(reader.pieces):
         raise reader.wrong("has a ')' too many")
-    return Words(text, made)
+    return Words(text, made, reader.needed())
 
 
 class _Reader:
@@ -124,6 +124,13 @@ class _Reader:
         self.at = 0
         self.count = 0
         self.depth = 0
+
+    def needed(self) -> tuple[str, ...]:
+        """The words that cannot be absent from what is found."""
+        is_open = any(piece in {"OR", "NOT", "("} or (piece.startswith("-") and len(piece) > 1)
+                      for piece in self.pieces)
+        words = (word for piece in self.pieces if piece != "AND" for word in words_of(piece))
+        return () if is_open else tuple(dict.fromkeys(words))
 
     def wrong(self, why: str) -> InvalidError:
         return InvalidError(f"Search parameter {self.name}: {self.text[:100]!r} {why}", self.name)

@@ -63,10 +63,17 @@ def _answer(
     entries: list[Entry | bytes] = [*hits(call.base, page.hits)]
     left_out = [Issue("not-supported", one.reason, severity="warning") for one in asked.ignored]
     cut = [Issue("too-costly", note, severity="warning") for note in page.notes]
-    if left_out or cut:
-        entries.append(Entry(resource=outcome(left_out + cut), mode="outcome"))
+    told = estimate(page)
+    if left_out or cut or told:
+        entries.append(Entry(resource=outcome(left_out + cut + told), mode="outcome"))
     links = _links(address, asked, page, types)
     return Answer(body=bundle("searchset", entries, total=page.total, links=links))
+
+
+def estimate(page: SearchPage) -> list[Issue]:
+    """Says that a total is no count, where it is none."""
+    why = f"The total of about {page.total} is an estimate from statistics"
+    return [Issue("informational", why, severity="information")] if page.is_estimate else []
 
 
 def _links(

@@ -140,6 +140,8 @@ class SearchPage(msgspec.Struct, frozen=True):
     previous_cursor: str | None = None
     notes: tuple[str, ...] = ()
     """Sentences for the caller, to be shown as an outcome entry: what was left out, and why."""
+    is_estimate: bool = False
+    """Whether the total is what statistics say, not a count."""
 
 
 class HistoryPage(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ text that has no parameter of its own (R5 forgot Observation.value-string) is in
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -120,9 +120,13 @@ def _reduced(kind: str, piece: str) -> str:
     return piece if kind == "uri" or ":" in piece else piece.rpartition("/")[2]
 
 
-@cache
 def needless() -> frozenset[int]:
     """Numbers of the composites that are always taken apart, so that no row of theirs is read."""
+    return _needless(params.generation())
+
+
+@lru_cache(maxsize=1)
+def _needless(_generation: int) -> frozenset[int]:
     return frozenset(
         each.number
         for name in type_names()
@@ -132,9 +136,13 @@ def needless() -> frozenset[int]:
     )
 
 
-@cache
 def _kinds() -> dict[int, tuple[str, ...]]:
     """The component kinds of every composite parameter, by its number."""
+    return _kinds_of(params.generation())
+
+
+@lru_cache(maxsize=1)
+def _kinds_of(_generation: int) -> dict[int, tuple[str, ...]]:
     return {
         each.number: tuple(
             _TEXT if part.type == "string" and part.code not in params.parameters(name)

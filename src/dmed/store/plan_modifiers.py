@@ -5,11 +5,11 @@ Pure SQL text over our own columns; values travel as arguments, as in `plan_wher
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from math import asin, cos, degrees, pi, radians, sin
 
-from dmed.fhir.query_model import CodeSet, Link, Match, Near, Text, Token
+from dmed.fhir.query_model import Canonical, CodeSet, Link, Match, Near, Text, Token
 from dmed.store.keys import composite_number, text_key
 
 Bind = Callable[[object, str], str]
@@ -52,12 +52,16 @@ def near(place: Near, alias: str, bind: Bind) -> str:
         # The shortest way around: a box may lie across the line of 180 degrees.
         away = f"abs({alias}.high - {bind(place.longitude, 'float8')})"
         parts.append(f"least({away}, 360 - {away}) <= {bind(width + 1e-9, 'float8')}")
+    parts.append(f"{distance(place, alias, bind)} <= {bind(place.distance_km + 1e-9, 'float8')}")
+    return f"({' AND '.join(parts)})"
+
+
+def distance(place: Near, alias: str, bind: Bind) -> str:
+    """How far a row of positions is from a place, in kilometres along a great circle."""
     latitude, longitude = bind(place.latitude, "float8"), bind(place.longitude, "float8")
     half = (f"power(sin(radians({alias}.low - {latitude}) / 2), 2) + cos(radians({latitude})) * "
             f"cos(radians({alias}.low)) * power(sin(radians({alias}.high - {longitude}) / 2), 2)")
-    parts.append(f"{2 * EARTH_KM} * asin(least(1, sqrt(least(1, {half})))) "
-                 f"<= {bind(place.distance_km + 1e-9, 'float8')}")
-    return f"({' AND '.join(parts)})"
+    return f"({2 * EARTH_KM} * asin(least(1, sqrt(least(1, {half})))))"
 
 
 def _width(latitude: float, angle: float) -> float | None:
@@ -109,6 +113,15 @@ def canonical(link: Link, modifier: str, alias: str, bind: Bind, starting: Start
     itself = [text_key(link.id), text_key(base)]
     return (f"({typed} AND ({column} = ANY({bind(itself, 'text[]')}) "
             f"OR {starting(column, base + '/')}))")
+
+
+def canonically(named: Sequence[Canonical], alias: str, bind: Bind) -> str:
+    """References to these addresses: those that name no version, and those that name the same."""
+    urls = bind([text_key(each.url) for each in named], "text[]")
+    versions = bind([each.version for each in named], "text[]")
+    return (f"({alias}.type = {bind(0, 'smallint')} AND {alias}.id = ANY({urls}) AND "
+            f"({alias}.version IS NULL OR ({alias}.id, {alias}.version) IN "
+            f"(SELECT * FROM unnest({urls}, {versions}))))")
 
 
 def _versions_above(version: str) -> list[str]:

@@ -16,6 +16,7 @@ from dmed.fhir.params_rows import CONVERTED
 from dmed.fhir.path.units import UCUM
 from dmed.fhir.query_model import (
     Address,
+    Canonical,
     Link,
     Match,
     Moment,
@@ -24,6 +25,7 @@ from dmed.fhir.query_model import (
     Quantity,
     Text,
     Value,
+    Words,
 )
 from dmed.fhir.values import canonical_quantity
 from dmed.kit.clock import now
@@ -38,7 +40,14 @@ from dmed.store.keys import (
     trigrams,
     type_number,
 )
-from dmed.store.plan_modifiers import addresses_above, canonical, code_start, near, tokens_of
+from dmed.store.plan_modifiers import (
+    addresses_above,
+    canonical,
+    canonically,
+    code_start,
+    near,
+    tokens_of,
+)
 
 PREFIX_BYTES_MAX = 320
 """Longer prefixes are compared to here: the index holds no more of a long text."""
@@ -154,12 +163,13 @@ def _token(match: Match, alias: str, args: Arguments) -> str:
 
 
 def _reference(match: Match, alias: str, args: Arguments) -> str:
-    links: list[Link] = _only(Link, match.values)
-    parts = []
+    named = [value for value in match.values if isinstance(value, Canonical)]
+    links: list[Link] = _only(Link, [each for each in match.values if each not in named])
+    parts = [canonically(named, alias, args.bind)] if named else []
     if match.modifier in {"below", "above"}:
         start = partial(_starts, args=args)
-        parts = [canonical(link, match.modifier, alias, args.bind, start)
-                 for link in links if link.type == ""]
+        parts += [canonical(link, match.modifier, alias, args.bind, start)
+                  for link in links if link.type == ""]
         links = [link for link in links if link.type]
     free = [text_key(link.id) for link in links if link.type is None]
     typed = [(text_key(link.id), type_number(link.type))
@@ -201,6 +211,9 @@ def _below(column: str, text: str, args: Arguments) -> str:
 
 
 def _string(match: Match, alias: str, args: Arguments) -> str:
+    if match.values and isinstance(match.values[0], Words):
+        words: list[Words] = _only(Words, match.values)
+        return _either(_with_words(match.number, each, alias, args) for each in words)
     texts: list[Text] = _only(Text, match.values)
     if match.modifier == "exact":
         return _either(_exactly(text.text, alias, args) for text in texts)
@@ -218,6 +231,23 @@ def _contains(number: int, key: str, alias: str, args: Arguments) -> str:
     found = f"strpos({alias}.folded, {args.bind(key, 'text')}) > 0"
     grams = trigrams(key) if number in TRIGRAM_PARAMETERS else []
     return f"({alias}.grams @> {args.bind(grams, 'int[]')} AND {found})" if grams else found
+
+
+_SIGNS = '!"#$%&()*+,-./:;<=>?@[\\]^_{|}~'
+"""Signs between words: what folding leaves of punctuation, ASCII as nearly all of it."""
+
+
+def _with_words(number: int, words: Words, alias: str, args: Arguments) -> str:
+    """Whether the words stand in a text: looked for by its letters first, then read as words."""
+    column = f"{alias}.folded"
+    parts = [f"strpos({column}, {args.bind(word, 'text')}) > 0" for word in words.needed]
+    grams = sorted({gram for word in words.needed for gram in trigrams(word)})
+    if grams and number in TRIGRAM_PARAMETERS:
+        parts.insert(0, f"{alias}.grams @> {args.bind(grams, 'int[]')}")
+    plain = (f"translate({column}, {args.bind(_SIGNS, 'text')}, "
+             f"{args.bind(' ' * len(_SIGNS), 'text')})")
+    parts.append(f"to_tsvector('simple', {plain}) @@ {args.bind(words.query, 'text')}::tsquery")
+    return f"({' AND '.join(parts)})"
 
 
 def _starts(column: str, prefix: str, args: Arguments) -> str:

@@ -40,7 +40,7 @@ EVERYTHING = "*"
 LEARN_SECONDS = 2
 _LOCK = 7_305_516_208_331_003
 _DROPPED_ROWS = 2_000
-_MODIFIERS = ("text", "of-type", "identifier")
+_MODIFIERS = ("text", "of-type", "identifier", "ucum", "longitude")
 _PAUSE_SECONDS = 0.01
 _RETRY_SECONDS = 0.05
 

@@ -25,6 +25,7 @@ from dmed.store.plan_where import Arguments
 from dmed.store.pool import Database
 from dmed.store.read import check_type, people, stored
 from dmed.store.search_cursor import Cursor
+from dmed.store.search_estimate import about
 from dmed.store.search_include import included
 from dmed.store.search_pages import Order, first_page, next_page, order_of, total_of
 from dmed.store.search_sorted import is_walked, unvalued_page, valued_page
@@ -67,6 +68,9 @@ async def find(connection: Any, scope: Scope, query: Query) -> Found:
     plan, is_dense = await chosen(
         connection, scope, query.type, criteria, is_sorted=bool(order.keys))
     if query.summary == "count" or query.count == 0:
+        if query.total == "estimate":
+            total, is_estimate = await about(connection, plan, TOTAL_MAX)
+            return Found(SearchPage([], total, None, is_estimate=is_estimate), ())
         total = await exact_total(connection, plan)
         return Found(SearchPage([], total, None), ())
     rows, page = await _page(connection, query, plan, order, place, is_dense=is_dense)
@@ -119,6 +123,8 @@ async def _page(
         total = count if counted and count <= TOTAL_MAX else None
         if query.total == "accurate":
             total = await exact_total(connection, plan)
+        elif query.total == "estimate" and total is None:
+            total, _ = await about(connection, plan, TOTAL_MAX)
     else:
         total = place.total if place.total >= 0 and query.total != "none" else None
         rows = rows[::-1] if place.is_backward else rows
@@ -132,6 +138,7 @@ async def _page(
         [], total,
         token_of(query, order, start, rows[-1], is_backward=False) if has_next else None,
         token_of(query, order, start, rows[0], is_backward=True) if has_previous else None,
+        is_estimate=query.total == "estimate" and total is not None and total > TOTAL_MAX,
     )
 
 

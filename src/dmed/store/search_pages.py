@@ -86,8 +86,7 @@ def keyed(order: Order, type_name: str, place: str, row: str, args: Arguments) -
     """Columns of a keyed row: vid, bucket, place, k0, k1, ..."""
     columns = [f"{row}.vid", f"{row}.bucket", f"{place} AS place"]
     for number, key in enumerate(order.keys):
-        value = sort_value(type_name, key.code, key.number, key.kind, row, args,
-                           descending=key.descending)
+        value = sort_value(type_name, key, row, args)
         value = place if key.code == "_lastUpdated" else value
         columns.append(f"{value} AS k{number}")
     return ", ".join(columns)
@@ -113,7 +112,7 @@ def bodies(plan: Plan, order: Order, args: Arguments, *, backward: bool, total: 
         f"p.{part}" for part in ordering(order, backward=backward).split(", "))
     return (
         f"SELECT {_BODY}, p.place{keys}, {total} AS total, "
-        f"pg_current_snapshot()::text AS snapshot FROM p JOIN resource r ON r.type = {number} "
+        f"(SELECT pg_current_snapshot()::text) AS snapshot FROM p JOIN resource r ON r.type = {number} "
         f"AND r.vid = p.vid AND r.bucket = p.bucket ORDER BY {columns}"
     )
 

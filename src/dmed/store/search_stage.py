@@ -12,7 +12,17 @@ from typing import Any
 import msgspec
 
 from dmed.fhir import params
-from dmed.fhir.query_model import Chain, Criterion, Has, Link, Logic, Match, Staged, Token
+from dmed.fhir.query_model import (
+    Canonical,
+    Chain,
+    Criterion,
+    Has,
+    Link,
+    Logic,
+    Match,
+    Staged,
+    Token,
+)
 from dmed.fhir.query_modifiers import parent_code
 from dmed.kit.errors import InvalidError, Issue
 from dmed.store.keys import type_number
@@ -22,6 +32,7 @@ from dmed.store.plan import (
     Mode,
     Plan,
     count_rows,
+    driver_rows,
     flat,
     is_driver,
     is_local,
@@ -30,6 +41,8 @@ from dmed.store.plan import (
     plan_of,
 )
 from dmed.store.plan_where import Arguments
+from dmed.store.search_area import holding
+from dmed.store.search_canonical import addresses, may_name, named_back
 
 STAGE_MAX = 5_000
 """Most records that the inner search of a chain or `_has` may find."""
@@ -62,21 +75,47 @@ async def _resolved(connection: Any, scope: Scope, criterion: Criterion) -> Stag
         return await _resolved_parts(connection, scope, criterion)
     if isinstance(criterion, Match) and criterion.kind == "reference" and criterion.modifier:
         return await _leveled(connection, scope, criterion)
+    if isinstance(criterion, Match) and criterion.kind == "special" and _asks_areas(criterion):
+        ids = await holding(connection, criterion)
+        return _by_id(criterion.type, ids) if ids else None
     if isinstance(criterion, Chain):
-        links: list[Link] = []
-        for branch in criterion.branches:
-            type_name = _type_of(branch)
-            ids = await _inner(connection, scope, type_name, branch, None)
-            links += [Link(type_name, each) for each in ids]
-            _check(len(links), criterion.code)
-        return Match(criterion.type, criterion.code, "reference", criterion.number, "",
-                     tuple(links)) if links else None
+        return await _chained(connection, scope, criterion)
     if isinstance(criterion, Has):
         ids = await _inner(connection, scope, criterion.type, criterion.inner, criterion)
         _check(len(ids), f"_has:{criterion.type}:{criterion.code}")
-        return Match(criterion.base, "_id", "token", 0, "",
-                     tuple(Token(None, each) for each in ids)) if ids else None
+        return _by_id(criterion.base, ids) if ids else None
     return criterion
+
+
+def _asks_areas(criterion: Match) -> bool:
+    return params.parameters(criterion.type)[criterion.code].is_area
+
+
+async def _chained(connection: Any, scope: Scope, criterion: Chain) -> Staged | None:
+    """A chain as references to what its inner searches find: by id, and by canonical address."""
+    links: list[Link | Canonical] = []
+    for branch in criterion.branches:
+        type_name = _type_of(branch)
+        ids = await _inner(connection, scope, type_name, branch, None)
+        links += [Link(type_name, each) for each in ids]
+        if ids and may_name(criterion.type, criterion.code):
+            links += await _addresses(connection, type_name, ids)
+        _check(len(links), criterion.code)
+    return Match(criterion.type, criterion.code, "reference", criterion.number, "",
+                 tuple(links)) if links else None
+
+
+async def _addresses(connection: Any, type_name: str, ids: Sequence[str]) -> list[Canonical]:
+    """The canonical addresses that records with these ids carry."""
+    args = Arguments()
+    found = driver_rows(_by_id(type_name, ids), args)
+    sql = addresses(found, type_name, STAGE_MAX + 1, args)
+    rows = await connection.fetch(sql, *args.values) if sql else []
+    return [Canonical(row["url"], row["version"]) for row in rows]
+
+
+def _by_id(type_name: str, ids: Sequence[str]) -> Match:
+    return Match(type_name, "_id", "token", 0, "", tuple(Token(None, each) for each in ids))
 
 
 async def _resolved_parts(connection: Any, scope: Scope, criterion: Logic) -> Logic | None:
@@ -168,7 +207,13 @@ async def _inner(
         sql = (f"SELECT DISTINCT x.id FROM ({found}) m JOIN reference x ON x.vid = m.vid "
                f"AND x.bucket = m.bucket WHERE x.param = {parameter} AND x.type = {number} "
                f"LIMIT {most}")
-    return [row["id"] for row in await connection.fetch(sql, *args.values)]
+    ids = [row["id"] for row in await connection.fetch(sql, *args.values)]
+    if back is not None:
+        args = Arguments()
+        sql = named_back(matches(plan, args), back, STAGE_MAX + 1, args)
+        rows = await connection.fetch(sql, *args.values) if sql else []
+        ids = list(dict.fromkeys([*ids, *(row["id"] for row in rows)]))
+    return ids
 
 
 async def chosen(

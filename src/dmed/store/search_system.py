@@ -22,6 +22,7 @@ from dmed.store.model import AuditRow, Hit, Scope, SearchPage
 from dmed.store.pool import Database
 from dmed.store.read import check_type, people, stored
 from dmed.store.search_cursor import Cursor
+from dmed.store.search_estimate import about
 from dmed.store.search_include import included
 from dmed.store.search_pages import Order, order_of
 from dmed.store.search_stage import TOTAL_MAX, chosen, staged
@@ -81,12 +82,14 @@ async def _find(
         found, count = await _of_type(connection, scope, query, place, is_counting=is_counting)
         rows += found
         total = None if total is None or count is None else total + count
+    is_estimate = first.total == "estimate" and total is not None and total > TOTAL_MAX
     if is_counting:
-        return SearchPage([], total, None), ()
-    if total is not None and total > TOTAL_MAX and first.total != "accurate":
+        return SearchPage([], total, None, is_estimate=is_estimate), ()
+    if total is not None and total > TOTAL_MAX and first.total not in {"accurate", "estimate"}:
         total = None
     if place is not None:
         total = place.total if place.total >= 0 else None
+        is_estimate = first.total == "estimate" and total is not None and total > TOTAL_MAX
     if first.total == "none":
         total = None
     page, rows = _page(asked, order, place, rows, total)
@@ -100,7 +103,7 @@ async def _find(
         [Hit(stored(type_name(row["type"]), row["id"], row), "include") for row in added], first)
     seen = dict.fromkeys(
         each for row in (*(one.row for one in rows), *added) for each in people(row))
-    return msgspec.structs.replace(page, hits=hits), tuple(seen)
+    return msgspec.structs.replace(page, hits=hits, is_estimate=is_estimate), tuple(seen)
 
 
 async def _of_type(
@@ -113,6 +116,8 @@ async def _of_type(
         return [], 0
     plan, is_dense = await chosen(
         connection, scope, query.type, criteria, is_sorted=bool(order.keys))
+    if is_counting and query.total == "estimate":
+        return [], (await about(connection, plan, TOTAL_MAX))[0]
     if is_counting:
         return [], await one_type.exact_total(connection, plan)
     counted = TOTAL_MAX + 1 if query.total not in {"none", "accurate"} and not is_dense else 0
@@ -120,6 +125,8 @@ async def _of_type(
     known = count if counted and count <= TOTAL_MAX else None
     if query.total == "accurate" and place is None:
         known = await one_type.exact_total(connection, plan)
+    elif query.total == "estimate" and place is None and known is None:
+        known, _ = await about(connection, plan, TOTAL_MAX)
     return [_Row(query, row) for row in rows], known
 
 
