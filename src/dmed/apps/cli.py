@@ -275,6 +275,56 @@ def upgrade() -> None:
     click.echo("upgraded")
 
 
+@main.group()
+def audit() -> None:
+    """The audit: who did what, sealed so that a later change is found."""
+
+
+@audit.command("verify")
+@click.option("--since", default="", help="Only rows from this day or time (YYYY-MM-DD, UTC).")
+@click.option("--roots", multiple=True, type=_FILE,
+              help="Roots that were lodged outside: a file, or a folder of them.")
+@click.option("--key", type=_FILE, help="Public key (PEM) instead of the installation's own.")
+@_plainly
+def audit_verify(since: str, roots: tuple[Path, ...], key: Path | None) -> None:
+    """Finds rows that were edited, removed, added or moved, replaced seals, and a cut end.
+
+    Prints each fault with its seal, then how much was verified; exit status 1 where there is one.
+    """
+    from dmed.apps.auditing import verify_audit
+
+    sys.exit(0 if verify_audit(_chosen(), since=since, roots=roots, key=key) else 1)
+
+
+@audit.command("seal")
+@_plainly
+def audit_seal() -> None:
+    """Seals what no running server has sealed yet; a server does so every second."""
+    from dmed.apps.auditing import seal_now
+
+    seal_now(_chosen())
+
+
+@audit.command("key")
+@_plainly
+def audit_key() -> None:
+    """Prints the public key of the seals (PEM), for an auditor."""
+    from dmed.apps.auditing import show_key
+
+    click.echo(show_key(_chosen()), nl=False)
+
+
+@audit.command("retire")
+@click.argument("folder", type=_FOLDER)
+@click.option("--keep", type=click.IntRange(1, 1200), help="Months kept [DMED_AUDIT_KEEP_MONTHS].")
+@_plainly
+def audit_retire(folder: Path, keep: int | None) -> None:
+    """Exports sealed months older than those kept into FOLDER, then drops them."""
+    from dmed.apps.auditing import retire
+
+    retire(_chosen(), folder, months=keep)
+
+
 @main.command(hidden=True)
 @_plainly
 def docs() -> None:
