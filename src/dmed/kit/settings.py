@@ -81,10 +81,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """A connection that takes nothing of its answer for so long is cut."""
     response_limit_bytes: int = 64 * 1024 * 1024
     """Largest page of records; a search that finds more is asked for a smaller `_count`."""
+    backup_key_file: str = ""
+    """File of the backup key; empty: `.config/dmed/backup.key` in the home of who calls."""
     session_idle_minutes: int = 30
     """A page session ends after so long without a request."""
     session_max_hours: int = 12
     """A page session ends after so long in any case."""
+    audit_lodge: str = ""
+    """Where hourly roots of the audit go: folders or https addresses outside, by commas."""
+    audit_lodge_minutes: int = 60
+    """How often a root of the audit is lodged outside."""
+    audit_keep_months: int = 0
+    """`dmed audit retire` exports and drops older months of the audit; 0 keeps all."""
+    rows_per_hour: int = 200_000
+    """Most records that one subject may be given in an hour; above it the answer is 429."""
+    session_shared_idle_minutes: int = 10
+    """As session_idle_minutes, where a person said at sign-in that others use this computer too."""
+    second_factor_roles: str = "administrator"
+    """Roles (by commas) that sign in with a second factor only; demo accounts are let off."""
+    access_token_minutes: int = 10
+    """Life of an app's access token, 5 to 15 minutes."""
+    refresh_token_days: int = 30
+    """An app that was allowed to stay (`offline_access`) asks its person anew after so long."""
     shared_data: Path = Path("../shared/data")
     """Where tests and conformance commands find test data made by others."""
 

@@ -31,7 +31,7 @@ CREATE INDEX audit_time ON audit USING brin (at, xid)
 
 _SEALS = f"""
 CREATE TABLE audit_seal (
-    number   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    number   bigint PRIMARY KEY,
     era      integer NOT NULL,
     since    timestamptz NOT NULL,
     month    date NOT NULL,
