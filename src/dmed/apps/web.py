@@ -40,7 +40,8 @@ from dmed.server.openapi import openapi
 from dmed.store import reindex
 from dmed.store.pool import Database
 from dmed.trust import guard as guard_module
-from dmed.trust import guides
+from dmed.trust import audit_seal, guides
+from dmed.trust.audit_key import load_audit_key
 from dmed.trust.gateway import Gateway
 from dmed.trust.guard import Guard
 from dmed.trust.keys import load_keys
@@ -98,6 +99,8 @@ class Platform:
         gc.set_threshold(50_000, 20, 50)
         works = [keep_time(self.database, self.gateway, self.manifests),
                  guides.follow(self.database), reindex.follow(self.database),
+                 audit_seal.follow(self.database, self.settings,
+                                   load_audit_key(self.settings.data)),
                  *(work(self.gateway) for each in self.manifests for work in each.background)]
         self._background = [asyncio.ensure_future(work) for work in works]
 
