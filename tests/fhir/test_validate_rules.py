@@ -77,11 +77,10 @@ def test_the_page_lists_every_rule_that_is_not_run():
 
 def present_mask(plan: Any, value: Any) -> int:
     """The presence bits of a struct, as the checks compute them."""
-    items, mask = astuple(value), 0
-    for start, end, _, _, marks in plan.parts:
-        for item, mark in zip(items[start:end], marks, strict=True):
-            mask |= mark if item is not UNSET else 0
-    return mask
+    found = 0
+    for item, mark in zip(astuple(value), plan.marks, strict=True):
+        found |= mark if item is not UNSET else 0
+    return found
 
 
 def disagreements(resource: Any) -> list[str]:

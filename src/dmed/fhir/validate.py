@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from dmed.fhir.validate_checks import check_object, plan_of
+from dmed.fhir.validate_checks import check_resource
 from dmed.fhir.validate_run import Inner, Met, Run
 from dmed.kit.errors import Issue
 
@@ -39,7 +39,7 @@ def report(resource: Any) -> Report:
     """Every fault, and how many codes could not be checked."""
     run = Run(resource)
     try:
-        check_object(plan_of(resource.fhir_type), resource, (None, resource.fhir_type, -1), run)
+        check_resource(resource, (None, resource.fhir_type, -1), run)
     except RecursionError:
         run.fault("structure", "objects are nested too deep", (None, resource.fhir_type, -1))
     return Report(run.issues, run.unchecked, run.extensions, run.inner)

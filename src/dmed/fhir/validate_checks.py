@@ -1,7 +1,9 @@
 """One plan of checks for each type, made when the type is first met.
 
-A plan holds a check for each field of the struct, in the struct's order, and a bit for each
-element, so that cardinality, choices and most invariants are decided from one integer.
+A plan is one function, written from the definition: it looks at each field of the struct in the
+struct's order and gathers a bit for each element that is there. Cardinality, choices and most
+invariants are decided from that integer, and what is left to ask of a struct with the same fields
+is remembered.
 """
 
 from __future__ import annotations
@@ -15,49 +17,42 @@ from msgspec import UNSET
 from msgspec.structs import astuple
 
 from dmed.fhir.facts import Element, ElementType, facts
+from dmed.fhir.source import Source, later
 from dmed.fhir.types import attribute, is_primitive, struct_of
-from dmed.fhir.validate_codes import code_check
-from dmed.fhir.validate_formats import TEXT_MAX, format_of, format_said
+from dmed.fhir.validate_codes import code_check, plain_codes
+from dmed.fhir.validate_formats import condition_of, format_of, format_said
 from dmed.fhir.validate_narrative import narrative_fault
 from dmed.fhir.validate_presence import Known
 from dmed.fhir.validate_rules import Guarded, rules_of
 from dmed.fhir.validate_run import Inner, Met, Place, Run, any_of
 
 Check: TypeAlias = Callable[[Any, Place, Run], None]
-Part: TypeAlias = tuple[int, int, tuple[object, ...], tuple[Check | None, ...], tuple[int, ...]]
-"""(first field, end, what the part is when all are absent, checks, presence bits)"""
 _PENDING_MAX = 4096
 """Most combinations of fields that one type remembers."""
-_PART = 12
-"""Fields compared at once: most fields are absent, and one comparison skips so many of them."""
 _RELATIVE = re.compile(
     r"([A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?(?:#.*)?|([A-Za-z]+)\?.+"
 )
 
 
 class Plan:
-    """The checks of one type."""
+    """The checks of one type.
 
-    __slots__ = (
-        "choices",
-        "is_resource",
-        "needs_content",
-        "parts",
-        "pending",
-        "required",
-        "required_mask",
-        "rules",
-    )
+    `check(value, place, run)` makes all checks of one struct and of everything inside it; `marks`
+    are the presence bits of its fields, `rules` its invariants.
+    """
+
+    __slots__ = ("_choices", "_needs_content", "_pending", "_required", "check", "marks", "rules")
 
     def __init__(self, type_name: str) -> None:
         owner = facts().types[type_name]
-        self.is_resource = owner.kind == "resource"
-        self.needs_content = not self.is_resource and type_name != "Element"
-        checks: dict[str, Check | None] = {}
+        is_resource = owner.kind == "resource"
+        self._needs_content = not is_resource and type_name != "Element"
+        self._choices: list[tuple[str, int, dict[int, str]]] = []
+        self._required: list[tuple[str, int]] = []
+        self._pending: dict[int, tuple[Check, ...]] = {}
         marks: dict[str, int] = {}
         bits: dict[str, int] = {}
-        self.choices: list[tuple[str, int, dict[int, str]]] = []
-        self.required: list[tuple[str, int]] = []
+        writers: dict[str, Callable[[Source, str], None]] = {}
         bit = 1
         for element in owner.elements:
             if element.max == 0:
@@ -65,7 +60,7 @@ class Plan:
             bits[element.name] = own = bit
             bit <<= 1
             if element.min > 0:
-                self.required.append((_shown(element), own))
+                self._required.append((_shown(element), own))
             kinds: dict[int, str] = {}
             for name, each in _properties(element):
                 mark = own
@@ -73,47 +68,63 @@ class Plan:
                     mark |= bit
                     kinds[bit] = name
                     bit <<= 1
-                attr = attribute(name)
-                checks[attr], marks[attr] = _field(element, each, name, self.is_resource), mark
-                ext = attribute("_" + name)
-                checks[ext], marks[ext] = _extension(element, name), mark
+                attr, ext = attribute(name), attribute("_" + name)
+                marks[attr] = marks[ext] = mark
+                writers[attr] = _field(element, each, name, is_resource)
+                writers[ext] = _extension(element, name)
             if len(kinds) > 1:
-                self.choices.append((_shown(element), sum(kinds), kinds))
+                self._choices.append((_shown(element), sum(kinds), kinds))
         fields = struct_of(type_name).__struct_fields__
-        self.parts = tuple(
-            self._part(fields[start : start + _PART], start, checks, marks)
-            for start in range(0, len(fields), _PART)
-        )
-        self.required_mask = sum(own for _, own in self.required)
+        self.marks = tuple(marks[field] if field != "id" else 0 for field in fields)
         self.rules: tuple[Guarded, ...] = tuple(rules_of(type_name, bits))
+        self.check = self._written(type_name, [writers[field] for field in fields])
 
-        self.pending: dict[int, tuple[Check, ...]] = {}
+    def _written(self, title: str, writers: list[Callable[[Source, str], None]]) -> Check:
+        """The function that looks at each field and then at what their presence leaves open."""
+        source = Source(f"checks of {title}", "value, place, run")
+        unset = source.name(UNSET)
+        names = [f"f{number}" for number in range(len(writers))]
+        source.add(f"({', '.join(names)},) = {source.name(astuple)}(value)")
+        source.add(f"unset = {unset}")
+        source.add("present = 0")
+        for name, mark, write in zip(names, self.marks, writers, strict=True):
+            source.open(f"if {name} is not unset:")
+            start = source.length
+            if mark:
+                source.add(f"present |= {mark}")
+            write(source, name)
+            source.close()
+            if source.length == start:
+                source.drop()
+        source.add(f"pending = {source.name(self._pending.get)}(present)")
+        source.open("if pending is None:")
+        source.add(f"pending = {source.name(self._learn)}(present)")
+        source.close()
+        source.open("for check in pending:")
+        source.add("check(value, place, run)")
+        return source.function()
 
-    def learn(self, present: int) -> tuple[Check, ...]:
-        """The rules that presence of these fields does not settle, remembered for next time."""
-        found: list[Check] = []
+    def _learn(self, present: int) -> tuple[Check, ...]:
+        """What presence of these fields breaks or leaves open, remembered for next time."""
+        found: list[Check] = [
+            _told("required", f"{name} is required and missing")
+            for name, own in self._required
+            if not present & own
+        ]
+        for name, mask, kinds in self._choices:
+            chosen = present & mask
+            if chosen & (chosen - 1):
+                said = any_of([kind for own, kind in kinds.items() if own & chosen])
+                found.append(_told("structure", f"{name} may have one type only, found {said}"))
+        if not present and self._needs_content:
+            found.append(_told("structure", "an element needs a value or children (ele-1)"))
         for rule in self.rules:
             known = rule.known(present)
             if known is not Known.TRUE:
-                found.append(rule.refuse if known is Known.FALSE else rule.check)
-        if len(self.pending) < _PENDING_MAX:
-            self.pending[present] = tuple(found)
+                found.append(rule.refuse if known is Known.FALSE else rule.check())
+        if len(self._pending) < _PENDING_MAX:
+            self._pending[present] = tuple(found)
         return tuple(found)
-
-    @staticmethod
-    def _part(
-        fields: tuple[str, ...],
-        start: int,
-        checks: dict[str, Check | None],
-        marks: dict[str, int],
-    ) -> Part:
-        return (
-            start,
-            start + len(fields),
-            (UNSET,) * len(fields),
-            tuple(checks[field] for field in fields),
-            tuple(marks[field] if field != "id" else 0 for field in fields),
-        )
 
 
 @cache
@@ -122,40 +133,16 @@ def plan_of(type_name: str) -> Plan:
     return Plan(type_name)
 
 
-def check_object(plan: Plan, value: Any, place: Place, run: Run) -> None:
-    """All checks of one struct and of everything inside it."""
-    present = 0
-    items = astuple(value)
-    for start, end, absent, checks, marks in plan.parts:
-        part = items[start:end]
-        if part == absent:
-            continue
-        for item, check, mark in zip(part, checks, marks, strict=True):
-            if item is not UNSET:
-                present |= mark
-                if check is not None:
-                    check(item, place, run)
-    if present & plan.required_mask != plan.required_mask:
-        for name, own in plan.required:
-            if not present & own:
-                run.fault("required", f"{name} is required and missing", place)
-    for name, mask, kinds in plan.choices:
-        chosen = present & mask
-        if chosen & (chosen - 1):
-            found = any_of([kind for own, kind in kinds.items() if own & chosen])
-            run.fault("structure", f"{name} may have one type only, found {found}", place)
-    if not present and plan.needs_content:
-        run.fault("structure", "an element needs a value or children (ele-1)", place)
-    pending = plan.pending.get(present)
-    if pending is None:
-        pending = plan.learn(present)
-    for rule in pending:
-        rule(value, place, run)
-
-
 def check_resource(value: Any, place: Place, run: Run) -> None:
     """All checks of a resource, wherever it stands."""
-    check_object(plan_of(value.fhir_type), value, place, run)
+    plan_of(value.fhir_type).check(value, place, run)
+
+
+def _told(code: str, text: str) -> Check:
+    def check(_value: Any, place: Place, run: Run) -> None:
+        run.fault(code, text, place)
+
+    return check
 
 
 def _shown(element: Element) -> str:
@@ -168,91 +155,126 @@ def _properties(element: Element) -> list[tuple[str, ElementType]]:
     return [(element.json_name(each.code), each) for each in element.types]
 
 
-def _field(element: Element, each: ElementType, name: str, is_resource: bool) -> Check | None:
-    """The check of one field, for one value or for each of an array; None when nothing is left."""
-    parts = _parts(element, each, is_resource)
-    if not parts:
-        return None
-    if not element.is_list and each.code in {"string", "markdown"} and len(parts) == 1:
-        return _text(name, each.code)
-    one = parts[0] if len(parts) == 1 else _all(parts)
-    return _each(name, one) if element.is_list else _single(name, one)
+# The text of one field's checks ------------------------------------------------------------
+
+_Part: TypeAlias = Callable[[Source, str, str], None]
+"""Writes the check of one value: (source, variable, text of its place)."""
 
 
-def _text(name: str, code: str) -> Check:
-    """The commonest check of all, without a call in between."""
-
-    def check(value: Any, place: Place, run: Run) -> None:
-        if value.isspace() or len(value) > TEXT_MAX:
-            run.fault("value", f"'{value!s:.60}' is not {format_said(code)}", (place, name, -1))
-
-    return check
+def _field(
+    element: Element, each: ElementType, name: str, is_resource: bool
+) -> Callable[[Source, str], None]:
+    return _each(element, name, _parts(element, each, is_resource))
 
 
-def _parts(element: Element, each: ElementType, is_resource: bool) -> list[Check]:
+def _extension(element: Element, name: str) -> Callable[[Source, str], None]:
+    return _each(element, "_" + name, [_complex("Element")])
+
+
+def _each(element: Element, name: str, parts: list[_Part]) -> Callable[[Source, str], None]:
+    """The checks of a field: for one value, or for each of an array."""
+
+    def write(source: Source, variable: str) -> None:
+        if not parts:
+            return
+        if element.is_list:
+            source.add("at = -1")
+            source.open(f"for each in {variable}:")
+            source.add("at += 1")
+            source.open("if each is not None:")
+            variable = "each"
+        where = f"(place, {name!r}, {'at' if element.is_list else -1})"
+        if len(parts) > 1:
+            source.add(f"here = {where}")
+            where = "here"
+        for part in parts:
+            part(source, variable, where)
+        if element.is_list:
+            source.close()
+            source.close()
+
+    return write
+
+
+def _parts(element: Element, each: ElementType, is_resource: bool) -> list[_Part]:
     """The checks of one value of a field."""
-    parts: list[Check] = []
+    parts: list[_Part] = []
+    codes: Check | None = None
+    if element.strength == "required" and element.binding in facts().value_sets:
+        codes = code_check(element.binding, each.code)
+        if is_primitive(each.code):
+            return [_known_code(each.code, plain_codes(element.binding), codes)]
     if element.name == "id" and not is_resource:
         # Definitions call an element's id `id` here and `string` there; R5 means any text.
-        parts.append(_format(str.strip, "string"))
+        parts.append(_format("string", "not {0}.strip()"))
     elif each.code == "Resource":
-        parts.append(_contained if element.name == "contained" else _nested)
+        parts.append(_call(_contained if element.name == "contained" else _nested))
     elif each.code == "xhtml":
-        parts.append(_narrative)
+        parts.append(_call(_narrative))
     elif is_primitive(each.code):
-        test = format_of(each.code)
-        if test is not None:
-            parts.append(_format(test, each.code))
+        if format_of(each.code) is not None:
+            parts.append(_format(each.code, *condition_of(each.code)))
     elif each.code == "Extension":
-        parts.append(_met_extension)
+        parts.append(_call(_met_extension))
     else:
         parts.append(_complex(each.code))
     if each.profile == "SimpleQuantity":
-        parts.append(_simple_quantity)
+        parts.append(_call(_simple_quantity))
     if each.targets and each.code in {"Reference", "CodeableReference"}:
-        parts.append(_targets(each))
-    if element.strength == "required" and element.binding in facts().value_sets:
-        codes = code_check(element.binding, each.code)
-        if codes is not None:
-            parts.append(codes)
+        parts.append(_call(_targets(each)))
+    if codes is not None:
+        parts.append(_call(codes))
     return parts
 
 
-def _all(parts: list[Check]) -> Check:
-    def check(value: Any, place: Place, run: Run) -> None:
-        for part in parts:
-            part(value, place, run)
+def _call(check: Check) -> _Part:
+    def write(source: Source, variable: str, where: str) -> None:
+        source.add(f"{source.name(check)}({variable}, {where}, run)")
 
-    return check
-
-
-def _single(name: str, one: Check) -> Check:
-    def check(value: Any, place: Place, run: Run) -> None:
-        one(value, (place, name, -1), run)
-
-    return check
+    return write
 
 
-def _each(name: str, one: Check) -> Check:
-    def check(value: Any, place: Place, run: Run) -> None:
-        for index, item in enumerate(value):
-            if item is not None:
-                one(item, (place, name, index), run)
+def _complex(code: str) -> _Part:
+    def write(source: Source, variable: str, where: str) -> None:
+        source.add(f"{later(source, lambda: plan_of(code).check)}({variable}, {where}, run)")
 
-    return check
+    return write
 
 
-def _extension(element: Element, name: str) -> Check:
-    one = _complex("Element")
-    return _each("_" + name, one) if element.is_list else _single("_" + name, one)
+def _format(code: str, condition: str, *named: object) -> _Part:
+    """A condition that is true of an unsound value, of which only a fault costs a call."""
+
+    def write(source: Source, variable: str, where: str) -> None:
+        source.open(f"if {condition.format(variable, *map(source.name, named))}:")
+        source.add(f"{source.name(_unsound)}({variable}, {code!r}, {where}, run)")
+        source.close()
+
+    return write
 
 
-def _format(test: Callable[[Any], object], code: str) -> Check:
-    def check(value: Any, place: Place, run: Run) -> None:
-        if not test(value):
-            run.fault("value", f"'{value!s:.60}' is not {format_said(code)}", place)
+def _known_code(code: str, plain: frozenset[str], codes: Check) -> _Part:
+    """A code that the value set holds is sound; of any other, form and set are looked at."""
+    test = format_of(code)
+    assert test is None or all(map(test, plain)), "a value set with codes of no sound form"
 
-    return check
+    def otherwise(value: Any, place: Place, run: Run) -> None:
+        if test is not None and not test(value):
+            _unsound(value, code, place, run)
+        codes(value, place, run)
+
+    def write(source: Source, variable: str, where: str) -> None:
+        source.open(f"if {variable} not in {source.name(plain)}:")
+        source.add(f"{source.name(otherwise)}({variable}, {where}, run)")
+        source.close()
+
+    return write
+
+
+# What the text calls -----------------------------------------------------------------------
+
+
+def _unsound(value: Any, code: str, place: Place, run: Run) -> None:
+    run.fault("value", f"'{value!s:.60}' is not {format_said(code)}", place)
 
 
 def _simple_quantity(value: Any, place: Place, run: Run) -> None:
@@ -266,16 +288,9 @@ def _narrative(value: Any, place: Place, run: Run) -> None:
         run.fault("invariant", f"{reason} (txt-1, txt-2)", place)
 
 
-def _complex(code: str) -> Check:
-    def check(value: Any, place: Place, run: Run) -> None:
-        check_object(plan_of(code), value, place, run)
-
-    return check
-
-
 def _met_extension(value: Any, place: Place, run: Run) -> None:
     run.extensions.append(Met(value, place, run.resource, run.root))
-    check_object(plan_of("Extension"), value, place, run)
+    plan_of("Extension").check(value, place, run)
 
 
 def _contained(value: Any, place: Place, run: Run) -> None:

@@ -49,7 +49,12 @@ def _codes(url: str) -> _Codes:
     return _Codes(url)
 
 
-def code_check(url: str, type_code: str) -> CodeCheck | None:
+def plain_codes(url: str) -> frozenset[str]:
+    """The codes of a value set, of whatever system."""
+    return _codes(url).plain
+
+
+def code_check(url: str, type_code: str) -> CodeCheck:
     """The check of one element's value against a required value set, by the element's type."""
     makers = {
         "Coding": _coding,

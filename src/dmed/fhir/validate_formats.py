@@ -108,6 +108,27 @@ def format_of(type_code: str) -> Callable[[Any], object] | None:
     return found[0] if found else None
 
 
+def condition_of(type_code: str) -> tuple[str, object]:
+    """(text, object): a Python condition that is true of an unsound value.
+
+    In the text {0} is the value and {1} the object. Where few texts need the whole test, the
+    condition asks a quicker question first.
+    """
+    test = _FORMATS[type_code][0]
+    return _CONDITIONS.get(type_code, "not {1}({0})"), test
+
+
+# A text that `split` gives back as it is has no blanks at all, and is not empty.
+_CONDITIONS = {
+    "string": f"{{0}}.isspace() or len({{0}}) > {TEXT_MAX}",
+    "markdown": f"{{0}}.isspace() or len({{0}}) > {TEXT_MAX}",
+    "decimal": f"len(str({{0}})) > {DIGITS_MAX} and not {{1}}({{0}})",
+    **dict.fromkeys(
+        ("code", "uri", "url", "canonical"), "{0}.split(None, 1) != [{0}] and not {1}({0})"
+    ),
+}
+
+
 def format_said(type_code: str) -> str:
     """What a value of the type must be, for a sentence."""
     return _FORMATS[type_code][1]

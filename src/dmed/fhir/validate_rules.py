@@ -61,7 +61,7 @@ precision): with no result they hold. Any other rule that is not true is broken.
 class Guarded:
     """A rule with what presence alone says about it, learnt as masks of fields are met."""
 
-    __slots__ = ("_bits", "_memo", "_node", "_rule", "_type_name", "expression", "key", "mask")
+    __slots__ = ("_bits", "_check", "_memo", "_node", "_type_name", "expression", "key", "mask")
 
     def __init__(self, invariant: Invariant, type_name: str, bits: Mapping[str, int]) -> None:
         self.key = invariant.key
@@ -73,7 +73,7 @@ class Guarded:
         self.mask = 0
         for bit in self._bits.values():
             self.mask |= bit
-        self._rule: Rule | None = None
+        self._check: Callable[[Any, Place, Run], None] | None = None
 
     def known(self, present: int) -> Known:
         """What presence alone says: TRUE, FALSE, or OPEN when the rule must be evaluated."""
@@ -83,15 +83,22 @@ class Guarded:
             known = self._memo[relevant] = self._decide(relevant)
         return known
 
-    def check(self, value: Any, place: Place, run: Run) -> None:
-        """Evaluate the rule and note a fault when it is broken."""
-        if self._rule is None:
-            self._rule = NATIVE.get(self.key) or compiled(
-                self.key, self.expression, self._type_name
-            )
-        reason = self._rule(value, run)
-        if reason:
-            run.fault("invariant", f"the rule {self.key} is broken: {reason}", place)
+    def check(self) -> Callable[[Any, Place, Run], None]:
+        """What evaluates the rule on a value and notes a fault when it is broken."""
+        if self._check is None:
+            self._check = self._made()
+        return self._check
+
+    def _made(self) -> Callable[[Any, Place, Run], None]:
+        key = self.key
+        rule = NATIVE.get(key) or compiled(key, self.expression, self._type_name)
+
+        def check(value: Any, place: Place, run: Run) -> None:
+            reason = rule(value, run)
+            if reason:
+                run.fault("invariant", f"the rule {key} is broken: {reason}", place)
+
+        return check
 
     def refuse(self, _value: Any, place: Place, run: Run) -> None:
         """Note that presence alone breaks the rule."""
