@@ -19,6 +19,7 @@ from dmed.trust.identity import Identity
 from dmed.trust.keys import Keys
 from dmed.trust.model import Subject
 from dmed.trust.request import REQUEST_ID, REQUEST_KEY, USER_KEY, new_request_id
+from dmed.trust.sessions import Session, Stage
 from dmed.trust.tables import Connection
 from dmed.trust.tokens import DEVICE_LIFETIME_S
 
@@ -43,7 +44,8 @@ class Guard:
         """Who asks, or None when nobody is signed in; also put at `scope["state"]["subject"]`.
 
         A bearer token wins over a cookie; one that is not accepted raises UnauthorizedError.
-        With a cookie `scope["state"]["csrf"]` is what forms must send back.
+        With a cookie `scope["state"]["csrf"]` is what forms must send back, and
+        `scope["state"]["session"]` the Session, which may wait for a second factor or a post.
         """
         if REQUEST_KEY not in scope:
             scope[REQUEST_KEY] = new_request_id()
@@ -55,10 +57,11 @@ class Guard:
             if name == b"cookie":
                 cookie = cookie + b"; " + value if cookie else value
         given = session_cookie(cookie)
-        found = await self.identity.session(given) if given else None
-        if found is None:
+        found = await self.identity.sessions.find(given) if given else None
+        if found is None or found.stage == Stage.LOCKED:
             return _keep(scope, None, "")
-        return _keep(scope, found.subject, found.csrf)
+        subject = found.subject if found.stage == Stage.OPEN else None
+        return _keep(scope, subject, found.csrf, found)
 
     async def _bearer(self, header: bytes) -> Subject:
         kind, _, token = header.partition(b" ")
@@ -161,9 +164,12 @@ async def check_csrf_of(request: Request) -> None:
     check_csrf(request.scope, given)
 
 
-def _keep(scope: AsgiScope, subject: Subject | None, csrf: str) -> Subject | None:
+def _keep(
+    scope: AsgiScope, subject: Subject | None, csrf: str, session: Session | None = None
+) -> Subject | None:
     # A fresh mapping: the server's lifespan state must not carry one request's subject to another.
-    scope["state"] = {**scope.get("state", {}), "subject": subject, "csrf": csrf}
+    scope["state"] = {**scope.get("state", {}), "subject": subject, "csrf": csrf,
+                      "session": session}  # fmt: skip  # One mapping.
     if subject is not None:
         scope[USER_KEY] = subject.user
     return subject

@@ -8,44 +8,49 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import msgspec
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 
-from dmed.kit.clock import now
 from dmed.kit.errors import (
     ConflictError,
     InvalidError,
     NotFoundError,
     ThrottledError,
     UnauthorizedError,
-    UnavailableError,
 )
 from dmed.kit.ids import secret
 from dmed.kit.settings import Settings
-from dmed.trust import people_tables, signatures, tables, tokens
+from dmed.trust import passwords, people_tables, signatures, tables, tokens
+from dmed.trust.factors import Factors
 from dmed.trust.keys import Keys
 from dmed.trust.model import Role, Subject
+from dmed.trust.oauth import tables as oauth_tables
+from dmed.trust.oauth.scopes import Scopes, parse
+from dmed.trust.sessions import (
+    NOTHING_TOLD,
+    About,
+    Session,
+    Sessions,
+    SignedIn,
+    Stage,
+    digest_of,
+    standing_of,
+    subject_from,
+)
+from dmed.trust.standing import Register
 
 LANGUAGES = ("uz", "uz-Cyrl", "ru", "en")
-PASSWORD_MIN_CHARACTERS = 10
-PASSWORD_MAX_CHARACTERS = 200
-_CACHE_S = 60.0
+_CACHE_S = 45.0
+"""With the fifteen seconds of the register: what is taken away is gone within a minute."""
 _CACHE_MAX = 10_000
 _EPOCH_S = 2.0
 _PLACES = 1024
 """Counters of refused sign-ins: addresses share them, so the table cannot be filled."""
 _TOLD_OF_ADDRESS = 10
 _TOLD_IN_ALL = 100
-
-_hasher = PasswordHasher()
-# A hash takes 64 MB: more than two at once in a worker would let strangers fill its memory.
-_hashing = asyncio.Semaphore(2)
-_WAITING_MAX = 64
-_waiting = 0
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,23 +99,6 @@ DEMO_ACCOUNTS: tuple[Account, ...] = (
 """The demo accounts without posts; the demo country replaces them with real ids of its records."""
 
 
-class SignedIn(msgspec.Struct, frozen=True):
-    """A page session just opened: the cookie's value is known to the browser alone from now on."""
-
-    cookie: str
-    csrf: str
-    subject: Subject
-    device: str = ""
-    """Cookie by which this browser is known at the next sign-in."""
-
-
-class Session(msgspec.Struct, frozen=True):
-    """A live page session: who, and the token that its forms must carry."""
-
-    subject: Subject
-    csrf: str
-
-
 class Identity:
     """Accounts, sessions and tokens of one installation.
 
@@ -123,6 +111,9 @@ class Identity:
         self._connection = tables.Told(connection)
         self._settings = settings
         self._keys = keys
+        self.register = Register(self._connection)
+        self.factors = Factors(self._connection, keys)
+        self.sessions = Sessions(self._connection, settings, self.register, self.factors)
         self._known: dict[bytes, tuple[Subject, float]] = {}
         self._epoch = 0
         self._epoch_due = 0.0
@@ -133,7 +124,7 @@ class Identity:
     async def first_administrator(self, user: str, password: str, name: str = "") -> None:
         """The administrator of an empty installation; ConflictError once any account exists."""
         account = Account(user=_user_name(user), role=Role.ADMINISTRATOR, name=name or user)
-        values = _values(account, await hashed(password))
+        values = _values(account, await passwords.hashed(password))
         if not await tables.first_account(self._connection, values):
             raise ConflictError("This installation has accounts already")
 
@@ -143,7 +134,8 @@ class Identity:
         Raises InvalidError for a bad sign-in name or a password shorter than ten characters.
         """
         _user_name(account.user)
-        await tables.save_account(self._connection, _values(account, await hashed(password)))
+        stored = await passwords.hashed(password)
+        await tables.save_account(self._connection, _values(account, stored))
         await tables.next_epoch(self._connection)
 
     async def save_demo(self, accounts: tuple[Account, ...] = DEMO_ACCOUNTS) -> None:
@@ -156,6 +148,32 @@ class Identity:
         await tables.set_active(self._connection, user, active=False)
         await tables.next_epoch(self._connection)
 
+    async def save_post(self, user: str, post: Account) -> None:
+        """Give an account one more post (role, practitioner_role, organisation, title of `post`).
+
+        NotFoundError without such an account, InvalidError without a PractitionerRole.
+        """
+        await self.subject_of(user)
+        if not post.practitioner_role:
+            raise InvalidError("A further post needs its PractitionerRole")
+        await people_tables.save_post(
+            self._connection,
+            user,
+            (
+                post.practitioner_role,
+                post.role.value,
+                post.organisation,
+                post.organisation_name,
+                post.post,
+            ),
+        )
+
+    async def drop_post(self, user: str, practitioner_role: str) -> None:
+        """Take a further post away: its sessions and tokens end; NotFoundError without such."""
+        if not await people_tables.drop_post(self._connection, user, practitioner_role):
+            raise NotFoundError(f"{user!r} has no further post {practitioner_role!r}")
+        await tables.next_epoch(self._connection)
+
     async def accounts(self) -> list[dict[str, Any]]:
         """All accounts for the administrator's page, without secrets."""
         return [dict(row) for row in await tables.accounts(self._connection)]
@@ -165,50 +183,119 @@ class Identity:
         row = await tables.account(self._connection, user)
         if row is None or not row["active"]:
             raise NotFoundError(f"There is no open account {user!r}")
-        return _subject(row, row["language"], "")
+        return subject_from(row)
 
     # Page sessions
 
     async def sign_in(
-        self, user: str, password: str, address: str, device: str = ""
+        self, user: str, password: str, address: str, device: str = "", about: About = NOTHING_TOLD
     ) -> SignedIn:
-        """A new session for the right name and password.
+        """A new session for the right name and password, at the stage that comes next.
 
         UnauthorizedError without saying which was wrong; ThrottledError with Retry-After when
         this name is tried too often from this address. Other addresses are not held up by it, and
         a browser on which this user has signed in before (`device`, its cookie) is counted by
-        itself: so nobody can lock a colleague out, even behind the same address.
+        itself: so nobody can lock a colleague out, even behind the same address. ForbiddenError
+        where the register gives the person no post any more.
         """
         user = user if is_user_name(user) else ""
         known = tokens.check_device(self._keys, device)
         place = f"device\0{known.jti}" if known and known.knows(user) else address
         key = hashlib.sha256(f"{user}\0{place}".encode()).digest()
+        await self._reserve(key)
+        row = await tables.account(self._connection, user)
+        # An unknown name costs the same time as a wrong password, so names cannot be guessed.
+        stored = row["secret"] if row is not None else await self._dummy_hash()
+        is_right = await passwords.verified(stored, password)
+        if row is None or not row["active"] or not is_right:
+            raise UnauthorizedError("The name or the password is not right")
+        await tables.forget_attempts(self._connection, key)
+        if passwords.is_old(stored):
+            await tables.set_secret(self._connection, user, await passwords.made(password))
+        made = tokens.made_device(known)
+        opened = await self.sessions.begin(row, made.jti, about)
+        # A browser is known for somebody only when all that is asked has been passed there.
+        waits = opened.stage in {Stage.FACTOR, Stage.ENROL}
+        device = tokens.make_device(self._keys, made, "" if waits else user)
+        return msgspec.structs.replace(opened, device=device)
+
+    async def pass_factor(self, cookie: str, typed: str, device: str = "") -> SignedIn:
+        """The session goes on after a right code of the second factor.
+
+        UnauthorizedError for a wrong one or a session that is over; ThrottledError after a few. On
+        a browser this person has used before, codes are counted by it; strangers all share one
+        count, so that guessing from many addresses gains nothing and holds up only strangers.
+        """
+        pending = await self.sessions.at_stage(cookie, Stage.FACTOR)
+        user = pending.subject.user
+        known = tokens.check_device(self._keys, device)
+        place = known.jti if known and known.knows(user) else "any"
+        key = hashlib.sha256(f"{user}\0factor\0{place}".encode()).digest()
+        await self._reserve(key)
+        if not await self.factors.passes(user, typed):
+            raise UnauthorizedError("The code is not right")
+        await tables.forget_attempts(self._connection, key)
+        return await self._advanced(cookie, pending, known)
+
+    async def enrol(
+        self, cookie: str, code: str, device: str = ""
+    ) -> tuple[SignedIn, list[str]]:
+        """The first code of a second factor that a role demands: the session goes on, and the
+        recovery codes are shown once. InvalidError for a wrong code.
+        """
+        pending = await self.sessions.at_stage(cookie, Stage.ENROL)
+        await self._reserve(hashlib.sha256(f"{pending.subject.user}\0enrol".encode()).digest())
+        codes = await self.factors.confirm(pending.subject.user, code)
+        known = tokens.check_device(self._keys, device)
+        return await self._advanced(cookie, pending, known), codes
+
+    async def _advanced(
+        self, cookie: str, pending: Session, known: tokens.Device | None
+    ) -> SignedIn:
+        opened = await self.sessions.advance(cookie, pending, pending.stage)
+        device = tokens.make_device(self._keys, known, pending.subject.user)
+        return msgspec.structs.replace(opened, device=device)
+
+    async def unlock(self, device: str, number: str, word: str) -> SignedIn:
+        """A locked session of this browser goes on after its person's PIN or password.
+
+        UnauthorizedError for a wrong one; ThrottledError after a few.
+        """
+        known = tokens.check_device(self._keys, device)
+        jti = known.jti if known is not None else ""
+        row = await self.sessions.locked(jti, number)
+        key = hashlib.sha256(f"{row['account']}\0unlock\0{jti}".encode()).digest()
+        await self._reserve(key)
+        is_pin = is_pin_like(word) and bool(row["pin"])
+        if not await passwords.verified(row["pin"] if is_pin else row["secret"], word):
+            raise UnauthorizedError("The PIN or the password is not right")
+        await tables.forget_attempts(self._connection, key)
+        return await self.sessions.reopen(row)
+
+    async def locked_here(self, device: str) -> list[dict[str, str]]:
+        """Who has a locked session in this browser: number, name, post."""
+        known = tokens.check_device(self._keys, device)
+        return await self.sessions.locked_of(known.jti) if known is not None else []
+
+    async def set_pin(self, user: str, password: str, pin: str) -> None:
+        """A person's PIN of six digits for the counter, after the password; "" takes it away."""
+        if pin and (not is_pin_like(pin) or is_simple(pin)):
+            raise InvalidError("A PIN has six digits that are no row and no repetition")
+        row = await tables.account(self._connection, user)
+        await self._reserve(hashlib.sha256(f"{user}\0pin".encode()).digest())
+        if row is None or not await passwords.verified(row["secret"], password):
+            raise UnauthorizedError("The name or the password is not right")
+        await people_tables.set_pin(
+            self._connection, user, await passwords.made(pin) if pin else ""
+        )
+
+    async def _reserve(self, key: bytes) -> None:
+        """Count an attempt before it is looked at; ThrottledError while a pause runs."""
         if not await tables.reserve_attempt(self._connection, key):
             pause_s = await tables.pause_s(self._connection, key)
             raise ThrottledError(
                 "Too many attempts, wait a little", headers={"Retry-After": str(max(1, pause_s))}
             )
-        row = await tables.account(self._connection, user)
-        # An unknown name costs the same time as a wrong password, so names cannot be guessed.
-        stored = row["secret"] if row is not None else await self._dummy_hash()
-        is_right = await verified(stored, password)
-        if row is None or not row["active"] or not is_right:
-            raise UnauthorizedError("The name or the password is not right")
-        await tables.forget_attempts(self._connection, key)
-        if _hasher.check_needs_rehash(stored):
-            await tables.set_secret(self._connection, user, await _hash(password))
-        cookie, csrf = secret(), secret()
-        ends = now() + timedelta(hours=self._settings.session_max_hours)
-        await tables.open_session(
-            self._connection,
-            _digest(cookie),
-            user,
-            csrf=csrf,
-            language=row["language"],
-            ends=ends,
-        )
-        subject = _subject(row, row["language"], _short(cookie))
-        return SignedIn(cookie, csrf, subject, tokens.make_device(self._keys, known, user))
 
     async def failure(self, user: str, address: str) -> str:
         """What the audit shall say of a refused sign-in, or "" when the flood has no need of one
@@ -227,26 +314,19 @@ class Identity:
         return f"sign-in refused: {name} from {address or 'an unknown address'}{more}"
 
     async def session(self, cookie: str) -> Session | None:
-        """The live session of a cookie value, or None when it ended or never was."""
-        digest = _digest(cookie)
-        minutes = self._settings.session_idle_minutes
-        row = await people_tables.session(self._connection, digest, minutes)
-        if row is None:
-            return None
-        if row["stale"]:
-            await tables.touch_session(self._connection, digest)
-        language = row["chosen"] or row["language"]
-        return Session(_subject(row, language, _short(cookie)), row["csrf"])
+        """The open session of a cookie value, or None when it ended, waits or never was."""
+        found = await self.sessions.find(cookie)
+        return found if found is not None and found.stage == Stage.OPEN else None
 
     async def sign_out(self, cookie: str) -> None:
         """End the session of a cookie value; silent where there is none."""
-        await tables.close_session(self._connection, _digest(cookie))
+        await tables.close_session(self._connection, digest_of(cookie))
 
     async def set_language(self, cookie: str, language: str) -> None:
         """Keep the language a person chose; InvalidError for one that is not shipped."""
         if language not in LANGUAGES:
             raise InvalidError(f"The language {language!r} is not shipped")
-        await tables.set_session_language(self._connection, _digest(cookie), language)
+        await tables.set_session_language(self._connection, digest_of(cookie), language)
 
     # Keys by which systems sign
 
@@ -298,30 +378,58 @@ class Identity:
             return known[0]
         return await self._verify(token, digest, at)
 
+    def claims(self, token: bytes) -> tokens.Claims:
+        """What a token of ours says; UnauthorizedError for any other."""
+        return tokens.check(self._keys, token, self._settings.public_url)
+
     async def revoke(self, token: bytes) -> None:
         """Take a token back: all workers refuse it within two seconds."""
-        claims = tokens.check(self._keys, token, self._settings.public_url)
+        claims = self.claims(token)
         ends = datetime.fromtimestamp(claims.exp, UTC)
         await tables.revoke_token(self._connection, claims.jti, ends)
         self._epoch_due = 0.0
 
     async def _verify(self, token: bytes, digest: bytes, at: float) -> Subject:
         claims = tokens.check(self._keys, token, self._settings.public_url)
-        row = await tables.account(self._connection, claims.sub)
-        refused = (
+        refusal = UnauthorizedError("The bearer token is not accepted")
+        row = await people_tables.account_in_post(self._connection, claims.sub, claims.post)
+        if (
             row is None
             or not row["active"]
             or row["role"] != claims.role
-            or row["organisation"] != claims.organisation
             or await tables.is_revoked(self._connection, claims.jti)
-        )
-        if row is None or refused:
-            raise UnauthorizedError("The bearer token is not accepted")
-        subject = _subject(row, row["language"], claims.jti)
+            or (
+                claims.family
+                and not await oauth_tables.is_family_open(self._connection, claims.family)
+            )
+        ):
+            raise refusal
+        subject = await self.standing(subject_from(row, session=claims.jti))
+        if subject is None or subject.organisation != claims.organisation:
+            raise refusal
+        if claims.client_id:
+            subject = msgspec.structs.replace(subject, scopes=_scopes(claims))
         if len(self._known) >= _CACHE_MAX:
             self._known.clear()
         self._known[digest] = (subject, at + min(_CACHE_S, claims.exp - time.time()))
         return subject
+
+    async def standing(self, subject: Subject) -> Subject | None:
+        """The subject at the institution that the register names, or None without standing."""
+        return await standing_of(self.register, subject)
+
+    async def in_post(self, user: str, post: str) -> Subject:
+        """The subject of an open account in one of its posts, if it stands there now.
+
+        UnauthorizedError otherwise.
+        """
+        row = await people_tables.account_in_post(self._connection, user, post)
+        found = None
+        if row is not None and row["active"]:
+            found = await self.standing(subject_from(row))
+        if found is None:
+            raise UnauthorizedError("The account or the post has ended")
+        return found
 
     async def _read_epoch(self, at: float) -> None:
         async with self._epoch_lock:
@@ -335,57 +443,12 @@ class Identity:
 
     async def _dummy_hash(self) -> str:
         if not Identity._dummy:
-            Identity._dummy = await _hash(secret())
+            Identity._dummy = await passwords.made(secret())
         return Identity._dummy
-
-
-async def hashed(password: str) -> str:
-    """The argon2id hash of a password; InvalidError when it is too short or too long."""
-    if not PASSWORD_MIN_CHARACTERS <= len(password) <= PASSWORD_MAX_CHARACTERS:
-        raise InvalidError(
-            f"A password has {PASSWORD_MIN_CHARACTERS} to {PASSWORD_MAX_CHARACTERS} characters"
-        )
-    return await _hash(password)
-
-
-async def verified(stored: str, password: str) -> bool:
-    """Whether a password belongs to a stored hash; never raises for strange input."""
-    if len(password) > PASSWORD_MAX_CHARACTERS:
-        return False
-    global _waiting  # noqa: PLW0603  # One count a process, as the semaphore.
-    if _waiting >= _WAITING_MAX:
-        raise UnavailableError("Too many people sign in at once, try again")
-    _waiting += 1
-    try:
-        return await _verified(stored, password)
-    finally:
-        _waiting -= 1
-
-
-async def _verified(stored: str, password: str) -> bool:
-    async with _hashing:
-        try:
-            return await asyncio.to_thread(_hasher.verify, stored, password)
-        except (VerificationError, InvalidHashError, UnicodeEncodeError):
-            return False
-
-
-async def _hash(password: str) -> str:
-    async with _hashing:
-        return await asyncio.to_thread(_hasher.hash, password)
 
 
 def _is_told(tries: int, always: int) -> bool:
     return tries <= always or tries & (tries - 1) == 0
-
-
-def _digest(cookie: str) -> bytes:
-    return hashlib.sha256(cookie.encode()).digest()
-
-
-def _short(cookie: str) -> str:
-    # Names the session in audit rows without giving away the cookie.
-    return _digest(cookie).hex()[:16]
 
 
 def is_user_name(user: str) -> bool:
@@ -397,6 +460,26 @@ def _user_name(user: str) -> str:
     if not is_user_name(user):
         raise InvalidError("A sign-in name has 2 to 64 Latin letters, digits and hyphens")
     return user
+
+
+def _scopes(claims: tokens.Claims) -> Scopes:
+    return msgspec.structs.replace(
+        parse(claims.scope),
+        client=claims.client_id,
+        patient=claims.patient,
+        encounter=claims.encounter,
+    )
+
+
+def is_pin_like(text: str) -> bool:
+    """Whether a text has the form of a PIN: six digits."""
+    return len(text) == 6 and text.isascii() and text.isdecimal()
+
+
+def is_simple(pin: str) -> bool:
+    """Whether a PIN is among the first that a thief tries: repetitions and rows."""
+    steps = {(int(b) - int(a)) % 10 for a, b in pairwise(pin)}
+    return len(steps) == 1 or pin[:3] == pin[3:] or len(set(pin)) < 3
 
 
 def _values(account: Account, stored: str) -> tuple[Any, ...]:
@@ -413,19 +496,4 @@ def _values(account: Account, stored: str) -> tuple[Any, ...]:
         account.language,
         account.active,
         account.demo,
-    )
-
-
-def _subject(row: Any, language: str, session: str) -> Subject:
-    return Subject(
-        user=row["name"],
-        role=Role(row["role"]),
-        name=row["display"],
-        practitioner=row["practitioner"],
-        practitioner_role=row["practitioner_role"],
-        organisation=row["organisation"],
-        organisation_name=row["organisation_name"],
-        post=row["post"],
-        language=language,
-        session=session,
     )

@@ -154,11 +154,19 @@ def _opened(keys: Keys, token: bytes, kind: str, retired_s_max: float) -> dict[s
     return decoded.claims
 
 
+def made_device(known: Device | None) -> Device:
+    """The browser that is known, or a new one."""
+    return known or Device(jti=secret(128))
+
+
 def make_device(keys: Keys, known: Device | None, user: str) -> str:
-    """The signed device cookie after `user` has signed in; the newest sixteen users are kept."""
-    users = [_name_digest(user), *(each for each in (known.users if known else ()))]
+    """The signed device cookie after `user` ("": nobody yet) has signed in; the newest sixteen
+    users are kept.
+    """
+    device = made_device(known)
+    users = [*([_name_digest(user)] if user else []), *device.users]
     claims = Device(
-        jti=known.jti if known else secret(128),
+        jti=device.jti,
         users=tuple(dict.fromkeys(users))[:_DEVICE_USERS_MAX],
         exp=int(time.time()) + DEVICE_LIFETIME_S,
     )
