@@ -25,7 +25,8 @@ async def seeded(room: Any) -> None:
     """Three patients with five, one and no weights."""
     service = room.client("service")
     for number in range(3):
-        answer = await service.put(f"/Patient/s{number}", json={"resourceType": "Patient", "id": f"s{number}"})
+        person = {"resourceType": "Patient", "id": f"s{number}"}
+        answer = await service.put(f"/Patient/s{number}", json=person)
         assert answer.status_code == 201, answer.text
     for number in range(6):
         owner = "s0" if number < 5 else "s1"
