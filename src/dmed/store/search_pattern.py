@@ -26,12 +26,28 @@ from dmed.store.search_stage import TOTAL_MAX, chosen
 _KEPT_MAX = 4_000
 
 
+_SOME, _OTHERS = ("User/anybody",), ("User/another",)
+"""Principals to plan with."""
+
+
 class Statement(NamedTuple):
-    """The first page of a pattern within a scope: SQL, its arguments, and where the id stands."""
+    """The first page of a pattern within a scope: SQL, its arguments, and where in them the id and
+    the principals of who asks stand.
+    """
 
     sql: str
     arguments: tuple[Any, ...]
-    places: tuple[int, ...]
+    ids: tuple[int, ...]
+    principals: tuple[int, ...]
+
+    def filled(self, id_: str, principals: tuple[str, ...]) -> list[Any]:
+        """The arguments for one person and one who asks."""
+        arguments = list(self.arguments)
+        for place in self.ids:
+            arguments[place] = id_
+        for place in self.principals:
+            arguments[place] = list(principals)
+        return arguments
 
 
 async def search_pattern(
@@ -41,7 +57,7 @@ async def search_pattern(
     asked = pattern.query
     check_type(scope, asked.type)
     known: dict[tuple[Pattern, Scope], Statement | None] = db.kept.setdefault("patterns", {})
-    key = pattern, msgspec.structs.replace(scope, subject="")
+    key = pattern, msgspec.structs.replace(scope, subject="", principals=())
     if key not in known:
         if len(known) >= _KEPT_MAX:
             known.clear()
@@ -49,11 +65,8 @@ async def search_pattern(
     statement = known[key]
     if statement is None:
         return await search(db, scope, audit, pattern.filled(id_))
-    arguments = list(statement.arguments)
-    for place in statement.places:
-        arguments[place] = id_
     async with db.connection() as connection:
-        rows = await connection.fetch(statement.sql, *arguments)
+        rows = await connection.fetch(statement.sql, *statement.filled(id_, scope.principals))
     disclosed = dict.fromkeys(one for row in rows[: asked.count] for one in people(row))
     await audits.disclose(db, audit, disclosed)
     return _page(pattern, id_, rows)
@@ -63,18 +76,27 @@ async def statement_of(scope: Scope, pattern: Pattern) -> Statement | None:
     """The statement that serves every id, or None where the plan is not that of one person."""
     if scope.patients is not None:
         return None
-    made, again = await _planned(scope, pattern, HOLE), await _planned(scope, pattern, OTHER)
-    if made is None or again is None:
+    made = await _planned(scope, _SOME, pattern, HOLE)
+    again = await _planned(scope, _OTHERS, pattern, OTHER)
+    if made is None or again is None or made[0] != again[0]:
         return None
-    (sql, first), (other_sql, other) = made, again
-    places = tuple(number for number, pair in enumerate(zip(first, other, strict=True))
-                   if pair[0] != pair[1])
-    is_sure = sql == other_sql and places and all(
-        (first[number], other[number]) == (HOLE, OTHER) for number in places)
-    return Statement(sql, tuple(first), places) if is_sure else None
+    sql, arguments = made
+    ids: list[int] = []
+    principals: list[int] = []
+    for number, pair in enumerate(zip(arguments, again[1], strict=True)):
+        if pair == (HOLE, OTHER):
+            ids.append(number)
+        elif pair == (list(_SOME), list(_OTHERS)):
+            principals.append(number)
+        elif pair[0] != pair[1]:
+            return None
+    return Statement(sql, tuple(arguments), tuple(ids), tuple(principals)) if ids else None
 
 
-async def _planned(scope: Scope, pattern: Pattern, id_: str) -> tuple[str, list[Any]] | None:
+async def _planned(
+    scope: Scope, principals: tuple[str, ...], pattern: Pattern, id_: str
+) -> tuple[str, list[Any]] | None:
+    scope = msgspec.structs.replace(scope, principals=principals)
     query = pattern.filled(id_)
     person = query.criteria[pattern.place]
     criteria = flat(query.criteria)
