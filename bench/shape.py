@@ -5,7 +5,8 @@ DMED_SHARED_DATA), with values sampled from the loaded records, and the densitie
 and all of each search kind. One client asks one request after the other over one connection, each
 with a fresh value; sign-in, policy and audit are on. p50 and p95 per shape; errors are counted.
 
-`bench/shape.py --persons 2000 --steps 1,4,16,64 --write` writes docs/performance/shape.md.
+`bench/shape.py --persons 2000 --steps 1,4,16,64 --write` writes docs/performance/shape.md. With
+`--folder DIR` the installations stay in DIR/1, DIR/4 ... and are used again.
 """
 
 from __future__ import annotations
@@ -120,7 +121,8 @@ async def pools(cluster: Cluster) -> Pools:
     from dmed.store.keys import type_number
 
     connection = await asyncpg.connect(cluster.url("dmed_owner"))
-    await connection.execute("ANALYZE")
+    # What autovacuum does in the hours after a load, here before the measurement.
+    await connection.execute("VACUUM (ANALYZE)")
     total = await connection.fetchval("SELECT count(*) FROM resource")
 
     async def some(name: str) -> list[dict]:
@@ -231,7 +233,7 @@ def measure(client: Client, shape: Shape, given: Pools, requests: int) -> Measur
 
 def step(folder: Path, persons: int, asked: Sequence[Shape], requests: int
          ) -> tuple[dict[str, Measured | None], list[Shape], int]:
-    """Load a country of this size into a folder of its own and measure every shape."""
+    """Load a country of this size into a folder of its own, if need be, and measure every shape."""
     environment = dict(os.environ, DMED_DATA=str(folder), DMED_PORT=str(free_port()))
     subprocess.run([DMED, "demo", "--persons", str(persons), "--seed", "1"], check=True,
                    capture_output=True, env=environment, cwd=ROOT)
@@ -302,6 +304,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200, help="requests a shape")
     parser.add_argument("--shared", type=Path, default=Path(
         os.environ.get("DMED_SHARED_DATA", ROOT.parent / "shared" / "data")))
+    parser.add_argument("--folder", type=Path, help="keep the installations here, use them again")
     parser.add_argument("--write", action="store_true", help="write docs/performance/shape.md")
     options = parser.parse_args()
     asked = shapes(options.shared / SUITE)
@@ -310,13 +313,16 @@ def main() -> None:
     kinds: list[Shape] = []
     for size in (int(one) for one in options.steps.split(",")):
         print(f"shape: {size}x, {options.persons * size:,} persons", file=sys.stderr, flush=True)
-        folder = Path(tempfile.mkdtemp(prefix="dmed-shape-"))
+        folder = options.folder / str(size) if options.folder else Path(
+            tempfile.mkdtemp(prefix="dmed-shape-"))
+        folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o711)
         try:
             results[size], kinds, records[size] = step(
                 folder, options.persons * size, asked, options.requests)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if not options.folder:
+                shutil.rmtree(folder, ignore_errors=True)
     text = report(results, records, kinds, options)
     print(text)
     if options.write:
