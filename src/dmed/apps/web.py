@@ -36,11 +36,12 @@ from dmed.pages import view
 from dmed.pages.routes import ROUTES as SHARED_PAGES
 from dmed.server.app import fhir_app, refusal
 from dmed.server.call import PREFIX, base_of
+from dmed.server.cors import Cors
 from dmed.server.openapi import openapi
 from dmed.store import reindex
 from dmed.store.pool import Database
-from dmed.trust import guard as guard_module
 from dmed.trust import audit_seal, guides
+from dmed.trust import guard as guard_module
 from dmed.trust.audit_key import load_audit_key
 from dmed.trust.gateway import Gateway
 from dmed.trust.guard import Guard
@@ -87,6 +88,7 @@ class Platform:
         keys = load_keys(self.settings.data)
         self.gateway = Gateway(self.database, self.settings)
         self.guard = Guard(self.database.hot, self.settings, keys)
+        self.cors = Cors(self.guard)
         self.limits = Limits(self.settings, self.guard.address)
         await guides.start(self.database, self.settings)
         await reindex.learn(self.database)
@@ -118,6 +120,12 @@ class Platform:
             await self._lifespan(receive, send)
             return
         assert scope["type"] == "http", "there are no web sockets here"
+        given = self.cors.concerns(scope)
+        if given:
+            opened = await self.cors.answer(given, scope, send)
+            if opened is None:
+                return
+            send = opened
         is_fhir = scope["path"].startswith("/fhir") and not wants_page(scope)
         room = "fhir" if is_fhir else "page"
         if not is_fhir and (scope["path"] in _UNCOUNTED or scope["path"].startswith("/static/")):
@@ -242,6 +250,8 @@ def _guarded(guard: Guard, route: Route) -> Callable[[Request], Awaitable[Respon
         subject = await guard.subject(request.scope)
         if route.roles:
             subject = view.signed_in(request)
+            if subject.scopes.is_app:
+                raise ForbiddenError("Pages are for people, not for apps with a token")
             if subject.role not in route.roles:
                 raise ForbiddenError(
                     f"This page is for: {', '.join(sorted(role.value for role in route.roles))}; "

@@ -42,16 +42,20 @@ from dmed.server.call import Call, request_id_of
 from dmed.server.capability import capability
 from dmed.server.door import Door
 from dmed.server.fast import FastRead
+from dmed.server.fast_operation import FastOperation
 from dmed.server.fast_search import FastSearch
 from dmed.server.outcome import outcome_of, unexpected
 from dmed.trust.gateway import Gateway, prepare
 from dmed.trust.gateway.prepare import ID
 from dmed.trust.guard import CSRF_HEADER, Guard, check_csrf
 from dmed.trust.manifest import Manifest
+from dmed.trust.oauth import addresses
 from dmed.trust.request import REQUEST_ID, REQUEST_KEY
 
 _log = logging.getLogger("dmed.server")
 Scope = MutableMapping[str, Any]
+SMART = (".well-known", "smart-configuration")
+"""https://hl7.org/fhir/smart-app-launch/STU2.2/conformance.html"""
 
 
 def fhir_app(gateway: Gateway, guard: Guard, manifests: Iterable[Manifest]) -> FhirApp:
@@ -69,6 +73,7 @@ class FhirApp:
         self._guard = guard
         self._fast = FastRead(door, guard)
         self._fast_search = FastSearch(door, guard)
+        self._fast_operation = FastOperation(door, guard)
         self._capabilities: dict[tuple[str, int], bytes] = {}
         # Operations of modules expect the application's state, as in a Starlette app.
         self._app = Starlette()
@@ -96,6 +101,11 @@ class FhirApp:
                 searched, scope, request_id, send_
             ):
                 return
+            called = self._fast_operation.asked(scope)
+            if called is not None and await self._fast_operation.answer(
+                called, scope, request_id, send_
+            ):
+                return
             answer = await self._slow(scope, receive, send_, request_id)
         except DmedError as error:
             answer = refusal(error)
@@ -120,6 +130,9 @@ class FhirApp:
         call.check_format()
         if call.parts == ("metadata",) and call.method in {"GET", "HEAD"}:
             return self._metadata(call)
+        if call.parts == SMART and call.method in {"GET", "HEAD"}:
+            found = addresses.smart_configuration(addresses.addresses(scope, call.settings))
+            return Answer(body=msgspec.json.encode(found), content_type="application/json")
         await self._sign_in(call, scope)
         if call.parts and call.parts[-1].startswith("$") and call.parts[-1] not in meta.NAMES:
             response = await operations.run(self._door, call, request, self._app)

@@ -12,6 +12,7 @@ from dmed.fhir.query_system import COMPARTMENTS
 from dmed.kit.clock import instant, now
 from dmed.kit.settings import Settings
 from dmed.trust.manifest import Manifest
+from dmed.trust.oauth.addresses import security
 
 SERVED_KINDS = frozenset(
     {"string", "token", "date", "number", "quantity", "reference", "uri", "composite"}
@@ -24,7 +25,6 @@ _META = [
 ]
 """Of every type; the first one of the whole system too."""
 _STARTED = instant(now())
-_SECURITY = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 
 
 def capability(manifests: Iterable[Manifest], settings: Settings, base: str) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def capability(manifests: Iterable[Manifest], settings: Settings, base: str) -> 
         "rest": [
             {
                 "mode": "server",
-                "security": _security(),
+                "security": security(base),
                 "resource": [
                     _resource(name, settings, operations.get(name, []))
                     for name in facts().resources
@@ -59,14 +59,6 @@ def capability(manifests: Iterable[Manifest], settings: Settings, base: str) -> 
                                 for name in ("Patient", *COMPARTMENTS)],
             }
         ],
-    }
-
-
-def _security() -> dict[str, Any]:
-    return {
-        "cors": False,
-        "service": [{"coding": [{"system": _SECURITY, "code": "OAuth"}]}],
-        "description": "A bearer token or a page session for everything but this statement",
     }
 
 

@@ -18,9 +18,11 @@ from dmed.kit.settings import Settings
 from dmed.trust.identity import Identity
 from dmed.trust.keys import Keys
 from dmed.trust.model import Subject
+from dmed.trust.oauth.clients import Clients
+from dmed.trust.oauth.grants import Grants
 from dmed.trust.request import REQUEST_ID, REQUEST_KEY, USER_KEY, new_request_id
 from dmed.trust.sessions import Session, Stage
-from dmed.trust.tables import Connection
+from dmed.trust.tables import Connection, Told
 from dmed.trust.tokens import DEVICE_LIFETIME_S
 
 COOKIE = "dmed_session"
@@ -38,6 +40,10 @@ class Guard:
 
     def __init__(self, connection: Connection, settings: Settings, keys: Keys) -> None:
         self.identity = Identity(connection, settings, keys)
+        self.clients = Clients(Told(connection))
+        self.grants = Grants(connection, settings, keys, self.identity)
+        self.keys = keys
+        self.connection: Connection = Told(connection)
         self._settings = settings
 
     async def subject(self, scope: AsgiScope) -> Subject | None:
