@@ -31,7 +31,9 @@ def free_port() -> int:
 
 
 def dmed(data: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([DMED, *arguments], env=dict(os.environ, DMED_DATA=str(data)), cwd=ROOT,
+    own = dict(os.environ, DMED_DATA=str(data),
+               DMED_BACKUP_KEY_FILE=str(data.parent / "backup.key"))
+    done = subprocess.run([DMED, *arguments], env=own, cwd=ROOT,
                           capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, done.stderr
     return done

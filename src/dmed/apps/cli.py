@@ -243,26 +243,58 @@ def init(admin: str, name: str, password: str) -> None:
     click.echo(f"The installation is ready; sign in as {admin}. Start it with: dmed serve")
 
 
+_KEY_FILE = click.option(
+    "--key-file", type=click.Path(dir_okay=False, path_type=Path),
+    help="File of the backup key [DMED_BACKUP_KEY_FILE]; made where there is none.")
+_PASSPHRASE = click.option("--passphrase", is_flag=True, help="Ask for a passphrase instead.")
+
+
 @main.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@_KEY_FILE
+@_PASSPHRASE
 @_plainly
-def backup(file: Path) -> None:
-    """Writes the database and the keys into one file, while the platform runs."""
-    from dmed.apps.upkeep import backup as write
+def backup(file: Path, key_file: Path | None, passphrase: bool) -> None:
+    """Writes the database and the keys into one encrypted file, while the platform runs.
 
-    write(_chosen(), file)
-    click.echo(f"{file}: {file.stat().st_size:,} bytes")
+    The key lies outside the installation and outside the backup. Keep a copy of it elsewhere:
+    without it nobody can read the backup.
+    """
+    from dmed.apps.backup import backup as write
+    from dmed.apps.backup import backup_key
+    from dmed.kit.sealed import key_of_passphrase
+
+    settings = _chosen()
+    if passphrase:
+        key = key_of_passphrase(click.prompt("Passphrase", hide_input=True,
+                                             confirmation_prompt=True))
+    else:
+        key = backup_key(settings, key_file, click.echo)
+    write(settings, file, key)
+    click.echo(f"{file}: {file.stat().st_size:,} bytes, sealed with key {key.number}")
 
 
 @main.command()
 @click.argument("file", type=_FILE)
+@_KEY_FILE
+@_PASSPHRASE
+@click.option("--check", is_flag=True, help="Only read the whole backup and tell what it holds.")
 @_plainly
-def restore(file: Path) -> None:
-    """Puts a backup into an empty installation; one that holds records is refused."""
-    from dmed.apps.upkeep import restore as read
+def restore(file: Path, key_file: Path | None, passphrase: bool, check: bool) -> None:
+    """Puts a backup into an empty installation; one that holds records is refused.
 
-    read(_chosen(), file)
-    click.echo("restored")
+    The file is read to its end and found authentic before anything is touched; at the end every
+    table is compared with what the backup says it holds.
+    """
+    from dmed.apps import backup as backups
+
+    settings = _chosen()
+    key = (backups.passphrase_key(file, click.prompt("Passphrase", hide_input=True))
+           if passphrase else backups.existing_key(settings, key_file))
+    manifest = (backups.check(file, key) if check else backups.restore(settings, file, key))
+    click.echo(f"{'sound' if check else 'restored'}: made {manifest.made},"
+               f" {manifest.rows.get('resource', 0):,} records,"
+               f" {sum(manifest.rows.values()):,} rows")
 
 
 @main.command()

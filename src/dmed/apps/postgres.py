@@ -22,7 +22,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -200,6 +201,34 @@ class Cluster:
                               stdout=stdout, stdin=stdin, stderr=subprocess.PIPE)
         if done.returncode != 0:
             raise UnavailableError(f"{name} failed: {done.stderr.decode(errors='replace').strip()}")
+
+    @contextmanager
+    def piped(self, name: str, *arguments: str, is_source: bool) -> Iterator[IO[bytes]]:
+        """A client program's output (`is_source`) or input for the length of a block.
+
+        UnavailableError where the program fails; it is ended where the block does.
+        """
+        environment = _environment() | {
+            "PGHOST": str(self.run), "PGUSER": "dmed_owner", "PGDATABASE": "dmed",
+            "PGPASSWORD": self.words()["dmed_owner"]}
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen(
+                [str(self.programs / name), *arguments], env=environment, stderr=said,
+                stdin=subprocess.DEVNULL if is_source else subprocess.PIPE,
+                stdout=subprocess.PIPE if is_source else subprocess.DEVNULL)
+            pipe = process.stdout if is_source else process.stdin
+            assert pipe is not None
+            try:
+                with suppress(BrokenPipeError), pipe:
+                    yield pipe
+            except BaseException:
+                process.kill()
+                process.wait()
+                raise
+            if process.wait() != 0:
+                said.seek(0)
+                raise UnavailableError(
+                    f"{name} failed: {said.read().decode(errors='replace').strip()}")
 
     def sql(self, statement: str, database: str = "postgres") -> None:
         """Runs one upkeep statement as the superuser, who is used for nothing else."""

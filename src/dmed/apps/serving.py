@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from dmed.apps.backup import refuse_unfinished
 from dmed.apps.database import Addresses, database, prepare
 from dmed.apps.workers import Workers, listen
 from dmed.kit import settings as settings_module
@@ -27,6 +28,7 @@ def serve(settings: Settings, *, cert: Path | None, key: Path | None, demo: bool
     # The modules load while PostgreSQL starts.
     modules = threading.Thread(target=importlib.import_module, args=("dmed.apps.rooms",))
     modules.start()
+    refuse_unfinished(settings)
     with database(settings) as addresses:
         if addresses.cluster is not None and addresses.cluster.notice:
             sys.stderr.write(addresses.cluster.notice + "\n")
