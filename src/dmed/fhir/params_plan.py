@@ -8,14 +8,12 @@ path runs as compiled FHIRPath once a record. https://hl7.org/fhir/R5/searchpara
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
-from msgspec import UNSET
-
 from dmed.fhir.facts import Element, facts
-from dmed.fhir.index import Index
-from dmed.fhir.params_rows import Write, reference_writer, writer
+from dmed.fhir.params_rows import Write, writer
+from dmed.fhir.params_source import Walk, touched
 from dmed.fhir.path.parser import type_name
 from dmed.fhir.path.tree import Binary, Call, Literal, Member, Node, TypeTest
 from dmed.fhir.types import attribute
@@ -49,81 +47,81 @@ class Branch:
         self.leaves: dict[tuple[str, str], list[tuple[int, str]]] = {}
         self.actions: list[Write] = []
 
-    def finished(self) -> Plan:
-        """The same as a plan that walks."""
-        writes = list(self.actions)
-        for (kind, type_), numbers in self.leaves.items():
-            wanted = tuple(dict.fromkeys(numbers))
-            if kind == "reference" and type_ == "Reference":
-                writes.append(reference_writer(wanted))
-                continue
-            made = writer(kind, type_, tuple(number for number, _ in wanted))
-            if made is not None:
-                writes.append(made)
-        steps = [
-            (field.attribute, field.is_list, branch.finished())
-            for field, branch in self.children.items()
-        ]
-        guarded = [(_predicate(node), branch.finished()) for node, branch in self.filters.items()]
-        return Plan(
-            tuple(writes),
-            tuple((name, is_list, plan.call) for name, is_list, plan in steps if not plan.is_idle),
-            tuple((test, plan.call) for test, plan in guarded if not plan.is_idle),
-        )
-
-
-class Plan:
-    """A walk over a value that writes rows: its own writers, guarded plans, then its children."""
-
-    __slots__ = ("filters", "steps", "writes")
-
-    def __init__(
-        self,
-        writes: tuple[Write, ...],
-        steps: tuple[tuple[str, bool, Write], ...],
-        filters: tuple[tuple[Test, Write], ...],
-    ) -> None:
-        self.writes = writes
-        self.steps = steps
-        self.filters = filters
-
     @property
     def is_idle(self) -> bool:
         """Nothing would ever be written."""
-        return not (self.writes or self.steps or self.filters)
+        return not (self.actions or self._writers()) and all(
+            branch.is_idle for branch in (*self.children.values(), *self.filters.values())
+        )
 
-    @property
-    def call(self) -> Write:
-        """What walks; a plan that is one writer is just that writer."""
-        is_leaf = len(self.writes) == 1 and not self.steps and not self.filters
-        return self.writes[0] if is_leaf else self.walk
+    def finished(self) -> Plan:
+        """The same as a plan that walks."""
+        walk = Walk("index rows")
+        self._lay_out(walk, "value")
+        steps = [field.attribute for field, branch in self.children.items() if not branch.is_idle]
+        is_always = bool(self.actions or self._writers() or self.filters)
+        return Plan(
+            walk=walk.function(),
+            touches=(lambda _value: True) if is_always else touched(steps),
+            is_idle=self.is_idle,
+        )
 
-    def touches(self, value: Any) -> bool:
-        """False when nothing can come of a value, since it has none of the first elements."""
-        if self.writes or self.filters:
-            return True
-        for name, _, _ in self.steps:  # noqa: SIM110  # A loop is twice as quick as any() here.
-            if getattr(value, name) is not UNSET:
-                return True
-        return False
-
-    def walk(self, value: Any, rows: Index) -> None:
-        """Write the rows of a value and of all that the plan reaches from it."""
-        for write in self.writes:
-            write(value, rows)
-        for test, write in self.filters:
-            if test(value):
-                write(value, rows)
-        for name, is_list, write in self.steps:
-            child = getattr(value, name)
-            if child is UNSET:
+    def _writers(self) -> list[Callable[[Walk, str], None]]:
+        """What writes the leaves of this place, in their order."""
+        found: list[Callable[[Walk, str], None]] = []
+        for (kind, type_), numbers in self.leaves.items():
+            wanted = tuple(dict.fromkeys(numbers))
+            if kind == "reference" and type_ == "Reference":
+                found.append(partial(_reference, targets=wanted))
                 continue
-            if not is_list:
-                write(child, rows)
-                continue
-            for each in child:
-                if each is not None:
-                    write(each, rows)
+            plain = tuple(number for number, _ in wanted)
+            made = writer(kind, type_, plain)
+            if made is not None:
+                found.append(partial(_leaf, key=(kind, type_), numbers=plain, made=made))
+        return found
+
+    def _lay_out(self, walk: Walk, value: str) -> None:
+        """Write what a value gives: its own rows, those of guarded places, then its children's."""
+        for write in self.actions:
+            walk.call(write, value)
+        for leaf in self._writers():
+            leaf(walk, value)
+        for node, branch in self.filters.items():
+            if not branch.is_idle:
+                walk.guard(value, *_predicate(node), partial(branch.inside, walk))
+        for field, branch in self.children.items():
+            if not branch.is_idle:
+                inside = partial(branch.inside, walk)
+                walk.step(value, field.attribute, field.is_list, inside)
+
+    def inside(self, walk: Walk, value: str) -> None:
+        """The same as text inside a walk; what is deep stands in a function of its own."""
+        if walk.is_deep:
+            walk.call(self.finished().walk, value)
+        else:
+            self._lay_out(walk, value)
+
+
+def _leaf(
+    walk: Walk, value: str, key: tuple[str, str], numbers: tuple[int, ...], made: Write
+) -> None:
+    if not walk.leaf(*key, numbers, value):
+        walk.call(made, value)
+
+
+def _reference(walk: Walk, value: str, targets: tuple[tuple[int, str], ...]) -> None:
+    walk.reference(targets, value)
+
+
+class Plan(NamedTuple):
+    """A walk over a value that writes rows."""
+
+    walk: Write
+    """Writes the rows of a value and of all that the plan reaches from it."""
+    touches: Test
+    """False when nothing can come of a value, since it has none of the first elements."""
+    is_idle: bool
+    """Nothing would ever be written."""
 
 
 @cache
@@ -206,11 +204,11 @@ def _equality(node: Node) -> tuple[str, str] | None:
     return None
 
 
-def _predicate(node: Node) -> Test:
+def _predicate(node: Node) -> tuple[str, str]:
+    """(attribute, text) of a test of `_equality`."""
     pair = _equality(node)
     assert pair is not None
-    name, text = attribute(pair[0]), pair[1]
-    return lambda value: bool(getattr(value, name) == text)
+    return attribute(pair[0]), pair[1]
 
 
 def lay(root: Branch, owner: str, steps: list[Step], kind: str, number: int) -> None:

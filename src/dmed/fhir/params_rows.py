@@ -48,6 +48,8 @@ _QUANTITIES = frozenset({"Quantity", "Age", "Count", "Distance", "Duration"})
 
 fold_cached = lru_cache(maxsize=16384)(fold)
 name_key_cached = lru_cache(maxsize=16384)(name_key)
+reference_cached = lru_cache(maxsize=16384)(reference)
+"""Records that stand together refer to the same person, visit and institution."""
 PHONETIC = frozenset(
     parameter_number(name, "phonetic")
     for name in ("Patient", "Person", "Practitioner", "RelatedPerson")
@@ -63,6 +65,11 @@ def writer(kind: str, type_name: str, numbers: tuple[int, ...]) -> Write | None:
     """
     maker = _maker(kind, type_name)
     return None if maker is None else maker(numbers)
+
+
+def plain_texts(kind: str) -> frozenset[str]:
+    """The types of plain texts that give rows for a kind: codes as tokens, dates as dates."""
+    return {"date": _DATES, "token": _TEXTS, "string": _TEXTS}.get(kind, frozenset())
 
 
 @lru_cache(maxsize=4096)
@@ -405,7 +412,7 @@ def reference_writer(numbers: tuple[tuple[int, str], ...]) -> Write:
     """
     free = tuple(number for number, only in numbers if not only)
     bound = tuple((number, only) for number, only in numbers if only)
-    beside = _beside(numbers)
+    beside = beside_writer(numbers)
 
     def write(value: Any, rows: Index) -> None:
         if value.display is not UNSET or value.identifier is not UNSET:
@@ -413,7 +420,7 @@ def reference_writer(numbers: tuple[tuple[int, str], ...]) -> Write:
         address = value.reference
         if address is UNSET or address.startswith("#"):
             return
-        type_, id_, version = reference(address)
+        type_, id_, version = reference_cached(address)
         for number in free:
             rows.references.append((number, type_, id_, version))
         if not bound:
@@ -436,7 +443,7 @@ def reference_owners(numbers: tuple[tuple[int, str], ...]) -> tuple[tuple[int, s
     return tuple((shared_number(each), only) for only, each in owners.items())
 
 
-def _beside(numbers: tuple[tuple[int, str], ...]) -> Write:
+def beside_writer(numbers: tuple[tuple[int, str], ...]) -> Write:
     """The rows of what a Reference says beside its address: display and identifier."""
     owners = tuple(
         (modified_number(number, "text"), modified_number(number, "identifier"), only)
@@ -473,7 +480,7 @@ def _canonical(numbers: tuple[int, ...]) -> Write:
     def write(text: str, rows: Index) -> None:
         if text.startswith("#"):
             return
-        target = reference(text)
+        target = reference_cached(text)
         for number in numbers:
             rows.references.append((number, *target))
 
