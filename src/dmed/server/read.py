@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dmed.fhir.subset import subset
 from dmed.kit.errors import InvalidError
-from dmed.server import negotiate
+from dmed.server import audit_events, negotiate
 from dmed.server.answer import Answer, moment_of
 from dmed.server.call import Call
 from dmed.server.door import Door, record_answer, version_id
@@ -15,6 +15,8 @@ _SUMMARIES = frozenset({"", "true", "text", "data", "false"})
 
 async def read(door: Door, call: Call, type_: str, id_: str) -> Answer:
     """The current version, or 304 where the client has it; 410 after a delete."""
+    if audit_events.is_of_the_audit(type_, id_):
+        return await audit_events.read(door, call, id_)
     stored = await door.plain.read(call.subject, type_, id_)
     return _shown(call, stored)
 

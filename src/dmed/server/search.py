@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from dmed.fhir.query import self_link
 from dmed.fhir.query_model import Query
 from dmed.kit.errors import Issue
-from dmed.server import search_system
+from dmed.server import audit_events, search_system
 from dmed.server.answer import Answer
 from dmed.server.bundle import Entry, bundle, hits
 from dmed.server.call import Call
@@ -21,7 +21,9 @@ Pairs = list[tuple[str, str]]
 
 
 async def search(door: Door, call: Call, type_: str, pairs: Pairs) -> Answer:
-    """One page of a type."""
+    """One page of a type; of AuditEvent what the audit holds."""
+    if type_ == audit_events.TYPE:
+        return await audit_events.search(door, call, pairs)
     strict = call.wishes.strict
     asked, page = await door.plain.search(call.subject, type_, pairs, strict=strict)
     return Answer(body=searchset(call.base, f"{call.base}/{type_}", asked, page))

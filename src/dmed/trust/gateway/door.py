@@ -29,6 +29,7 @@ from dmed.store.model import AuditRow, HistoryPage, Scope, SearchPage, Stored, W
 from dmed.store.pool import Database
 from dmed.trust.decide import DEFINITIONS, Action, Context, decide, readable
 from dmed.trust.gateway import kept, prepare, references
+from dmed.trust.gateway.audits import AuditDoor
 from dmed.trust.gateway.common import (
     LETTERS,
     RefusedError,
@@ -69,6 +70,10 @@ class Gateway:
     def plain(self) -> Gateway:
         """The same door for plain FHIR REST, where a person acts outside of any use case."""
         return Gateway(self._db, self.settings, _PLAIN)
+
+    def audits(self) -> AuditDoor:
+        """The door to the audit itself: who looked, and FHIR AuditEvent."""
+        return AuditDoor(self._db, self.settings, self._context)
 
     # Reading
 

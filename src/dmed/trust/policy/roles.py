@@ -138,6 +138,8 @@ def policy() -> dict[Role, tuple[Rule, ...]]:
         Role.ADMINISTRATOR: (
             Rule(PLACES | STAFF | MEDICINES | DEFINITIONS, _ALL, _ALL),
             Rule(frozenset({"Subscription"}), _ALL, _ALL),
+            # The inspector's view until inspectors have a role of their own; made of the audit.
+            Rule(frozenset({"AuditEvent"}), _SEE, _SEE),
             # The authority holds and releases an item; it sees no more of a prescription.
             Rule(frozenset({"MedicationRequest", "Task"}), _NONE, _SEE | {Action.UPDATE}),
         ),
