@@ -21,8 +21,7 @@ import httpx
 
 from dmed.apps.web import Platform
 from dmed.kit.settings import Settings
-from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, _values, hashed
-from dmed.trust.tables import save_account
+from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS
 
 GREEDY_AT_ONCE = 300
 SEARCH = "/fhir/Observation?code:text=weight&_sort=-date&_count=100"
@@ -85,8 +84,7 @@ async def run(platform: Platform, seconds: float) -> tuple[Seen, Seen, Seen]:
     identity = platform.guard.identity
     for account in DEMO_ACCOUNTS:
         if account.user in {"service", "doctor"}:
-            password = await hashed(DEMO_PASSWORDS[account.user])
-            await save_account(platform.database.hot, _values(account, password))
+            await identity.save(account, DEMO_PASSWORDS[account.user])
     many = [await identity.issue_token("service") for _ in range(3)]
     one = await identity.issue_token("doctor")
     transport = httpx.ASGITransport(app=platform)  # type: ignore[arg-type]  # Its scope is a mapping.

@@ -62,7 +62,7 @@ class Guard:
                 return _keep(scope, await self._bearer(value), "")
             if name == b"cookie":
                 cookie = cookie + b"; " + value if cookie else value
-        given = session_cookie(cookie)
+        given = session_cookie(cookie, is_secure=is_secure(scope, self._settings))
         found = await self.identity.sessions.find(given) if given else None
         if found is None or found.stage == Stage.LOCKED:
             return _keep(scope, None, "")
@@ -97,14 +97,14 @@ class Guard:
         parts = [f"{DEVICE_COOKIE}={device}", "Path=/signin", "HttpOnly", "SameSite=Strict",
                  f"Max-Age={DEVICE_LIFETIME_S}"]  # fmt: skip  # One cookie.
         if is_secure(scope, self._settings):
-            parts.append("Secure")
+            parts = [f"__Secure-{parts[0]}", *parts[1:], "Secure"]
         return "; ".join(parts)
 
     def cookie_header(self, cookie: str, scope: AsgiScope) -> str:
         """The Set-Cookie value that hands a session to the browser; "" ends it."""
         parts = [f"{COOKIE}={cookie}", "Path=/", "HttpOnly", "SameSite=Lax"]
         if is_secure(scope, self._settings):
-            parts.append("Secure")
+            parts = [f"__Host-{parts[0]}", *parts[1:], "Secure"]
         if not cookie:
             parts.append("Max-Age=0")
         return "; ".join(parts)
@@ -115,15 +115,24 @@ def is_secure(scope: AsgiScope, settings: Settings) -> bool:
     return scope.get("scheme") == "https" or settings.public_url.startswith("https:")
 
 
-def session_cookie(header: bytes, name: str = COOKIE) -> str:
-    """The value of our cookie in a Cookie header, or ""."""
+def session_cookie(header: bytes, name: str = COOKIE, *, is_secure: bool | None = None) -> str:
+    """The value of our cookie in a Cookie header, or "".
+
+    Over TLS its name has a prefix by which browsers promise that no other host and no plain
+    connection has set it (RFC 6265bis, 4.1.3); `is_secure` demands that one or the plain one.
+    """
     if name.encode() not in header:
         return ""
     try:
-        found = SimpleCookie(header.decode("latin-1")).get(name)
+        found = SimpleCookie(header.decode("latin-1"))
     except CookieError:
         return ""
-    return found.value if found is not None else ""
+    prefixed = found.get(f"__Host-{name}") or found.get(f"__Secure-{name}")
+    if is_secure is None:
+        prefixed = prefixed or found.get(name)
+    elif not is_secure:
+        prefixed = found.get(name)
+    return prefixed.value if prefixed is not None else ""
 
 
 def check_origin(scope: AsgiScope) -> None:
