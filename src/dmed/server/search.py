@@ -37,6 +37,8 @@ async def compartment(door: Door, call: Call, patient: str, type_: str, pairs: P
         if any(name not in PLAIN for name, _ in pairs):
             return await search_system.of_patient(door, call, patient, pairs)
         return await everything(door, call, patient, pairs)
+    if type_ == audit_events.TYPE:
+        return await audit_events.search(door, call, pairs, patient)
     door.check_type(type_)
     asked, page = await door.plain.search(
         call.subject, type_, pairs, strict=strict, patient=patient
