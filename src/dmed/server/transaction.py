@@ -77,7 +77,7 @@ async def transaction(door: Door, call: Call, posted: Any, body: bytes) -> Answe
         await _prepare(made)
     if not looks_up:
         changes = _changes(made)
-        await door.plain.make_ready(changes)
+        await door.plain.make_ready(call.subject, changes)
     seconds_max = LARGE_SECONDS_MAX if len(made) > LARGE_ENTRIES else 0
     async with door.plain.unit(call.subject, seconds_max=seconds_max) as unit:
         if key:

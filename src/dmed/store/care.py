@@ -118,6 +118,11 @@ def guarded_numbers(scope: Scope) -> list[int]:
     return sorted(map(type_number, scope.guarded))
 
 
+def guarded_write_numbers(scope: Scope) -> list[int]:
+    """The numbers of the types whose records are changed by those in care alone."""
+    return sorted(map(type_number, scope.guarded_writes))
+
+
 def limit(scope: Scope, row: str, args: Arguments) -> str:
     """The condition of a Scope on a row of `resource` of any type; "" where there is none."""
     if not scope.guarded:
@@ -151,7 +156,8 @@ async def check_new(connection: Any, scope: Scope, writes: Sequence[Write]) -> N
     What is written together counts: a visit begins care, and what is found at it comes with it.
     """
     wanted = [one for one in writes
-              if one.type in scope.guarded and one.kind != "delete" and one.patients]
+              if one.type in scope.guarded_writes and one.type != "Patient"
+              and one.kind != "delete" and one.patients]
     if not wanted:
         return
     own = set(scope.principals)
@@ -250,14 +256,14 @@ def statements(rows: str, *, replaces: bool) -> list[str]:
 # is not its sister's. `partof` of the index names the one above.
 _TREE = f"""
 WITH RECURSIVE below AS (
-    SELECT $1::text AS id, 0 AS depth
+    SELECT $1::text COLLATE "C" AS id, 0 AS depth
     UNION
     SELECT r.id, b.depth + 1 FROM below b
     JOIN reference x ON x.param = {_PART_OF} AND x.id = b.id AND x.type = {_ORGANISATION}
     JOIN resource r ON r.type = {_ORGANISATION} AND r.vid = x.vid AND r.bucket = x.bucket
     WHERE b.depth < {_ABOVE_MAX}
 ), above AS (
-    SELECT $1::text AS id, 0 AS depth
+    SELECT $1::text COLLATE "C" AS id, 0 AS depth
     UNION
     SELECT x.id, a.depth + 1 FROM above a
     JOIN resource r ON r.type = {_ORGANISATION} AND r.id = a.id

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dmed.store.keys import type_name
+from dmed.store.model import Scope
 from dmed.store.pool import Database
+from dmed.store.read import check_people
 
 # A loose walk of the index (patient, type, vid): one probe a type that is there.
 _TYPES = """
@@ -17,8 +19,14 @@ WITH RECURSIVE t AS (
 """
 
 
-async def types_of(db: Database, patient: str) -> list[str]:
-    """The types of which a patient's compartment holds records, in alphabetical order."""
+async def types_of(db: Database, scope: Scope, patient: str) -> list[str]:
+    """The types within the scope of which a patient's compartment holds records, by the alphabet.
+
+    ForbiddenError for a patient outside a scope that is limited to certain patients. That there
+    are records of a type is told even where care is needed to see them: each is then asked for.
+    """
+    check_people(scope, [patient])
     async with db.connection() as connection:
         rows = await connection.fetch(_TYPES, patient)
-    return sorted(type_name(row["type"]) for row in rows)
+    names = (type_name(row["type"]) for row in rows)
+    return sorted(name for name in names if scope.types is None or name in scope.types)

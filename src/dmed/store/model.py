@@ -29,6 +29,9 @@ class Scope(msgspec.Struct, frozen=True):
     """Who asks, as care relationships name him: "Organization/x", "Practitioner/x", "User/x"."""
     guarded: frozenset[str] = frozenset()
     """Types of which only records of people in the care of a principal are reached."""
+    guarded_writes: frozenset[str] = frozenset()
+    """Types of which only such records are written; these are more: a card may be seen by who
+    begins care, and is changed by who has begun it."""
 
 
 class Relation(msgspec.Struct, frozen=True, order=True):

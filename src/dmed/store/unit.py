@@ -58,7 +58,8 @@ class Unit:
         row = await self.connection.fetchrow(
             ONE_SQL + (" FOR UPDATE OF r" if lock else ""), bucket_in(id_), type_number(type_),
             id_, care.principals_for(self.scope, type_))
-        if lock and row is not None and row["seen"]:
+        is_whole = type_ in self.scope.guarded or type_ not in self.scope.guarded_writes
+        if lock and row is not None and row["seen"] and is_whole:
             self._held.add((type_, id_))
         about = msgspec.structs.replace(audit, type=type_, id=id_)
         if row is None:

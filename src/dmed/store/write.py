@@ -235,7 +235,7 @@ async def write(db: Database, scope: Scope, audit: AuditRow, one: Write) -> Writ
     actor = await audits.actor_number(db, audit)
     asked = _Asked(one, audit_rows(audit, one), actor)
     if (one.kind != "create" or one.identities or scope.patients or bucket_in(one.id) is None
-            or one.type in scope.guarded):
+            or one.type in scope.guarded_writes):
         return await _alone(db, scope, asked)
     group: Group[_Asked, Written | None] | None = db.kept.get("creates")
     if group is None:
@@ -277,7 +277,7 @@ async def _alone(db: Database, scope: Scope, asked: _Asked) -> Written:
     for attempt in range(TRIES_MAX):
         try:
             async with db.hot.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
-                if attempt == 0 and scope.patients is None and one.type not in scope.guarded:
+                if attempt == 0 and scope.patients is None and one.type not in scope.guarded_writes:
                     written = await send(db, connection, [one], rows, actor)
                 else:
                     async with connection.transaction():
@@ -336,7 +336,7 @@ async def lock(db: Database, scope: Scope, connection: Any, writes: Sequence[Wri
         "labels FROM resource r WHERE r.bucket = w.bucket AND r.type = w.type AND r.id = w.id "
         "FOR UPDATE) AS r ON true ORDER BY n",
         [write.bucket for write in writes], [type_number(write.type) for write in writes],
-        [write.id for write in writes], care.guarded_numbers(scope), list(scope.principals))
+        [write.id for write in writes], care.guarded_write_numbers(scope), list(scope.principals))
     for row in rows:
         check_people(scope, people(row))
         if not row["seen"]:

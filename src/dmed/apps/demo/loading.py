@@ -24,6 +24,7 @@ from dmed.store.load_chunk import Fault
 from dmed.store.model import AuditRow, Scope, Write
 from dmed.trust.gateway import prepare
 from dmed.trust.identity import DEMO_ACCOUNTS, Account
+from dmed.trust.policy import care, sensitivity
 
 CHUNK_HOUSEHOLDS = 10
 """Households of one transaction: some 3,500 records."""
@@ -69,11 +70,13 @@ def write_of(record: Made, passed: set[int] | None = None) -> Write:
             raise InvalidError(issues=faults)
         if passed is not None:
             passed.add(shape)
+    labels = sensitivity.labels_of(record.body)
     return Write(
         kind="create", type=record.type, id=record.id, bucket=record.bucket, vid=record.vid,
         updated=record.updated, body=record.body, index=params.extract(resource),
         patients=params.patients(resource), identities=prepare.identities(resource),
-        client_id=bucket_in(record.id) is None)
+        client_id=bucket_in(record.id) is None,
+        labels=labels, care=care.relations(resource, labels))
 
 
 class Produce:

@@ -15,6 +15,9 @@ from dmed.kit.errors import ForbiddenError, InvalidError, Issue, NotFoundError, 
 from dmed.store.model import AuditRow, Scope, SearchPage, Stored
 from dmed.trust.decide import Action, Context, Verdict, readable
 from dmed.trust.model import Role, Subject
+from dmed.trust.oauth import scopes as smart
+from dmed.trust.policy.care import principals_of
+from dmed.trust.policy.roles import needs_care
 from dmed.trust.request import request_id
 
 LETTERS = {
@@ -28,6 +31,8 @@ VERSION_MISMATCH = "Version is mismatch"
 """The country's wording for a missing or stale If-Match."""
 QUERY_MAX = 2_000
 """Characters of a search that its audit row keeps."""
+_CARDS = frozenset({"Patient", "RelatedPerson"})
+"""Seen by who begins care, changed by who has begun it."""
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
 
@@ -41,14 +46,61 @@ class RefusedError(ForbiddenError):
         )
 
 
-def scope_of(subject: Subject, context: Context) -> Scope:
+def needs_institutions(subject: Subject, context: Context) -> bool:
+    """Whether the Scope of a subject depends on the tree of his institutions."""
+    return (subject.role, context.is_plain) in needs_care()
+
+
+def scope_of(subject: Subject, context: Context, institutions: tuple[str, ...] = ()) -> Scope:
     """What the subject may reach at all; the store puts it on every alias of every statement."""
-    return _scope(subject.user, subject.role, context.is_plain)
+    return _scope(
+        subject.user, subject.role, subject.practitioner, context.is_plain, institutions
+    )
 
 
 @lru_cache(maxsize=10_000)
-def _scope(user: str, role: Role, is_plain: bool) -> Scope:
-    return Scope(user, None, readable(role, is_plain))
+def _scope(
+    user: str, role: Role, practitioner: str, is_plain: bool, institutions: tuple[str, ...]
+) -> Scope:
+    guarded = needs_care().get((role, is_plain), frozenset())
+    subject = Subject(user=user, role=role, practitioner=practitioner)
+    return Scope(
+        user,
+        None,
+        readable(role, is_plain),
+        principals=principals_of(subject, institutions) if guarded else (),
+        guarded=guarded,
+        guarded_writes=guarded | _CARDS if role is Role.DOCTOR else guarded,
+    )
+
+
+def app_scope(scope: Scope, subject: Subject, action: Action, type_: str) -> Scope:
+    """The Scope narrowed to what an app was allowed (trust.oauth.scopes says how)."""
+    scopes = subject.scopes
+    if not scopes.is_app:
+        return scope
+    allowed = smart.readable(scopes)
+    patients = smart.patients(scopes, action.value, type_) if type_ else None
+    types = allowed.types
+    if patients is None and not type_ and types is not None and not types:
+        # Nothing may be seen whole: a search of no type stays in the one compartment.
+        patients = (scopes.patient,) if scopes.patient else ()
+    if patients is not None and types is not None:
+        types = types | allowed.confined
+    if types is not None and type_:
+        types = types | {type_}
+    if types is not None and scope.types is not None:
+        types &= scope.types
+    return msgspec.structs.replace(
+        scope, patients=patients, types=scope.types if types is None else types)
+
+
+def within(scope: Scope, patient: str) -> Scope:
+    """The Scope in one patient's compartment alone; nobody, where it is limited to others."""
+    if not patient:
+        return scope
+    inside = scope.patients is None or patient in scope.patients
+    return msgspec.structs.replace(scope, patients=(patient,) if inside else ())
 
 
 def audit_of(

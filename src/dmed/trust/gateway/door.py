@@ -12,9 +12,10 @@ import msgspec
 from dmed.fhir import query, query_system
 from dmed.fhir.query_model import Query
 from dmed.fhir.query_pattern import Pattern
-from dmed.kit.errors import PreconditionError
+from dmed.kit.errors import ForbiddenError, NotFoundError, PreconditionError
 from dmed.kit.settings import Settings
 from dmed.store import audit as store_audit
+from dmed.store import care as store_care
 from dmed.store import compartment as store_compartment
 from dmed.store import feed as store_feed
 from dmed.store import history as store_history
@@ -27,20 +28,23 @@ from dmed.store import unit as store_unit
 from dmed.store import write as store_write
 from dmed.store.model import AuditRow, HistoryPage, Scope, SearchPage, Stored, Written
 from dmed.store.pool import Database
-from dmed.trust.decide import DEFINITIONS, Action, Context, decide, readable
+from dmed.trust.decide import DEFINITIONS, Action, Context, decide
 from dmed.trust.gateway import kept, prepare, references
 from dmed.trust.gateway.audits import AuditDoor
 from dmed.trust.gateway.common import (
     LETTERS,
     RefusedError,
+    app_scope,
     asked_text,
     audit_of,
     bodies,
     check_type,
     decoded,
     mismatch,
+    needs_institutions,
     pairs_of,
     scope_of,
+    within,
 )
 from dmed.trust.gateway.unit import (
     Change,
@@ -51,6 +55,7 @@ from dmed.trust.gateway.unit import (
     make_ready,
 )
 from dmed.trust.model import Subject
+from dmed.trust.oauth import scopes as smart
 from dmed.trust.request import request_id
 from dmed.trust.tables import Told, keys_of
 
@@ -81,7 +86,9 @@ class Gateway:
         """The current version. NotFoundError, GoneError after a delete, RefusedError."""
         if not decide(subject, Action.READ, type_, self._context).allowed:
             await self.check_allowed(subject, Action.READ, type_, id_)
-        scope = scope_of(subject, self._context)
+        scope = self._known_scope(subject) or await self._scope(subject)
+        if subject.scopes.is_app:
+            scope = await self._app_read(subject, scope, type_, id_)
         return await store_read.read(
             self._db, scope, audit_of(subject, "R", type_, id_), type_, id_
         )
@@ -89,7 +96,8 @@ class Gateway:
     async def vread(self, subject: Subject, type_: str, id_: str, vid: int) -> Stored:
         """One version; errors as `read`."""
         await self.check_allowed(subject, Action.READ, type_, id_)
-        scope = scope_of(subject, self._context)
+        scope = await self._scope(subject, Action.READ, type_)
+        self._check_unrestricted(subject, type_)
         audit = audit_of(subject, "R", type_, id_, detail="vread")
         return await store_read.vread(self._db, scope, audit, type_, id_, vid)
 
@@ -112,10 +120,11 @@ class Gateway:
         """
         if type_:
             await self.check_allowed(subject, Action.READ, type_, id_)
+            self._check_unrestricted(subject, type_)
         size = min(count or self.settings.count_default, self.settings.count_max)
         return await store_history.history(
             self._db,
-            scope_of(subject, self._context),
+            await self._scope(subject, Action.READ, type_),
             audit_of(subject, "R", type_, id_, detail="history"),
             type_ or None,
             id_ or None,
@@ -140,10 +149,9 @@ class Gateway:
         Faulty parameters are InvalidError; unknown ones too when strict, else `query.ignored`.
         """
         await self.check_allowed(subject, Action.SEARCH, type_)
-        asked = query.parse(type_, list(pairs), settings=self.settings, strict=strict)
-        scope = scope_of(subject, self._context)
-        if patient:
-            scope = msgspec.structs.replace(scope, patients=(patient,))
+        more = smart.restriction(subject.scopes, "search", type_)
+        asked = query.parse(type_, [*pairs, *more], settings=self.settings, strict=strict)
+        scope = within(await self._scope(subject, Action.SEARCH, type_), patient)
         audit = audit_of(subject, "E", type_, query=asked_text(pairs), patient=patient)
         return asked, await store_search.search(self._db, scope, audit, asked)
 
@@ -152,7 +160,7 @@ class Gateway:
         type_ = pattern.query.type
         if not decide(subject, Action.SEARCH, type_, self._context).allowed:
             await self.check_allowed(subject, Action.SEARCH, type_)
-        scope = scope_of(subject, self._context)
+        scope = await self._scope(subject, Action.SEARCH, type_)
         audit = audit_of(subject, "E", type_, query=pattern.link(id_))
         return await store_pattern.search_pattern(self._db, scope, audit, pattern, id_)
 
@@ -171,10 +179,11 @@ class Gateway:
         With `patient`, or `compartment` (name, id), within it; with `only` of this type alone.
         Errors as `search`; a type of `_type` that may not be seen is RefusedError.
         """
-        scope = scope_of(subject, self._context)
+        scope = within(await self._scope(subject, Action.SEARCH), patient)
         names = (only,) if only else query_system.types_of(pairs)
         for name in names:
             await self.check_allowed(subject, Action.SEARCH, name)
+            self._check_unrestricted(subject, name)
         if not names:
             names = tuple(
                 await self.types_of(subject, patient)
@@ -182,8 +191,6 @@ class Gateway:
                 else await store_search_system.types_present(self._db, scope)
             )
         asked = query_system.parse_all(names, pairs, settings=self.settings, strict=strict)
-        if patient:
-            scope = msgspec.structs.replace(scope, patients=(patient,))
         if compartment is not None:
             asked = query_system.within(asked, *compartment)
         audit = audit_of(subject, "E", query=asked_text(pairs), patient=patient)
@@ -192,15 +199,14 @@ class Gateway:
     async def types_of(self, subject: Subject, patient: str) -> list[str]:
         """The types of which a person has records that the subject may see, in order."""
         await self.check_allowed(subject, Action.READ, "Patient", patient)
-        seen = readable(subject.role, self._context.is_plain)
-        found = await store_compartment.types_of(self._db, patient)
-        return [name for name in found if seen is None or name in seen]
+        scope = await self._scope(subject, Action.READ)
+        return await store_compartment.types_of(self._db, scope, patient)
 
     async def meta_used(self, subject: Subject, type_: str = "") -> list[dict[str, Any]]:
         """The `meta` of records that together carry each profile, tag and label in use."""
         if type_:
             await self.check_allowed(subject, Action.READ, type_)
-        scope = scope_of(subject, self._context)
+        scope = await self._scope(subject, Action.READ, type_)
         audit = audit_of(subject, "R", type_, detail="$meta")
         found = await store_meta.bodies(self._db, scope, audit, type_)
         return [decoded(body).get("meta", {}) for body in found]
@@ -249,9 +255,10 @@ class Gateway:
         if self._needs_unit(resource, content):
             async with self.unit(subject) as unit:
                 return await unit.create(type_, content)
-        write = prepare.write_of(resource, prepare.make_id(resource), is_new=True)
+        write = prepare.write_of(resource, prepare.make_id(resource), is_new=True, by=subject)
         audit = audit_of(subject, "C", type_, write.id, outcome=201)
-        return await store_write.write(self._db, self._write_scope(subject), audit, write)
+        scope = await self._scope(subject, Action.CREATE, type_)
+        return await store_write.write(self._db, scope, audit, write)
 
     async def update(
         self,
@@ -270,10 +277,11 @@ class Gateway:
             async with self.unit(subject) as unit:
                 return await unit.update(type_, id_, content, if_match=if_match)
         expected = demanded(self.settings, if_match) if self._context.is_plain else if_match
-        write = prepare.write_of(resource, id_, expected_vid=expected)
+        write = prepare.write_of(resource, id_, expected_vid=expected, by=subject)
         audit = audit_of(subject, "U", type_, id_)
+        scope = await self._scope(subject, Action.UPDATE, type_)
         try:
-            return await store_write.write(self._db, self._write_scope(subject), audit, write)
+            return await store_write.write(self._db, scope, audit, write)
         except PreconditionError as stale:
             raise mismatch() from stale
 
@@ -307,7 +315,7 @@ class Gateway:
         A refusal inside is audited after the rest was undone. While it lasts, readers of the
         change feed wait: more than the usual `seconds_max` is for large Bundles only.
         """
-        scope = self._write_scope(subject)
+        scope = await self._scope(subject)
         try:
             async with store_unit.unit(self._db, scope, seconds_max=seconds_max) as unit:
                 yield GatewayUnit(unit, subject, self.settings, self._context)
@@ -315,9 +323,9 @@ class Gateway:
             await self.note(subject, "E", refusal.issues[0].diagnostics, outcome=403)
             raise
 
-    async def make_ready(self, changes: Sequence[Change]) -> None:
+    async def make_ready(self, subject: Subject, changes: Sequence[Change]) -> None:
         """Do beforehand what writes need no database for; the resources are final then."""
-        await make_ready(changes, self.settings, self._context)
+        await make_ready(changes, self.settings, self._context, subject)
 
     async def note(
         self, subject: Subject, action: str, detail: str, *, patient: str = "", outcome: int = 200
@@ -371,5 +379,38 @@ class Gateway:
             return False  # No text of it can be a conditional reference; a walk costs more.
         return any("?" in text for _, _, text in references.texts(resource))
 
-    def _write_scope(self, subject: Subject) -> Scope:
-        return scope_of(subject, self._context)
+    def _known_scope(self, subject: Subject) -> Scope | None:
+        """The Scope where nothing needs to be asked of the database."""
+        if not needs_institutions(subject, self._context):
+            return scope_of(subject, self._context)
+        if not subject.organisation:
+            return scope_of(subject, self._context)
+        tree = store_care.kept_tree(self._db, subject.organisation)
+        return None if tree is None else scope_of(subject, self._context, tree)
+
+    async def _scope(
+        self, subject: Subject, action: Action = Action.READ, type_: str = ""
+    ) -> Scope:
+        """What the subject may reach in a statement about this type, also through an app."""
+        scope = self._known_scope(subject)
+        if scope is None:
+            tree = await store_care.tree(self._db, subject.organisation)
+            scope = scope_of(subject, self._context, tree)
+        return app_scope(scope, subject, action, type_)
+
+    async def _app_read(self, subject: Subject, scope: Scope, type_: str, id_: str) -> Scope:
+        """The Scope of an app's read; NotFoundError where its right is restricted to others."""
+        scope = app_scope(scope, subject, Action.READ, type_)
+        pairs = smart.restriction(subject.scopes, "read", type_)
+        if pairs:
+            asked = query.parse(type_, [("_id", id_), *pairs], settings=self.settings, strict=True)
+            audit = audit_of(subject, "E", type_, query=asked_text(pairs))
+            page = await store_search.search(self._db, scope, audit, asked)
+            if not page.hits:
+                raise NotFoundError(f"there is no {type_}/{id_}")
+        return scope
+
+    def _check_unrestricted(self, subject: Subject, type_: str) -> None:
+        """Refuse what a right restricted by a search cannot judge: older versions, many types."""
+        if smart.restriction(subject.scopes, "read", type_):
+            raise ForbiddenError(f"The app sees certain {type_} only, and these by its own search")

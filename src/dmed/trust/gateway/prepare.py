@@ -18,6 +18,9 @@ from dmed.kit.errors import InvalidError, Issue, UnprocessableError
 from dmed.kit.ids import BUCKETS, bucket_in, bucket_of, milliseconds_of, new_id, new_vid
 from dmed.store.model import Write
 from dmed.trust import guides
+from dmed.trust.model import Role, Subject
+from dmed.trust.policy import care, sensitivity
+from dmed.trust.policy.roles import needs_care
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 _PATIENT = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
@@ -32,6 +35,8 @@ _NOT_UNIQUE_END = "/mrt"
 # Definitions may be very large, and hold no reference to a person.
 _ABOUT_NOBODY = frozenset({"CodeSystem", "ConceptMap", "StructureDefinition", "ValueSet"})
 _encoder = msgspec.json.Encoder(decimal_format="number")
+_LABELLED = needs_care()[Role.DOCTOR, True]
+"""Types whose records concern a person's health: those alone are labelled."""
 
 
 def read_content(content: bytes | dict[str, Any], type_name: str) -> Any:
@@ -183,15 +188,19 @@ def stamped(resource: Any, record_id: str) -> tuple[int, datetime]:
 
 
 def write_of(
-    resource: Any, record_id: str, *, is_new: bool = False, expected_vid: int | None = None
+    resource: Any, record_id: str, *, is_new: bool = False, expected_vid: int | None = None,
+    by: Subject | None = None,
 ) -> Write:
-    """The Write of a validated resource, which is stamped in place.
+    """The Write of a validated resource, which is stamped in place; `by` is who writes it.
+
+    Sensitivity labels that its codes ask for are put into meta.security.
 
     `is_new`: there must be no such record. Otherwise it replaces the current version (that of
     `expected_vid`, where given; 0 means there must be none), revives a deleted record, or makes
     it. The store keeps the bucket that a client's id has got before.
     """
     vid, updated = stamped(resource, record_id)
+    body, labels = labelled(resource)
     return Write(
         kind="create" if is_new else "update",
         type=resource.fhir_type,
@@ -199,13 +208,30 @@ def write_of(
         bucket=bucket_for(resource, record_id),
         vid=vid,
         updated=updated,
-        body=codec.encode(resource),
+        body=body,
         index=params.extract(resource),
         patients=params.patients(resource),
         identities=identities(resource),
         expected_vid=expected_vid,
         client_id=bucket_in(record_id) is None,
+        labels=labels,
+        care=care.relations(resource, labels, by, is_new=is_new),
     )
+
+
+def labelled(resource: Any) -> tuple[bytes, int]:
+    """The canonical body and its sensitivity labels, which its meta.security now carries too."""
+    body = codec.encode(resource)
+    if resource.fhir_type not in _LABELLED:
+        return body, 0
+    labels = sensitivity.labels_of(body)
+    missing = sensitivity.missing_in(resource, labels) if labels else []
+    if missing:
+        given = [] if resource.meta.security is msgspec.UNSET else resource.meta.security
+        made = [struct_of("Coding")(**one) for one in missing]
+        resource.meta.security = [*given, *made]
+        body = codec.encode(resource)
+    return body, labels
 
 
 def deletion_of(

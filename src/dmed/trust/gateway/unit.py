@@ -98,7 +98,7 @@ class GatewayUnit:
         if id_:
             prepare.check_id(id_)
         record_id = id_ or prepare.make_id(resource)
-        write = prepare.write_of(resource, record_id, is_new=True)
+        write = prepare.write_of(resource, record_id, is_new=True, by=self._subject)
         try:
             return await self._unit.write(audit_of(self._subject, "C", outcome=201), write)
         except PreconditionError as exists:
@@ -118,7 +118,7 @@ class GatewayUnit:
         expected = if_match
         if self._context.is_plain:
             expected = demanded(self._settings, if_match)
-        write = prepare.write_of(resource, id_, expected_vid=expected)
+        write = prepare.write_of(resource, id_, expected_vid=expected, by=self._subject)
         try:
             return await self._unit.write(audit_of(self._subject, "U"), write)
         except PreconditionError as stale:
@@ -217,7 +217,7 @@ class GatewayUnit:
                 written[change.type, change.id] = done
         for kind, letter, outcome in (("create", "C", 201), ("update", "U", 200)):
             chosen = [change for change in changes if change.kind == kind]
-            await make_ready(chosen, self._settings, self._context)
+            await make_ready(chosen, self._settings, self._context, self._subject)
             writes = [change.write for change in chosen if change.write is not None]
             if writes:
                 try:
@@ -338,7 +338,9 @@ class GatewayUnit:
         return await self._unit.fetchval(sql, *args)
 
 
-async def make_ready(changes: Sequence[Change], settings: Settings, context: Context) -> None:
+async def make_ready(
+    changes: Sequence[Change], settings: Settings, context: Context, subject: Subject
+) -> None:
     """Stamp, encode and index what is created or updated: the slow part that needs no database."""
     for number, change in enumerate(changes):
         if number % _TURN == _TURN - 1:
@@ -350,7 +352,7 @@ async def make_ready(changes: Sequence[Change], settings: Settings, context: Con
         if not is_new and context.is_plain:
             expected = demanded(settings, expected)
         change.write = prepare.write_of(
-            change.resource, change.id, is_new=is_new, expected_vid=expected
+            change.resource, change.id, is_new=is_new, expected_vid=expected, by=subject
         )
 
 
