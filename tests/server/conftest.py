@@ -17,9 +17,10 @@ from dmed.store.pool import Database
 from dmed.store.schema import migrate
 from dmed.trust.gateway import Gateway
 from dmed.trust.guard import Guard
-from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, Account, _values, hashed
+from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, Account, _values
 from dmed.trust.keys import load_keys
 from dmed.trust.manifest import Manifest
+from dmed.trust.passwords import hashed
 from dmed.trust.tables import DDL, save_account
 
 BASE = "http://test"
