@@ -23,6 +23,25 @@ PAGES = [*ROUTES, *(route for module in MODULES for route in module.routes)]
 OPEN = {
     ("GET", "/signin"),
     ("POST", "/signin"),
+    # Steps after the password: each needs a session that waits for it, else the door.
+    ("GET", "/signin/factor"),
+    ("POST", "/signin/factor"),
+    ("GET", "/signin/enrol"),
+    ("POST", "/signin/enrol"),
+    ("GET", "/signin/post"),
+    ("POST", "/signin/post"),
+    ("POST", "/signin/unlock"),
+    # The protocol of apps: each proves its client or shows a bearer token.
+    ("GET", "/oauth/authorize"),
+    ("POST", "/oauth/token"),
+    ("POST", "/oauth/introspect"),
+    ("POST", "/oauth/revoke"),
+    ("GET", "/oauth/userinfo"),
+    ("POST", "/oauth/userinfo"),
+    ("GET", "/oauth/jwks"),
+    ("GET", "/.well-known/openid-configuration"),
+    ("GET", "/.well-known/oauth-authorization-server"),
+    ("GET", "/.well-known/smart-configuration"),
     ("GET", "/language/{code}"),
     ("GET", "/pages/camera-worker.js"),
     ("GET", "/pages/gallery"),  # Components with invented words.

@@ -256,6 +256,15 @@ class Identity:
         device = tokens.make_device(self._keys, known, pending.subject.user)
         return msgspec.structs.replace(opened, device=device)
 
+    async def drop_factor(self, user: str, typed: str) -> None:
+        """Take a person's second factor away after a right code; UnauthorizedError otherwise."""
+        key = hashlib.sha256(f"{user}\0factor\0drop".encode()).digest()
+        await self._reserve(key)
+        if not await self.factors.passes(user, typed):
+            raise UnauthorizedError("The code is not right")
+        await tables.forget_attempts(self._connection, key)
+        await self.factors.remove(user)
+
     async def unlock(self, device: str, number: str, word: str) -> SignedIn:
         """A locked session of this browser goes on after its person's PIN or password.
 

@@ -228,7 +228,8 @@ class Sessions:
         pending = await self.at_stage(cookie, Stage.POST, Stage.OPEN)
         for each in await self.posts(pending.subject.user):
             if each.practitioner_role == practitioner_role:
-                return await self._move(cookie, each, Stage.OPEN, pending.place)
+                place = pending.place if pending.stage == Stage.POST else ""
+                return await self._move(cookie, each, Stage.OPEN, place)
         raise NotFoundError("There is no such post of yours")
 
     async def _move(self, cookie: str, subject: Subject, stage: Stage, place: str) -> SignedIn:

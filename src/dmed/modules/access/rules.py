@@ -9,6 +9,8 @@ import msgspec
 
 from dmed.kit.text import fold
 from dmed.trust.model import Role
+from dmed.trust.oauth.requests import tick
+from dmed.trust.oauth.scopes import Scopes
 
 QUERY_CHARACTERS_MAX = 400
 PERSONS_MIN_CHARACTERS = 3
@@ -62,3 +64,39 @@ def card_in(address: str) -> str:
     """The id of the person whose card an address shows, or ""."""
     found = _CARD.search(address)
     return found.group(1) if found else ""
+
+
+class Right(msgspec.Struct, frozen=True):
+    """One line of the consent screen: the rights to a type, each with the name of its tick."""
+
+    level: str
+    type: str
+    ticks: tuple[tuple[str, str], ...]
+    """(letter, name of the tick)."""
+    only: str = ""
+    """The restriction, as it was asked."""
+
+
+def rights_of(scopes: Scopes) -> list[Right]:
+    """The lines of the consent screen in the order in which the app asked."""
+    return [
+        Right(
+            grant.level,
+            grant.type,
+            tuple((letter, tick(grant.text(), letter)) for letter in grant.letters),
+            "&".join(f"{name}={value}" for name, value in grant.criteria),
+        )
+        for grant in scopes.grants
+    ]
+
+
+_BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("YaBrowser/", "Yandex"),
+             ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))  # fmt: skip
+_SYSTEMS = ("Windows", "Android", "iPhone", "iPad", "Mac OS", "Linux")
+
+
+def browser_of(agent: str) -> str:
+    """What a person recognises of a browser: "Firefox, Windows"; "" where it tells nothing."""
+    names = [name for mark, name in _BROWSERS if mark in agent][:1]
+    names += [name for name in _SYSTEMS if name in agent][:1]
+    return ", ".join(names)

@@ -124,15 +124,14 @@ class Grants:
         if asked.launch is None:
             await tables.set_patient(self._connection, digest_of(number), patient)
 
-    async def deny(self, number: str, session: str) -> Asked:
+    async def deny(self, number: str, session: str) -> None:
         """The person says no."""
-        asked = await self.asked(number, session)
+        await self.asked(number, session)
         await tables.take_request(self._connection, digest_of(number))
-        return asked
 
     async def allow(
         self, subject: Subject, number: str, session: str, chosen: list[str]
-    ) -> tuple[Asked, str]:
+    ) -> str:
         """The person says yes to what is ticked; the code. OAuthError where nothing is left or
         the launch was used meanwhile.
         """
@@ -160,7 +159,7 @@ class Grants:
             self._connection, digest_of(code), family, redirect_uri=asked.redirect_uri,
             challenge=asked.challenge, ends=_in(CODE_S),
         )  # fmt: skip  # One call.
-        return asked, code
+        return code
 
     def _end_of(self, scopes: Scopes) -> datetime:
         if "offline_access" in scopes.plain:

@@ -1,4 +1,4 @@
-"""Sign-in and sign-out, the language, my sessions, and my work today of each role."""
+"""My work today of each role, the language, and the one search box."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dmed.kit import clock, i18n
-from dmed.kit.errors import ForbiddenError, NotFoundError, ThrottledError, UnauthorizedError
+from dmed.kit.errors import NotFoundError
 from dmed.modules.access import rules, service
 from dmed.modules.access.rules import Place
 from dmed.modules.medicines import api as medicines
@@ -16,82 +16,11 @@ from dmed.modules.medid import api as medid
 from dmed.modules.pharmacy import api as pharmacy
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.pages import view
-from dmed.trust.guard import DEVICE_COOKIE, session_cookie
-from dmed.trust.identity import DEMO_PASSWORDS
-from dmed.trust.manifest import ANYBODY, SIGNED_IN, MenuItem, Route
+from dmed.trust.guard import session_cookie
+from dmed.trust.manifest import SIGNED_IN
 from dmed.trust.model import Role, Subject
 
 _YEAR_SECONDS = 31_536_000
-_FOREIGN = {"cross-site", "same-site"}
-
-
-async def sign_in_page(request: Request) -> Response:
-    """The form; somebody already signed in goes home."""
-    if view.subject_of(request) is not None:
-        return RedirectResponse("/", 303)
-    return await _door(request)
-
-
-async def sign_in(request: Request) -> Response:
-    """Name and password against a page session; wrong ones come back with a sentence."""
-    if request.headers.get("sec-fetch-site", "") in _FOREIGN:
-        raise ForbiddenError("The request comes from a foreign page")
-    form = await view.form(request)
-    user = view.field(form, "user")
-    password = form.get("password")
-    guard = request.app.state.guard
-    address = guard.address(request.scope)
-    cookies = request.headers.get("cookie", "").encode("latin-1")
-    try:
-        opened = await guard.identity.sign_in(
-            user,
-            password if isinstance(password, str) else "",
-            address,
-            session_cookie(cookies, DEVICE_COOKIE),
-        )
-    except (UnauthorizedError, ThrottledError) as refusal:
-        told = await guard.identity.failure(user, address)
-        if told:
-            await view.gateway(request).note_stranger("E", told, outcome=refusal.status)
-        seconds = refusal.headers.get("Retry-After", "")
-        fault = "signin.wait" if seconds else "signin.wrong"
-        return await _door(request, user=user, fault=fault, seconds=seconds, status=refusal.status)
-    await view.gateway(request).note(opened.subject, "E", "sign-in")
-    answer = RedirectResponse(view.local_path(view.field(form, "next", "/")), 303)
-    answer.headers.append("Set-Cookie", guard.cookie_header(opened.cookie, request.scope))
-    answer.headers.append("Set-Cookie", guard.device_header(opened.device, request.scope))
-    return answer
-
-
-async def _door(
-    request: Request, *, user: str = "", fault: str = "", seconds: str = "", status: int = 200
-) -> Response:
-    onward = view.local_path(request.query_params.get("next", "/"))
-    return view.render(
-        request,
-        "access/signin.html",
-        {
-            "user": user,
-            "fault": fault,
-            "seconds": seconds,
-            "next": onward,
-            "demo": service.demo_users(
-                await request.app.state.guard.identity.accounts(), DEMO_PASSWORDS
-            ),
-        },
-        status=status,
-    )
-
-
-async def sign_out(request: Request) -> Response:
-    """Ends the session here and in the database."""
-    guard = request.app.state.guard
-    cookie = session_cookie(request.headers.get("cookie", "").encode("latin-1"))
-    await view.gateway(request).note(view.signed_in(request), "E", "sign-out")
-    await guard.identity.sign_out(cookie)
-    answer = RedirectResponse("/signin", 303)
-    answer.headers["Set-Cookie"] = guard.cookie_header("", request.scope)
-    return answer
 
 
 async def language(request: Request) -> Response:
@@ -105,11 +34,6 @@ async def language(request: Request) -> Response:
     answer = RedirectResponse(view.local_path(request.query_params.get("next", "/")), 303)
     answer.set_cookie("dmed_language", code, max_age=_YEAR_SECONDS, samesite="lax")
     return answer
-
-
-async def me(request: Request) -> Response:
-    """Who I am here, in which post, and the way out."""
-    return view.render(request, "access/me.html", {"today": clock.now()})
 
 
 async def home(request: Request) -> Response:
@@ -185,25 +109,7 @@ PLACES: tuple[Place, ...] = (
     Place("menu.counter", "/counter", "scan", frozenset({Role.PHARMACIST})),
     Place("counter.today", "/counter/today", "journal", frozenset({Role.PHARMACIST})),
     Place("me.title", "/me", "person", SIGNED_IN),
+    Place("access.apps", "/apps", "grid", SIGNED_IN),
     Place("gallery.title", "/pages/gallery", "grid", SIGNED_IN),
 )
 """Screens that the search box knows by name."""
-
-ROUTES: tuple[Route, ...] = (
-    Route(path="/", endpoint=home, roles=SIGNED_IN),
-    Route(path="/signin", endpoint=sign_in_page, roles=ANYBODY),
-    Route(path="/signin", endpoint=sign_in, roles=ANYBODY, methods=("POST",)),
-    Route(path="/signout", endpoint=sign_out, roles=SIGNED_IN, methods=("POST",)),
-    Route(path="/language/{code}", endpoint=language, roles=ANYBODY),
-    Route(path="/me", endpoint=me, roles=SIGNED_IN),
-    Route(path="/search", endpoint=search, roles=SIGNED_IN),
-)
-MENU: tuple[MenuItem, ...] = (
-    MenuItem(
-        key="menu.home",
-        path="/",
-        icon="home",
-        order=10,
-        roles=SIGNED_IN - {Role.PHARMACIST, Role.SERVICE},
-    ),
-)

@@ -1,0 +1,162 @@
+"""What a person governs alone: posts, sessions, second factor, PIN, apps; and the administrator's
+page of somebody's sessions.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from dmed.kit import clock
+from dmed.kit.errors import InvalidError, ThrottledError, UnauthorizedError
+from dmed.modules.access import rules
+from dmed.modules.access.pages.door import cookie_of, enrolment_facts, guard_of
+from dmed.pages import view
+
+
+async def me(request: Request) -> Response:
+    """Who I am here, in which post, where else I am signed in, and the way out."""
+    return await _me(request)
+
+
+async def _me(request: Request, fault: str = "", said: str = "", status: int = 200) -> Response:
+    subject = view.signed_in(request)
+    guard = guard_of(request)
+    sessions = guard.identity.sessions
+    facts = {
+        "today": clock.now(),
+        "fault": fault,
+        "said": said,
+        "posts": await sessions.posts(subject.user),
+        "sessions": [
+            {**row, "browser": rules.browser_of(row["agent"])}
+            for row in await sessions.of(subject.user)
+        ],
+        "has_factor": await guard.identity.factors.is_set(subject.user),
+        "recovery_left": await guard.identity.factors.recovery_left(subject.user),
+        "apps": await guard.grants.consents(subject.user),
+    }
+    return view.render(request, "access/me.html", facts, status=status)
+
+
+async def end_session(request: Request) -> Response:
+    """Ends one of my other sessions, or all of them."""
+    subject = view.signed_in(request)
+    number = view.field(await view.form(request), "number")
+    sessions = guard_of(request).identity.sessions
+    if number:
+        await sessions.end(subject.user, number)
+    else:
+        await sessions.end_others(subject.user, cookie_of(request))
+    await view.gateway(request).note(subject, "E", "sessions ended")
+    return RedirectResponse("/me", 303)
+
+
+async def end_app(request: Request) -> Response:
+    """Takes an app's access back."""
+    subject = view.signed_in(request)
+    family = view.field(await view.form(request), "app")
+    await guard_of(request).grants.end_consent(subject.user, family)
+    await view.gateway(request).note(subject, "E", "an app's access was taken back")
+    return RedirectResponse("/me", 303)
+
+
+async def set_pin(request: Request) -> Response:
+    """The PIN for the counter, after the password."""
+    subject = view.signed_in(request)
+    form = await view.form(request)
+    password = form.get("password")
+    try:
+        await guard_of(request).identity.set_pin(
+            subject.user, password if isinstance(password, str) else "", view.field(form, "pin")
+        )
+    except (InvalidError, UnauthorizedError, ThrottledError) as refusal:
+        fault = "access.pin_simple" if isinstance(refusal, InvalidError) else "signin.wrong"
+        return await _me(request, fault=fault, status=refusal.status)
+    await view.gateway(request).note(subject, "E", "PIN set")
+    return await _me(request, said="access.pin_set")
+
+
+async def factor_page(request: Request) -> Response:
+    """My second factor: set it up, or take it away with a code."""
+    return await _factor(request)
+
+
+async def _factor(request: Request, fault: str = "", status: int = 200) -> Response:
+    subject = view.signed_in(request)
+    factors = guard_of(request).identity.factors
+    if await factors.is_set(subject.user):
+        facts = {"fault": fault, "left": await factors.recovery_left(subject.user)}
+        return view.render(request, "access/factor_set.html", facts, status=status)
+    made = await factors.pending(subject.user)
+    facts = enrolment_facts(made.uri, made.secret, "/me/factor", fault)
+    return view.render(request, "access/factor_new.html", facts, status=status)
+
+
+async def set_factor(request: Request) -> Response:
+    """The first code makes it stand; the recovery codes are shown once."""
+    subject = view.signed_in(request)
+    code = view.field(await view.form(request), "code")
+    try:
+        codes = await guard_of(request).identity.factors.confirm(subject.user, code)
+    except InvalidError as refusal:
+        return await _factor(request, "access.code_wrong", refusal.status)
+    await view.gateway(request).note(subject, "E", "second factor set")
+    facts = {"codes": codes, "next": "/me", "who": subject}
+    return view.render(request, "access/codes.html", facts)
+
+
+async def drop_factor(request: Request) -> Response:
+    """Takes my second factor away, after a code: a stolen session alone cannot."""
+    subject = view.signed_in(request)
+    code = view.field(await view.form(request), "code")
+    try:
+        await guard_of(request).identity.drop_factor(subject.user, code)
+    except (UnauthorizedError, ThrottledError) as refusal:
+        return await _factor(request, "access.code_wrong", refusal.status)
+    await view.gateway(request).note(subject, "E", "second factor taken away")
+    return RedirectResponse("/me", 303)
+
+
+# The administrator
+
+
+async def account(request: Request) -> Response:
+    """Where somebody is signed in, and their second factor; for a lost computer or telephone."""
+    user = request.path_params["user"]
+    identity = guard_of(request).identity
+    found = await identity.subject_of(user)
+    facts = {
+        "who": found,
+        "sessions": [
+            {**row, "browser": rules.browser_of(row["agent"])}
+            for row in await identity.sessions.of(user)
+        ],
+        "has_factor": await identity.factors.is_set(user),
+        "apps": await guard_of(request).grants.consents(user),
+    }
+    return view.render(request, "access/account.html", facts)
+
+
+async def end_account(request: Request) -> Response:
+    """Ends sessions and apps of somebody, or takes a lost second factor away."""
+    subject = view.signed_in(request)
+    user = request.path_params["user"]
+    form = await view.form(request)
+    guard = guard_of(request)
+    await guard.identity.subject_of(user)
+    match view.field(form, "act"):
+        case "session":
+            await guard.identity.sessions.end(user, view.field(form, "number"))
+        case "sessions":
+            await guard.identity.sessions.end_others(user, "")
+            for row in await guard.grants.consents(user):
+                await guard.grants.end(row["id"])
+        case "factor":
+            await guard.identity.factors.remove(user)
+            await guard.identity.sessions.end_others(user, "")
+        case other:
+            raise InvalidError(f"There is no act {other[:20]!r}")
+    said = f"{view.field(form, 'act')} of {user} ended by the administrator"
+    await view.gateway(request).note(subject, "E", said)
+    return RedirectResponse(f"/accounts/{user}", 303)
