@@ -25,5 +25,6 @@ async def staff_record(connection: Any, scope: Scope, type_: str, id_: str) -> b
     if type_ not in TYPES or (scope.types is not None and type_ not in scope.types):
         raise ValueError(type_)
     with told():
-        row = await connection.fetchrow(ONE_SQL, bucket_in(id_), type_number(type_), id_)
+        row = await connection.fetchrow(
+            ONE_SQL, bucket_in(id_), type_number(type_), id_, None)
     return None if row is None or row["body"] is None else bytes(row["body"])
