@@ -93,8 +93,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How often a root of the audit is lodged outside."""
     audit_keep_months: int = 0
     """`dmed audit retire` exports and drops older months of the audit; 0 keeps all."""
-    rows_per_hour: int = 200_000
-    """Most records that one subject may be given in an hour; above it the answer is 429."""
+    rows_per_hour: int = 20_000
+    """Most persons' records that one user may be given in an hour, then 429; 0 is no limit."""
+    rows_per_hour_system: int = 36_000_000
+    """The same for a system client."""
     session_shared_idle_minutes: int = 10
     """As session_idle_minutes, where a person said at sign-in that others use this computer too."""
     second_factor_roles: str = "administrator"

@@ -12,8 +12,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from dmed.kit.errors import UnavailableError
+from dmed.kit.errors import ThrottledError, UnavailableError
 from dmed.kit.ids import bucket_in, bucket_of
+from dmed.store import budget
 from dmed.store.keys import type_number
 from dmed.store.model import AuditRow
 from dmed.store.pool import CONNECT_SECONDS_MAX, Database, is_lost, told
@@ -26,6 +27,8 @@ WAITING_MAX = 20_000
 CHARACTERS_MAX = 2_000
 """A longer query or detail is cut in its audit row."""
 _ACTORS_KEPT = 50_000
+SYSTEM_ROLE = "service"
+"""The role of systems, which answer for many users and have a budget of their own."""
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -266,8 +269,26 @@ async def note(db: Database, rows: Sequence[AuditRow]) -> None:
 
 
 async def disclose(db: Database, audit: AuditRow, patients: Iterable[str]) -> None:
-    """Notes a search or history that disclosed these people; to be awaited before answering."""
-    await note(db, disclosed(audit, patients))
+    """Notes a search or history that disclosed these people; to be awaited before answering.
+
+    ThrottledError, itself noted, where the subject was given enough in this hour.
+    """
+    rows = disclosed(audit, patients)
+    await spend(db, audit, len(rows))
+    await note(db, rows)
+
+
+async def spend(db: Database, audit: AuditRow, rows: int) -> None:
+    """Counts what is about to be disclosed; ThrottledError beyond the subject's hourly budget."""
+    settings = db.settings
+    is_system = audit.role == SYSTEM_ROLE
+    most = settings.rows_per_hour_system if is_system else settings.rows_per_hour
+    try:
+        budget.of(db).spend(audit.subject, rows, most)
+    except ThrottledError:
+        refused = msgspec.structs.replace(audit, outcome=429, detail="over the hourly budget")
+        await note(db, [refused])
+        raise
 
 
 async def _write_notes(

@@ -124,6 +124,7 @@ async def read(db: Database, scope: Scope, audit: AuditRow, type_: str, id_: str
     group: Group[_Asked, Any] | None = db.kept.get("reads")
     if group is None:
         group = db.kept["reads"] = Group(lambda items: _flush(db, items))
+    await audits.spend(db, audit, 1)
     actor = await audits.actor_number(db, audit)
     number = type_number(type_)
     principals = " ".join(scope.principals) if type_ in scope.guarded else None
