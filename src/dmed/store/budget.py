@@ -21,14 +21,14 @@ SHARE_SECONDS = 5.0
 _HOUR_SECONDS = 3_600
 _log = logging.getLogger("dmed.audit")
 
-DDL = (
-    """create table if not exists row_budget (
-        subject text collate "C" not null,
-        hour bigint not null,
-        rows bigint not null,
-        primary key (subject, hour)
-    )""",
-)
+DDL = """
+CREATE TABLE row_budget (
+    subject text COLLATE "C" NOT NULL,
+    hour    bigint NOT NULL,
+    rows    bigint NOT NULL,
+    PRIMARY KEY (subject, hour)
+);
+"""
 
 _SHARE = """
 INSERT INTO row_budget AS b (subject, hour, rows)

@@ -58,7 +58,7 @@ from typing import Any
 import asyncpg
 
 from dmed.kit.ids import milliseconds_of
-from dmed.store import audit_tables, care
+from dmed.store import audit_tables, budget, care
 from dmed.store.keys import type_names, type_number
 
 APPLICATION_ROLE = "dmed_app"
@@ -393,7 +393,7 @@ def _words() -> str:
 
 MIGRATIONS: tuple[tuple[int, str], ...] = (
     (1, _first()), (2, _middles()), (3, _words()), (4, audit_tables.DDL),
-    (5, care.migration()),
+    (5, care.migration()), (6, budget.DDL),
 )  # fmt: skip  # One line reads as the list it is.
 """Numbered once and for ever; a change of the tables is a new number at the end."""
 

@@ -26,4 +26,6 @@ async def tidy(db: Database, *, months: int = 3) -> int:
                 "WHERE at < now() - $1::interval LIMIT $2 FOR UPDATE SKIP LOCKED))",
                 KEPT, _ROWS_MAX)
             gone += int(tag.split()[1])
+        await connection.execute(
+            "DELETE FROM row_budget WHERE hour < extract(epoch FROM now())::bigint / 3600 - 48")
     return gone

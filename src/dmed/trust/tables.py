@@ -8,7 +8,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Protocol
 
-from dmed.store import budget
 from dmed.store.pool import told
 from dmed.trust.oauth import tables as oauth_tables
 from dmed.trust.people_tables import DDL as PEOPLE_DDL
@@ -68,7 +67,6 @@ DDL: tuple[str, ...] = (
         epoch bigint not null
     )""",
     "insert into revocation (epoch) values (1) on conflict do nothing",
-    *budget.DDL,
     *PEOPLE_DDL,
     *oauth_tables.DDL,
 )
