@@ -1,31 +1,43 @@
 """Terminology of 100,000 codes: expansion as you type, $lookup and $validate-code.
 
-    python bench/terminology.py [--codes 100000] [--seconds 10] [--http]
+    python bench/terminology.py [--codes 100000] [--seconds 10] [--http] [--spent]
 
 Without --http the library alone is measured, in this process. With --http the whole platform is
 started with two workers and asked by wrk over GET, signed in and audited, as `bench/run.py` does.
+With --spent one worker without HTTP answers in this process, which tells the processor time of a
+request and where it goes, as `bench/spent.py` does; that is true on a busy machine too.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import cProfile
 import json
 import os
+import pstats
 import random
 import statistics
 import subprocess
 import tempfile
 import time
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import msgspec
+import uvloop
 
+from dmed.apps.database import database
+from dmed.apps.web import Platform
 from dmed.fhir.terminology import Library
 from dmed.fhir.terminology.check import Ask, in_set
 from dmed.fhir.terminology.expand import Wish, expansion
 from dmed.fhir.terminology.lookup import lookup
 from dmed.fhir.terminology.model import Coding
+from dmed.kit import settings as settings_module
+from dmed.trust.model import Role, Subject
+from spent import many, sender, shares
 from tools import DMED, Figures, Server, free_port, machine, wrk
 
 SYSTEM = "https://example.org/fhir/CodeSystem/synthetic"
@@ -152,6 +164,44 @@ def over_http(count: int, seconds: int) -> None:
                       f"p99 {figures.p99:.1f} ms, {figures.errors} errors")
 
 
+def spent(count: int, requests: int) -> None:
+    """Processor time of a request in a worker of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["DMED_DATA"] = folder
+        subprocess.run([DMED, "demo", "--persons", "20"], check=True, capture_output=True)
+        with database(settings_module.load()) as addresses:
+            token = subprocess.run([DMED, "token", "--user", "service"], capture_output=True,
+                                   text=True, check=True).stdout.strip()
+            os.environ["DMED_DATABASE_URL"] = addresses.application
+            uvloop.run(_spent(count, requests, token))
+
+
+async def _spent(count: int, requests: int, token: str) -> None:
+    platform = Platform(settings_module.load())
+    await platform.open()
+    system = code_system(count)
+    importer = Subject(user="bench", role=Role.SERVICE, name="bench")
+    for made in (system, value_set()):
+        kind, id_ = str(made["resourceType"]), str(made["id"])
+        await platform.gateway.update(importer, kind, id_, msgspec.json.encode(made))
+    failed: Counter[int] = Counter()
+    for kind, lines in _requests(system, count).items():
+        one = sender(platform, "read", lines, token, failed)
+        await one()  # The library is built.
+        await many(one, requests // 4)
+        microseconds = min([await many(one, requests) for _ in range(3)])
+        profile = cProfile.Profile()
+        profile.enable()
+        await many(one, requests)
+        profile.disable()
+        print(f"\n{kind}: {microseconds:,.0f} microseconds of processor time a request in the "
+              f"worker, without HTTP; refused {sum(failed.values())}\n")
+        print("| file | share of the profile | calls a request |\n|---|---|---|")
+        print("\n".join(shares(pstats.Stats(profile), requests)))
+    await asyncio.sleep(0)
+    await platform.close()
+
+
 def _put(base: str, resource: dict[str, object], token: str) -> None:
     request = urllib.request.Request(
         f"{base}/fhir/{resource['resourceType']}/{resource['id']}",
@@ -177,8 +227,13 @@ if __name__ == "__main__":
     parser.add_argument("--codes", type=int, default=100_000)
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--http", action="store_true")
+    parser.add_argument("--spent", action="store_true")
+    parser.add_argument("--requests", type=int, default=4000)
     given = parser.parse_args()
     print(machine())
+    if given.spent:
+        spent(given.codes, given.requests)
+        raise SystemExit
     inside(given.codes)
     if given.http:
         over_http(given.codes, given.seconds)

@@ -7,8 +7,7 @@ call leaves an audit row, though it tells of no person.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.requests import Request
@@ -26,41 +25,62 @@ from dmed.kit import clock
 from dmed.kit.errors import InvalidError, MediaTypeError, NotFoundError, NotSupportedError
 from dmed.modules.terminology.model import CodeableConcept, Given, pairs_of_body
 from dmed.modules.terminology.service import current
-from dmed.trust.manifest import SIGNED_IN, Endpoint, Operation
+from dmed.trust.manifest import SIGNED_IN, Operation
+from dmed.trust.model import Subject
 
+if TYPE_CHECKING:
+    from dmed.trust.gateway import Gateway
+
+_encoder = msgspec.json.Encoder()
 JSON_TYPE = "application/fhir+json; charset=utf-8"
 Answer = Callable[[Library, Given, str, str], dict[str, Any]]
 """Of a library, what was given, the id of an instance or "", and the caller's languages."""
 
 
-def _served(type_: str, name: str) -> Callable[[Answer], Endpoint]:
+class Served:
     """The endpoint of an answer: reads the input, waits for the library, writes the audit row."""
 
-    def made(answer: Answer) -> Endpoint:
-        @wraps(answer)
-        async def endpoint(request: Request) -> Response:
-            given = await _given(request, type_, name)
-            gateway = request.app.state.gateway
-            library = await current(gateway)
-            for canonical in given.texts("useSupplement"):
-                library.check_supplement(canonical)
-            instance = request.path_params.get("id", "")
-            language = given.text("displayLanguage") or _language(request)
-            body = msgspec.json.encode(answer(library, given, instance, language))
-            await gateway.note(request.state.subject, "E", f"{type_}/${name}")
-            return Response(body, media_type=JSON_TYPE)
+    def __init__(self, type_: str, name: str, answer: Answer) -> None:
+        self._type = type_
+        self._name = name
+        self.answer = answer
+        self._act = f"{type_}/${name}"
+        self.__doc__ = answer.__doc__
 
-        return endpoint
+    async def __call__(self, request: Request) -> Response:
+        """The answer to a request of any form."""
+        pairs = await _pairs(request, self._name)
+        instance = request.path_params.get("id", "")
+        wish = request.headers.get("accept-language", "")
+        body = await self.quick(
+            request.app.state.gateway, request.state.subject, pairs, instance, wish)
+        return Response(body, media_type=JSON_TYPE)
+
+    async def quick(
+        self, gateway: Gateway, subject: Subject, pairs: list[tuple[str, Any]], instance: str,
+        accept_language: str,
+    ) -> bytes:  # fmt: skip  # As trust.manifest.Quick has it.
+        """The body of the answer to these parameters."""
+        given = Given(pairs, self._type, self._name)
+        library = await current(gateway)
+        for canonical in given.texts("useSupplement"):
+            library.check_supplement(canonical)
+        language = given.text("displayLanguage")
+        if not language and accept_language != "*":
+            language = accept_language[:200]
+        body = _encoder.encode(self.answer(library, given, instance, language))
+        await gateway.note(subject, "E", self._act)
+        return body
+
+
+def _served(type_: str, name: str) -> Callable[[Answer], Served]:
+    def made(answer: Answer) -> Served:
+        return Served(type_, name, answer)
 
     return made
 
 
-def _language(request: Request) -> str:
-    wish = request.headers.get("accept-language", "")
-    return "" if wish in {"", "*"} else wish[:200]
-
-
-async def _given(request: Request, type_: str, name: str) -> Given:
+async def _pairs(request: Request, name: str) -> list[tuple[str, Any]]:
     pairs: list[tuple[str, Any]] = list(request.query_params.multi_items())
     body = await request.body() if request.method == "POST" else b""
     if body.strip():
@@ -68,7 +88,7 @@ async def _given(request: Request, type_: str, name: str) -> Given:
         if kind not in {"application/fhir+json", "application/json", ""}:
             raise MediaTypeError(f"${name} reads application/fhir+json")
         pairs += pairs_of_body(body)
-    return Given(pairs, type_, name)
+    return pairs
 
 
 def _parameters(listed: list[dict[str, Any]]) -> dict[str, Any]:
@@ -271,10 +291,10 @@ def _system(given: Given, way: str) -> str:
     return system
 
 
-def _both(name: str, type_: str, endpoint: Endpoint) -> tuple[Operation, Operation]:
+def _both(name: str, type_: str, served: Served) -> tuple[Operation, Operation]:
     type_level, instance = (
-        Operation(name=name, type=type_, endpoint=endpoint, roles=SIGNED_IN, affects_state=False,
-                  instance=is_instance)
+        Operation(name=name, type=type_, endpoint=served, roles=SIGNED_IN, affects_state=False,
+                  instance=is_instance, quick=served.quick)
         for is_instance in (False, True)
     )  # fmt: skip  # One thought.
     return type_level, instance

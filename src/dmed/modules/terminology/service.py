@@ -36,6 +36,9 @@ SLOW_SECONDS = 0.25
 PAUSE_SECONDS = 1.0
 """A look at the changes that took longer than SLOW_SECONDS (under a large import that is still
 open) is repeated after PAUSE_SECONDS only: so old an answer may then be."""
+GATHER_SECONDS = 0.002
+"""Looks at the changes begin no sooner after one another: those who ask meanwhile share the next.
+A look costs more processor time than an answer."""
 EVERY_SECONDS = 2.0
 _log = logging.getLogger("dmed.terminology")
 
@@ -60,6 +63,9 @@ class Shelf:
         async with self._lock:
             if self._done > ticket or self._may_wait():
                 return self.library
+            pause = self._last_end + GATHER_SECONDS - time.monotonic()
+            if pause > 0:
+                await asyncio.sleep(pause)
             self._begun += 1
             await self._check()
             self._done = self._begun
