@@ -48,3 +48,15 @@ crash: .venv/ready-dev
 .PHONY: real-input
 real-input: .venv/ready-dev
 	@DMED_WRITE_PAGES=1 $(BIN)/python -m pytest -q tests/conformance/test_conformance_real_input.py
+
+.PHONY: sbom audit
+sbom: .venv/ready-dev
+	@$(BIN)/python tools/sbom.py
+
+# Status 2 and "not run" where the service that knows of weaknesses cannot be reached.
+audit: .venv/ready-dev
+	@$(BIN)/python tools/audit_dependencies.py
+
+.PHONY: baseline
+baseline: .venv/ready-dev
+	@$(BIN)/python tests/load/baseline.py
