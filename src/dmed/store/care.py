@@ -18,7 +18,8 @@ import msgspec
 
 from dmed.fhir.index import parameter_number
 from dmed.kit.errors import ForbiddenError
-from dmed.store.audit import person_bucket
+from dmed.kit.ids import bucket_in
+from dmed.store.audit import person_bucket, storable
 from dmed.store.keys import type_number
 from dmed.store.model import Relation, Scope, Write
 from dmed.store.plan_where import Arguments
@@ -36,7 +37,7 @@ FOR_EVER = datetime(2999, 12, 31, tzinfo=UTC)
 _PART_OF = parameter_number("Organization", "partof")
 _ORGANISATION = type_number("Organization")
 
-DDL = f"""
+DDL = """
 DROP TABLE IF EXISTS care;
 CREATE TABLE care (
     bucket    smallint NOT NULL,
@@ -62,7 +63,7 @@ CREATE TABLE care_refusal (
 CREATE INDEX care_refusal_source ON care_refusal (source);
 ALTER TABLE resource ADD COLUMN labels smallint NOT NULL DEFAULT 0;
 ALTER TABLE resource_version ADD COLUMN labels smallint NOT NULL DEFAULT 0;
-{{backfill}}
+{backfill}
 """
 # What an installation of before knows of care, from its index: attached persons for ever, running
 # encounters and episodes for a quarter of a year, so that nobody stands before closed records.
@@ -138,8 +139,8 @@ def probe(scope: Scope, row: str, type_: str, args: Arguments) -> list[str]:
         return []
     number = args.bind(type_number(type_), "smallint")
     principals = args.bind(list(scope.principals), "text[]")
-    return [f"EXISTS (SELECT FROM resource s WHERE s.type = {number} AND s.vid = {row}.vid "
-            f"AND s.bucket = {row}.bucket AND {seen('s', principals)} OFFSET 0)"]
+    return [(f"EXISTS (SELECT FROM resource s WHERE s.type = {number} AND s.vid = {row}.vid "
+             f"AND s.bucket = {row}.bucket AND {seen('s', principals)} OFFSET 0)")]
 
 
 # Writing --------------------------------------------------------------------------------------
@@ -187,8 +188,12 @@ refused AS (INSERT INTO care_refusal (bucket, labels, until, patient, principal,
     ON CONFLICT DO NOTHING)
 INSERT INTO care (bucket, labels, until, patient, principal, kind, source)
 SELECT bucket, labels, until, patient, principal, kind, source FROM want
-WHERE kind <> '{REFUSAL}' ON CONFLICT DO NOTHING
+WHERE kind <> '{REFUSAL}' {{again}}
 """
+"""Adds rows given as seven arrays in the order of COLUMNS; `again` is for those there already."""
+KEEP = "ON CONFLICT DO NOTHING"
+_LONGER = ("ON CONFLICT (patient, principal, kind, source, bucket) DO UPDATE SET "
+           "until = excluded.until, labels = excluded.labels")
 
 
 def rows_of(writes: Sequence[Write]) -> list[tuple[Any, ...]]:
@@ -248,6 +253,73 @@ def statements(rows: str, *, replaces: bool) -> list[str]:
         f"""refused_old AS (DELETE FROM care_refusal k USING was JOIN done USING (n)
             WHERE {gone} AND c.kind = '{REFUSAL}'))""",
     ]
+
+
+# Standing of a subject: what the decision explains by -------------------------------------------
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """What the store knows of a record and of a subject's standing with its people."""
+
+    patients: tuple[str, ...]
+    labels: int
+    care: tuple[tuple[str, str, int], ...]
+    """(patient, kind, labels) of living relationships of the subject's principals."""
+    refusals: tuple[tuple[str, int], ...]
+    """(patient, labels) of refusals that meet the subject."""
+
+
+_FACTS = """
+SELECT r.patient, r.others, r.labels FROM resource r
+WHERE r.type = $2 AND r.id = $3 AND r.bucket = coalesce(
+    $1::smallint, (SELECT bucket FROM id_claim WHERE type = $2 AND id = $3))
+"""
+_CARE = """
+SELECT k.patient, k.kind, bit_or(k.labels)::int AS labels FROM care k
+WHERE k.patient = ANY($1::text[]) AND k.principal = ANY($2::text[]) AND k.until > now()
+GROUP BY k.patient, k.kind, k.labels ORDER BY 1, 2, 3
+"""
+_REFUSED = """
+SELECT f.patient, f.labels FROM care_refusal f WHERE f.patient = ANY($1::text[])
+AND f.until > now() AND (f.principal = '' OR f.principal = ANY($2::text[])) ORDER BY 1, 2
+"""
+
+
+async def standing(db: Database, scope: Scope, type_: str, id_: str) -> Standing | None:
+    """The facts by which a decision about a record is explained, without the record; None where
+    there is no such record. Nothing of its content is told: the caller shows reasons alone.
+    """
+    async with db.connection() as connection:
+        row = await connection.fetchrow(
+            _FACTS, bucket_in(id_), type_number(type_), storable(id_))
+        if row is None:
+            return None
+        people = [] if row["patient"] is None else [row["patient"], *(row["others"] or ())]
+        care = await connection.fetch(_CARE, people, list(scope.principals))
+        refused = await connection.fetch(_REFUSED, people, list(scope.principals))
+    return Standing(
+        tuple(people), row["labels"],
+        tuple((one["patient"], one["kind"], one["labels"]) for one in care),
+        tuple((one["patient"], one["labels"]) for one in refused))
+
+
+async def is_cared(connection: Any, scope: Scope, patient: str) -> bool:
+    """Whether a person is in the care of the scope's principals at all."""
+    return bool(await connection.fetchval(
+        f"SELECT EXISTS ({_COVERED})", [patient], list(scope.principals)))
+
+
+async def grant(connection: Any, scope: Scope, relation: Relation) -> None:
+    """A relationship that no record says: broken glass. In the caller's transaction.
+
+    ForbiddenError for anybody but the scope's own principals.
+    """
+    if relation.principal not in scope.principals:
+        raise ForbiddenError("care is begun for oneself alone")
+    await connection.execute(
+        LOAD.format(again=_LONGER),
+        [person_bucket(relation.patient)], [relation.labels], [relation.until.isoformat()],
+        [relation.patient], [relation.principal], [relation.kind], [""])
 
 
 # Facts of a request -----------------------------------------------------------------------------

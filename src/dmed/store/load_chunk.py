@@ -255,7 +255,8 @@ async def keep_care(connection: Any, writes: Sequence[Write]) -> None:
         msgspec.structs.replace(one, care=tuple(each for each in one.care if each.until > now()))
         for one in writes if one.care])
     if rows:
-        await connection.execute(care.LOAD, *map(list, zip(*rows, strict=True)))
+        await connection.execute(
+            care.LOAD.format(again=care.KEEP), *map(list, zip(*rows, strict=True)))
 
 
 def _record(one: Write) -> tuple[Any, ...]:

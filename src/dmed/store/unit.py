@@ -23,7 +23,7 @@ from dmed.store import care
 from dmed.store import write as writes_
 from dmed.store.audit import disclosed
 from dmed.store.keys import type_number
-from dmed.store.model import AuditRow, Scope, SearchPage, Stored, Write, Written
+from dmed.store.model import AuditRow, Relation, Scope, SearchPage, Stored, Write, Written
 from dmed.store.pool import CONNECT_SECONDS_MAX, WRITE_SECONDS_MAX, Database, told
 from dmed.store.read import ONE_SQL, check_people, check_type, missing_in, people, stored
 
@@ -160,6 +160,10 @@ class Unit:
         found = await search.find(self.connection, self.scope, query)
         await self.note(disclosed(audit, found.people))
         return found.page
+
+    async def grant(self, relation: Relation) -> None:
+        """A care relationship of the subject that no record says; the caller audits it."""
+        await care.grant(self.connection, self.scope, relation)
 
     async def lock_criteria(self, text: str) -> None:
         """Waits for and holds the one right to decide about these criteria until the end."""

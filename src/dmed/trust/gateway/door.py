@@ -28,7 +28,16 @@ from dmed.store import unit as store_unit
 from dmed.store import write as store_write
 from dmed.store.model import AuditRow, HistoryPage, Scope, SearchPage, Stored, Written
 from dmed.store.pool import Database
-from dmed.trust.decide import DEFINITIONS, Action, Context, decide
+from dmed.trust.decide import (
+    DEFINITIONS,
+    Action,
+    Care,
+    Context,
+    Record,
+    Refusal,
+    Verdict,
+    decide,
+)
 from dmed.trust.gateway import kept, prepare, references
 from dmed.trust.gateway.audits import AuditDoor
 from dmed.trust.gateway.common import (
@@ -345,6 +354,30 @@ class Gateway:
         """The public keys by which this system signs: number (kid) -> JWK as JSON."""
         return await keys_of(Told(self._db.hot), subject.user)
 
+    async def explain(self, subject: Subject, action: Action, type_: str, id_: str = "") -> Verdict:
+        """Why the subject may or may not do this, in reasons. Audited; no content is told.
+
+        A record that is not there is answered as one without care: the answer proves nothing.
+        """
+        check_type(type_)
+        context = self._context
+        if id_:
+            scope = await self._scope(subject, action, type_)
+            known = await store_care.standing(self._db, scope, type_, id_)
+            context = msgspec.structs.replace(context, record=_facts(known))
+        verdict = decide(subject, action, type_, context)
+        row = audit_of(subject, "E", type_, id_, detail=f"explain-access {action.value}")
+        await store_audit.note(self._db, [row])
+        return verdict
+
+    async def is_in_care(self, subject: Subject, patient: str) -> bool:
+        """Whether a person's clinical records are open to the subject at all, labels apart."""
+        scope = await self._scope(subject)
+        if not scope.guarded:
+            return True
+        async with self._db.connection() as connection:
+            return await store_care.is_cared(connection, scope, patient)
+
     async def check_allowed(
         self, subject: Subject, action: Action, type_: str, id_: str = ""
     ) -> None:
@@ -414,3 +447,14 @@ class Gateway:
         """Refuse what a right restricted by a search cannot judge: older versions, many types."""
         if smart.restriction(subject.scopes, "read", type_):
             raise ForbiddenError(f"The app sees certain {type_} only, and these by its own search")
+
+
+def _facts(known: store_care.Standing | None) -> Record:
+    if known is None:
+        return Record(patients=("-",))
+    return Record(
+        known.patients,
+        known.labels,
+        tuple(Care(*one) for one in known.care),
+        tuple(Refusal(*one) for one in known.refusals),
+    )

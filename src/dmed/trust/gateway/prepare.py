@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from dmed.fhir import codec, params, params_custom, validate, walk
+from dmed.fhir import codec, params, params_custom, validate, walk, words
 from dmed.fhir.index import Index
 from dmed.fhir.types import struct_of
 from dmed.kit.clock import instant
@@ -210,6 +210,7 @@ def write_of(
         updated=updated,
         body=body,
         index=params.extract(resource),
+        texts=words.texts_of(resource),
         patients=params.patients(resource),
         identities=identities(resource),
         expected_vid=expected_vid,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from dmed.kit.errors import (
     UnprocessableError,
 )
 from dmed.kit.settings import Settings
-from dmed.store.model import SearchPage, Stored, Write, Written
+from dmed.store.model import Relation, SearchPage, Stored, Write, Written
 from dmed.store.unit import Unit
 from dmed.trust.decide import Action, Context, decide
 from dmed.trust.gateway import prepare
@@ -37,6 +38,8 @@ from dmed.trust.gateway.common import (
 )
 from dmed.trust.gateway.kept import Kept, recall, remember
 from dmed.trust.model import Subject
+from dmed.trust.policy.care import own_principals
+from dmed.trust.policy.sensitivity import ALL
 
 Content = bytes | dict[str, Any]
 _TURN = 32
@@ -305,6 +308,15 @@ class GatewayUnit:
         verdict = decide(self._subject, action, type_, self._context)
         if not verdict.allowed:
             raise RefusedError(verdict)
+
+    async def break_glass(self, patient: str, until: datetime) -> None:
+        """Open a person's records to the subject himself, labels and refusals notwithstanding.
+
+        The caller has a reason, tells the person and puts it up for review (modules/glass).
+        """
+        principal = own_principals(self._subject)[0]
+        await self._unit.grant(
+            Relation(patient, principal, "glass", until, ALL, is_bound=False))
 
     # Idempotency
 

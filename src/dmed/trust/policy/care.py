@@ -81,8 +81,11 @@ def relations(
                  if each.kind != "refusal" else each for each in found]
         if by is not None and by.role is Role.DOCTOR:
             until = _day_after(now() + ACT)
-            found += [Relation(patient, own_principals(by)[0], "act", until, labels,
-                               is_bound=False) for patient in params.patients(resource)]  # fmt: skip
+            own = own_principals(by)[0]
+            found += [
+                Relation(patient, own, "act", until, labels, is_bound=False)
+                for patient in params.patients(resource)
+            ]
     return tuple(found)
 
 
