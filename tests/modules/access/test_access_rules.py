@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from dmed.modules.access import rules
-from dmed.modules.access.pages import PLACES
+from dmed.modules.access.pages.home import PLACES
 from dmed.modules.access.service import digits_of_number
 from dmed.trust.model import Role
 
 NAMED = [(place, title) for place, title in zip(
-    PLACES, ("Bugun", "Shaxslar", "Yangi shaxs", "Peshtaxta", "Bugun", "Men", "Qismlar"),
+    PLACES, ("Bugun", "Shaxslar", "Yangi shaxs", "Peshtaxta", "Bugun", "Men", "Ilovalar",
+             "Qismlar"),
     strict=True)]  # fmt: skip  # Titles as the Uzbek pages show them.
 
 
