@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmed.fhir import words
+from dmed.fhir import codec, words
 from dmed.kit.errors import InvalidError
 
 
 def document(*texts: str) -> str:
-    return words.content_words({"code": {"text": list(texts)}}, "_c1")
+    return words.document(["", *texts], "_c1")
+
+
+def texts(record: dict[str, Any]) -> list[str]:
+    return words.texts_of(codec.decode(msgspec.json.encode(record)))
 
 
 def test_words_have_places_in_one_script() -> None:
@@ -22,19 +29,26 @@ def test_words_have_places_in_one_script() -> None:
 def test_addresses_and_dates_are_no_words() -> None:
     """Ids, references, systems, bytes and dates are left out; displays and codes stay."""
     record = {"resourceType": "Observation", "id": "abc", "issued": "2024-05-05T10:00:00Z",
+              "meta": {"source": "urn:x"}, "_status": {"extension": [
+                  {"url": "http://x", "valueString": "doubtful"},
+                  {"url": "http://y", "valueDecimal": 1.5}]},
+              "contained": [{"resourceType": "Patient", "id": "c", "name": [{"given": ["Lola"]}]}],
               "subject": {"reference": "Patient/1", "display": "Ali"},
               "code": {"coding": [{"system": "http://loinc.org", "code": "8480-6"}]}}
-    found = words.content_words(record, "_c1")
 
-    assert [each.partition(":")[0] for each in found.split()] == ["_c1", "ali", "8480", "6"]
+    assert texts(record) == ["", "Lola", "doubtful", "8480-6", "Ali"]
 
 
 def test_a_narrative_is_read_without_its_marks() -> None:
     """Tags are no words, entities are letters; a record without a narrative has none."""
-    record = {"text": {"div": "<div><p class='x'>Caf&eacute; <b>au</b> lait</p></div>"}}
+    record = {"resourceType": "Basic", "text": {
+        "status": "extensions", "div": "<div><p class='x'>Caf&eacute; <b>au</b> lait</p></div>"}}
+    narrative, *others = texts(record)
 
-    assert words.narrative_words(record, "_t1") == "_t1 cafe:1 au:2 lait:3"
-    assert words.narrative_words({"code": {"text": "x"}}, "_t1") == ""
+    assert words.document([narrative], "_t1") == "_t1 cafe:1 au:2 lait:3"
+    assert others == ["extensions"]
+    assert texts({"resourceType": "Basic", "language": "uz"}) == ["", "uz"]
+    assert words.document([""], "_t1") == ""
 
 
 def test_a_record_has_a_limit() -> None:

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
-import msgspec
+from msgspec import UNSET
+from msgspec.structs import astuple
 
+from dmed.fhir.facts import Element, facts
 from dmed.fhir.query_model import Words
+from dmed.fhir.source import Source, later
+from dmed.fhir.types import attribute, is_primitive, struct_of
 from dmed.kit.errors import InvalidError
 from dmed.kit.text import fold
 
@@ -39,53 +43,28 @@ _UNREAD = frozenset({
     "contentType", "data", "div", "fullUrl", "hash", "id", "implicitRules", "lastUpdated", "meta",
     "reference", "resourceType", "system", "url", "valueUri", "valueUrl", "versionId",
 })  # fmt: skip  # A list of words reads better filled.
+_NUMBERS = frozenset({"boolean", "decimal", "integer", "positiveInt", "unsignedInt"})
 
 
 # What is kept ------------------------------------------------------------------------------
 
 
-def narrative_words(record: dict[str, Any], mark: str) -> str:
-    """The tsvector text of a record's narrative (a body as dict), "" where it has none.
+def texts_of(resource: Any) -> list[str]:
+    """The texts of a record (a struct) that are searched by word: its narrative first, without
+    marks ("" where it has none), then all others and all codes in the order of its body.
+    """
+    narrative = getattr(resource, "text", UNSET)
+    div = UNSET if narrative is UNSET else narrative.div
+    texts = ["" if div is UNSET else html.unescape(_TAG.sub(" ", div))]
+    _gather(resource, texts.append)
+    return texts
+
+
+def document(texts: Sequence[str], mark: str) -> str:
+    """The tsvector text of these texts, "" where they hold no word.
 
     `mark` is a word that all rows of the kind carry, which no caller can write.
     """
-    return _document([_narrative(record)], mark)
-
-
-def content_words(record: dict[str, Any], mark: str) -> str:
-    """The tsvector text of all texts and codes of a record, its narrative first."""
-    texts = [_narrative(record)]
-    _gather(record, texts)
-    return _document(texts, mark)
-
-
-def _narrative(record: dict[str, Any]) -> str:
-    text = record.get("text")
-    div = text.get("div", "") if isinstance(text, dict) else ""
-    return html.unescape(_TAG.sub(" ", div)) if div else ""
-
-
-def _gather(record: dict[str, Any], texts: list[str]) -> None:
-    """Adds the texts of a record or a part of it, in order; dates are no words."""
-    for name, part in record.items():
-        if name in _UNREAD:
-            continue
-        for each in part if type(part) is list else (part,):
-            if type(each) is str:
-                # LOINC's 8480-6 is shorter than any date with a month.
-                if each[4:5] != "-" or len(each) < 7 or not each[:4].isdecimal():
-                    texts.append(each)
-            elif type(each) is dict:
-                _gather(each, texts)
-
-
-@lru_cache(maxsize=16_384)
-def words_of(text: str) -> tuple[str, ...]:
-    """The folded words of a text, in order."""
-    return tuple(word[:WORD_LETTERS_MAX] for word in _WORD.findall(fold(text)))
-
-
-def _document(texts: Iterable[str], mark: str) -> str:
     places: dict[str, str] = {}
     at = 0
     for text in texts:
@@ -99,6 +78,69 @@ def _document(texts: Iterable[str], mark: str) -> str:
         if at >= WORDS_MAX:
             break
     return " ".join([mark, *places.values()]) if places else ""
+
+
+def _gather(value: Any, add: Callable[[str], None]) -> None:
+    """Adds the texts of a struct and of all inside it, in order; dates are no words."""
+    _gatherer(value.fhir_type)(value, add)
+
+
+@cache
+def _gatherer(type_name: str) -> Callable[[Any, Callable[[str], None]], None]:
+    """`_gather` for the structs of one type, written from its definition."""
+    source = Source(f"texts of {type_name}", "value, add")
+    codes = {
+        attr: (code, element.is_list)
+        for element in facts().types[type_name].elements if element.max != 0
+        for attr, code in _held(element)
+    }
+    fields = struct_of(type_name).__struct_fields__
+    names = [f"f{number}" for number in range(len(fields))]
+    source.add(f"({', '.join(names)},) = {source.name(astuple)}(value)")
+    source.add(f"unset = {source.name(UNSET)}")
+    for name, field in zip(names, fields, strict=True):
+        code, is_list = codes[field]
+        if code:
+            source.open(f"if {name} is not unset:")
+            _write(source, code, name, is_list)
+            source.close()
+    source.add("return")
+    return source.function()
+
+
+def _held(element: Element) -> Iterator[tuple[str, str]]:
+    """(attribute, type) of the fields of an element; "" instead of a type that is not read."""
+    for code in [element.content] if element.content else [each.code for each in element.types]:
+        name = element.name if element.content else element.json_name(code)
+        is_read = name not in _UNREAD and code not in _NUMBERS
+        yield attribute(name), code if is_read else ""
+        yield attribute("_" + name), "Element"
+
+
+def _write(source: Source, code: str, name: str, is_list: bool) -> None:
+    if is_list:
+        source.open(f"for each in {name}:")
+        source.open("if each is not None:")
+        name = "each"
+    if code == "Resource":
+        source.add(f"{source.name(_gather)}({name}, add)")
+    elif is_primitive(code):
+        # LOINC's 8480-6 is shorter than any date with a month.
+        source.open(
+            f'if {name}[4:5] != "-" or len({name}) < 7 or not {name}[:4].isdecimal():')
+        source.add(f"add({name})")
+        source.close()
+    else:
+        source.add(f"{later(source, lambda: _gatherer(code))}({name}, add)")
+    if is_list:
+        source.close()
+        source.close()
+
+
+@lru_cache(maxsize=16_384)
+def words_of(text: str) -> tuple[str, ...]:
+    """The folded words of a text, in order."""
+    return tuple(word[:WORD_LETTERS_MAX] for word in _WORD.findall(fold(text)))
 
 
 # What is sought ----------------------------------------------------------------------------
@@ -188,12 +230,3 @@ class _Reader:
         if piece.rstrip('"').endswith("*") or len(words[-1]) == WORD_LETTERS_MAX:
             quoted[-1] += ":*"
         return quoted[0] if len(quoted) == 1 else f"({' <-> '.join(quoted)})"
-
-
-def record_of(body: bytes) -> dict[str, Any]:
-    """A canonical body as a dict, for the functions above; empty for what is no JSON object."""
-    try:
-        found = msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -103,6 +104,8 @@ class Write(msgspec.Struct, kw_only=True):
     updated: datetime
     body: bytes
     index: Index
+    texts: Sequence[str] = ()
+    """What is searched by word (fhir.words.texts_of)."""
     patients: tuple[str, ...] = ()
     identities: tuple[tuple[str, str], ...] = ()
     expected_vid: int | None = None

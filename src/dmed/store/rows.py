@@ -49,29 +49,35 @@ def index_rows(writes: list[Write]) -> dict[str, list[tuple[Any, ...]]]:
 
 def _add(rows: dict[str, list[tuple[Any, ...]]], write: Write) -> None:
     index, vid, bucket = write.index, write.vid, write.bucket
-    rows["token"] += dict.fromkeys(
+    rows["token"] += dict.fromkeys([
         (vid, bucket, param, system_number(system), text_key(code))
-        for param, system, code in index.tokens if param not in SERVED_BY_RESOURCE)
-    rows["string"] += (_string(vid, bucket, param, folded, exact)
-                       for param, folded, exact in index.strings)
-    rows["date"] += (
+        for param, system, code in index.tokens if param not in SERVED_BY_RESOURCE])
+    rows["string"] += [_string(vid, bucket, param, folded, exact)
+                       for param, folded, exact in index.strings]
+    rows["date"] += [
         (vid, bucket, param, low, high, high - low > WIDE_MICROSECONDS)
-        for param, low, high in index.dates if param not in SERVED_BY_RESOURCE)
-    rows["number"] += dict.fromkeys(
-        (vid, bucket, param, float(low), float(high)) for param, low, high in index.numbers)
-    rows["quantity"] += dict.fromkeys(
-        (vid, bucket, param, float(low), float(high), system_number(system), text_key(code))
-        for param, low, high, system, code in index.quantities)
-    rows["reference"] += dict.fromkeys(
+        for param, low, high in index.dates if param not in SERVED_BY_RESOURCE]
+    rows["reference"] += dict.fromkeys([
         (vid, bucket, param, type_number(target), text_key(id_), version or None)
-        for param, target, id_, version in index.references)
-    rows["uri"] += dict.fromkeys(
-        (vid, bucket, param, text_key(address)) for param, address in index.uris)
-    rows["composite"] += dict.fromkeys(
-        (vid, bucket, param, row_number(param, key), None if low is None else float(low),
-         None if high is None else float(high))
-        for param, key, low, high in index.composites if param not in needless())
-    rows["words"] += text.rows(write.type, vid, bucket, write.body)
+        for param, target, id_, version in index.references])
+    rows["words"] += text.rows(write.type, vid, bucket, write.texts)
+    # Most records have none of these.
+    if index.numbers:
+        rows["number"] += dict.fromkeys([
+            (vid, bucket, param, float(low), float(high)) for param, low, high in index.numbers])
+    if index.quantities:
+        rows["quantity"] += dict.fromkeys([
+            (vid, bucket, param, float(low), float(high), system_number(system), text_key(code))
+            for param, low, high, system, code in index.quantities])
+    if index.uris:
+        rows["uri"] += dict.fromkeys([
+            (vid, bucket, param, text_key(address)) for param, address in index.uris])
+    if index.composites:
+        unread = needless()
+        rows["composite"] += dict.fromkeys([
+            (vid, bucket, param, row_number(param, key), None if low is None else float(low),
+             None if high is None else float(high))
+            for param, key, low, high in index.composites if param not in unread])
 
 
 def _string(vid: int, bucket: int, param: int, folded: str, exact: str) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ https://hl7.org/fhir/R5/search.html#_content
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 from dmed.fhir import words
@@ -26,23 +27,23 @@ def keeps_content() -> bool:
     return settings.load().content_search
 
 
-def rows(type_name: str, vid: int, bucket: int, body: bytes) -> list[Row]:
-    """The rows of a record: (vid, bucket, parameter, document)."""
-    has_narrative = b'"div":' in body
-    is_whole = keeps_content()
-    if not has_narrative and not is_whole:
-        return []
-    record = words.record_of(body)
+def rows(type_name: str, vid: int, bucket: int, texts: Sequence[str]) -> list[Row]:
+    """The rows of a record: (vid, bucket, parameter, document), of its texts (`words.texts_of`)."""
+    narrative, is_whole = any(texts[:1]), keeps_content()
     found = []
-    if has_narrative:
-        document = words.narrative_words(record, mark(type_name, "_text"))
-        found.append((vid, bucket, parameter_number(type_name, "_text"), document))
+    if narrative:
+        document = words.document(texts[:1], mark(type_name, "_text"))
+        found.append((vid, bucket, _number(type_name, "_text"), document))
     if is_whole:
-        document = words.content_words(record, mark(type_name, "_content"))
-        found.append((vid, bucket, parameter_number(type_name, "_content"), document))
+        document = words.document(texts, mark(type_name, "_content"))
+        found.append((vid, bucket, _number(type_name, "_content"), document))
     return [row for row in found if row[3]]
 
 
+_number = cache(parameter_number)
+
+
+@cache
 def mark(type_name: str, code: str) -> str:
     """The word that each document of a type and parameter carries; no caller's word has a `_`."""
     return f"_{code[1]}{type_number(type_name)}"

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from dmed.apps.demo.country import UNTIL, Country, digest
-from dmed.fhir import codec, params
+from dmed.fhir import codec, params, words
 from dmed.kit.errors import ConflictError, InvalidError
 from dmed.kit.ids import bucket_in
 from dmed.kit.seed import Made
@@ -74,7 +74,8 @@ def write_of(record: Made, passed: set[int] | None = None) -> Write:
     return Write(
         kind="create", type=record.type, id=record.id, bucket=record.bucket, vid=record.vid,
         updated=record.updated, body=record.body, index=params.extract(resource),
-        patients=params.patients(resource), identities=prepare.identities(resource),
+        texts=words.texts_of(resource), patients=params.patients(resource),
+        identities=prepare.identities(resource),
         client_id=bucket_in(record.id) is None,
         labels=labels, care=care.relations(resource, labels))
 
