@@ -44,7 +44,7 @@ def supplement() -> dict[str, Any]:
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def client(room: Any) -> httpx.AsyncClient:
     """A client of a room with two versions of a system and of a set, and a supplement."""
-    made = room.variant((MODULE,)).client("service")
+    made: httpx.AsyncClient = room.variant((MODULE,)).client("service")
     for each in (metals("1.0", "Au", "Ag", "Fe"), metals("2.0", "Au", "Ag", "Pt"),
                  noble("1.0", "Au"), noble("2.0", "Au", "Pt"), supplement()):
         answer = await made.put(f"/{each['resourceType']}/{each['id']}", json=each)
