@@ -1,18 +1,22 @@
-"""Accounts of an installation from the command line: the first administrator, demo tokens."""
+"""Accounts of an installation from the command line: the first administrator, posts, apps, keys."""
 
 from __future__ import annotations
 
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 
 from dmed.apps.database import Addresses, database, prepare
-from dmed.kit.errors import ConflictError
+from dmed.kit.errors import ConflictError, UnavailableError
 from dmed.kit.settings import Settings
 from dmed.store.pool import Database
-from dmed.trust.identity import Identity
+from dmed.trust.identity import Account, Identity
 from dmed.trust.keys import load_keys
+from dmed.trust.oauth.clients import KEYS_MAX_CHARACTERS, Client, Clients
+from dmed.trust.tables import Told
 
 
 @asynccontextmanager
@@ -65,6 +69,61 @@ async def forget_key(settings: Settings, user: str, number: str) -> None:
     with database(settings) as addresses:
         async with opened(settings, addresses) as store:
             await identity(store, settings).forget_key(user, number)
+
+
+# Apps and posts
+
+
+@asynccontextmanager
+async def _clients(settings: Settings) -> AsyncIterator[Clients]:
+    with database(settings) as addresses:
+        async with opened(settings, addresses) as store:
+            yield Clients(Told(store.hot))
+
+
+async def register_client(settings: Settings, client: Client) -> Client:
+    """Register an app or replace it; InvalidError for what cannot be served."""
+    async with _clients(settings) as clients:
+        return await clients.save(client)
+
+
+async def registered_clients(settings: Settings) -> list[Client]:
+    """All registered apps."""
+    async with _clients(settings) as clients:
+        return await clients.all()
+
+
+async def close_client(settings: Settings, id_: str) -> None:
+    """Refuse an app from now on, with all that it was given."""
+    async with _clients(settings) as clients:
+        await clients.close(id_)
+
+
+def keys_at(place: str) -> str:
+    """The JWK set in a file, or at an https address, read once: no request later follows it."""
+    if not place.startswith("https://"):
+        return Path(place).read_text()
+    try:
+        with urllib.request.urlopen(place, timeout=10) as answer:  # noqa: S310  # https alone.
+            if not answer.url.startswith("https://"):
+                raise UnavailableError(f"{place} leads away from https")
+            return str(answer.read(KEYS_MAX_CHARACTERS + 1).decode())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnavailableError(f"{place} could not be read: {error}") from error
+
+
+async def add_post(settings: Settings, user: str, post: Account) -> None:
+    """Give an account one more post."""
+    with database(settings) as addresses:
+        async with opened(settings, addresses) as store:
+            await identity(store, settings).save_post(user, post)
+
+
+async def drop_post(settings: Settings, user: str, practitioner_role: str) -> None:
+    """Take a further post away."""
+    with database(settings) as addresses:
+        async with opened(settings, addresses) as store:
+            await identity(store, settings).drop_post(user, practitioner_role)
 
 
 async def is_empty(addresses: Addresses) -> bool:

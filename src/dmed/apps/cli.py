@@ -230,6 +230,103 @@ def key_forget(user: str, number: str) -> None:
     asyncio.run(forget_key(_chosen(), user, number))
 
 
+@key.command("rotate")
+@click.option("--compromised", is_flag=True, help="Accept nothing that the old key signed.")
+@_plainly
+def key_rotate(compromised: bool) -> None:
+    """Signs tokens with a new key from now on; prints its number (kid).
+
+    Running workers follow within seconds. What the old key signed is accepted until it ends.
+    """
+    from dmed.trust.keys import rotate
+
+    click.echo(rotate(_chosen().data, is_compromised=compromised))
+
+
+@main.group()
+def app() -> None:
+    """Apps of others (OAuth 2.0 clients): registered here, never by themselves."""
+
+
+@app.command("register")
+@click.argument("id_", metavar="ID")
+@click.option("--name", required=True, help="Name on the consent screen.")
+@click.option("--redirect", multiple=True, help="An address it is answered at; repeatable.")
+@click.option("--scopes", required=True, help="The most it is ever given, by blanks.")
+@click.option("--launch", default="", help="Address by which the platform opens it for a card.")
+@click.option("--keys", default="", help="File or https address of its JWK set: confidential.")
+@click.option("--account", default="", help="The system's account, for client credentials.")
+@_plainly
+def app_register(id_: str, name: str, redirect: tuple[str, ...], scopes: str, launch: str,
+                 keys: str, account: str) -> None:
+    """Registers an app or replaces it. With --keys it proves itself by them (private_key_jwt)."""
+    from dmed.apps.accounts import keys_at, register_client
+    from dmed.trust.oauth.clients import CONFIDENTIAL, PUBLIC, Client
+
+    asyncio.run(register_client(_chosen(), Client(
+        id=id_, name=name, kind=CONFIDENTIAL if keys else PUBLIC, redirect_uris=redirect,
+        scopes=scopes, launch_uri=launch, keys=keys_at(keys) if keys else "", account=account)))
+    click.echo(f"registered {id_}")
+
+
+@app.command("list")
+@_plainly
+def app_list() -> None:
+    """Lists the registered apps: id, kind, name, scopes."""
+    from dmed.apps.accounts import registered_clients
+
+    for each in asyncio.run(registered_clients(_chosen())):
+        click.echo(f"{each.id}  {each.kind}  {each.name}  {each.scopes}")
+
+
+@app.command("close")
+@click.argument("id_", metavar="ID")
+@_plainly
+def app_close(id_: str) -> None:
+    """Refuses an app from now on; all that it was given ends within two seconds."""
+    from dmed.apps.accounts import close_client
+
+    asyncio.run(close_client(_chosen(), id_))
+
+
+@main.group()
+def post() -> None:
+    """Further posts of a person's account; after sign-in one of them is chosen."""
+
+
+@post.command("add")
+@click.argument("user")
+@click.argument("practitioner_role")
+@click.option("--role", required=True, help="doctor, pharmacist, registrar or administrator")
+@click.option("--organisation", default="", help="Id of the Organization.")
+@click.option("--organisation-name", default="")
+@click.option("--title", default="", help="Title of the post to show.")
+@_plainly
+def post_add(user: str, practitioner_role: str, role: str, organisation: str,
+             organisation_name: str, title: str) -> None:
+    """Gives an account one more post: the id of its PractitionerRole in the staff register."""
+    from dmed.apps.accounts import add_post
+    from dmed.trust.identity import Account
+    from dmed.trust.model import Role
+
+    if role not in {each.value for each in Role}:
+        raise click.UsageError(f"{role!r} is no role")
+    asyncio.run(add_post(_chosen(), user, Account(
+        user=user, role=Role(role), practitioner_role=practitioner_role, post=title,
+        organisation=organisation, organisation_name=organisation_name)))
+
+
+@post.command("drop")
+@click.argument("user")
+@click.argument("practitioner_role")
+@_plainly
+def post_drop(user: str, practitioner_role: str) -> None:
+    """Takes a further post away; its sessions and tokens end."""
+    from dmed.apps.accounts import drop_post
+
+    asyncio.run(drop_post(_chosen(), user, practitioner_role))
+
+
 @main.command()
 @click.option("--admin", default="admin", show_default=True, help="Sign-in name.")
 @click.option("--name", default="", help="Name to show.")

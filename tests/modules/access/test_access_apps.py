@@ -135,7 +135,8 @@ async def test_what_is_not_ticked_is_not_given(platform: Platform, patient: str)
         number = page.partition("request=")[2]
         await here.submit("/oauth/patient", page, request=number, patient=patient)
         ticks = ["r patient/*.rs", "d patient/*.rs", "r system/*.rs"]
-        answer = await here.submit("/oauth/consent", page, request=number, answer="allow", tick=ticks)
+        fields = {"request": number, "answer": "allow", "tick": ticks}
+        answer = await here.submit("/oauth/consent", page, **fields)
         again = await here.post("/oauth/consent", data={"csrf_token": await here.csrf()})
     got = (await exchanged(platform, told(answer)["code"])).json()
 
@@ -159,7 +160,8 @@ async def test_no_is_no(platform: Platform, patient: str) -> None:
     [({"code_challenge_method": "plain"}, "invalid_request"),
      ({"code_challenge": ""}, "invalid_request"), ({"aud": "https://else"}, "invalid_request"),
      ({"response_type": "token"}, "unsupported_response_type"),
-     ({"scope": "patient/Nothing.rs"}, "invalid_scope"), ({"scope": "user/*.cruds"}, "invalid_scope"),
+     ({"scope": "patient/Nothing.rs"}, "invalid_scope"),
+     ({"scope": "user/*.cruds"}, "invalid_scope"),
      ({"launch": "made-up", "scope": "launch patient/*.rs"}, "invalid_request"),
      ({"request": "x.y.z"}, "request_not_supported")],
 )  # fmt: skip  # A table of cases.
