@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dmed.modules.access import MODULE as ACCESS
 from dmed.modules.facilities import MODULE as FACILITIES
+from dmed.modules.glass import MODULE as GLASS
 from dmed.modules.medicines import MODULE as MEDICINES
 from dmed.modules.medid import MODULE as MEDID
 from dmed.modules.pharmacy import MODULE as PHARMACY
@@ -15,4 +16,4 @@ from dmed.trust.manifest import Manifest
 
 MODULES: tuple[Manifest, ...] = (
     ACCESS, MEDID, FACILITIES, WORKFORCE, MEDICINES, PRESCRIPTIONS, PHARMACY,
-    READER, TERMINOLOGY)
+    READER, TERMINOLOGY, GLASS)

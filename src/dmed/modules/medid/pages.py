@@ -173,7 +173,9 @@ async def card(request: Request) -> Response:
     found = await api.card(
         view.gateway(request), view.signed_in(request), request.path_params["id"], language
     )
-    facts = {"card": found, "tab": tab, "registered": "registered" in request.query_params}
+    is_open = await view.gateway(request).is_in_care(view.signed_in(request), found.banner.id)
+    facts = {"card": found, "tab": tab, "is_closed": not is_open,
+             "registered": "registered" in request.query_params}  # fmt: skip  # Facts.
     return view.render(request, "medid/card.html", facts)
 
 
