@@ -38,7 +38,7 @@ class FastSearch:
     """Recognises such a search and answers it."""
 
     def __init__(self, door: Door, guard: Guard) -> None:
-        self._types = door.types
+        self._types = door.types - {"AuditEvent"}  # It is no stored record.
         self._gateway = door.plain
         self._settings = door.settings
         self._identity = guard.identity
