@@ -16,7 +16,7 @@ from dmed.modules.medid import api as medid
 from dmed.modules.pharmacy import api as pharmacy
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.pages import view
-from dmed.trust.guard import session_cookie
+from dmed.trust.guard import is_secure, session_cookie
 from dmed.trust.manifest import SIGNED_IN
 from dmed.trust.model import Role, Subject
 
@@ -32,7 +32,8 @@ async def language(request: Request) -> Response:
     if cookie and view.subject_of(request) is not None:
         await request.app.state.guard.identity.set_language(cookie, code)
     answer = RedirectResponse(view.local_path(request.query_params.get("next", "/")), 303)
-    answer.set_cookie("dmed_language", code, max_age=_YEAR_SECONDS, samesite="lax")
+    answer.set_cookie("dmed_language", code, max_age=_YEAR_SECONDS, samesite="lax",
+                      secure=is_secure(request.scope, request.app.state.settings))
     return answer
 
 
