@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -36,6 +36,7 @@ class Builder:
             leaves.types_check(node, allowed),
             leaves.value_check(node),
             leaves.range_check(node),
+            leaves.text_check(node),
             leaves.bindings_check(node, owner),
             leaves.constraints_check(node),
             type_profiles_check(node),
@@ -52,18 +53,20 @@ class Builder:
 
     def _inside(self, node: Node, kind: str) -> Check | None:
         """The check of a value's children; compiled for each type that is met."""
-        if not node.children:
+        children = node.children or (node.content.children if node.content else {})
+        if not children:
             return None
         plans: dict[str, list[Inside]] = {}
-        if kind:
-            plans[kind] = self._children(node, kind)
+        # What refers to an element around it would never end: it is compiled when it is met.
+        if kind and node.content is None:
+            plans[kind] = self._children(children, kind)
             if not plans[kind]:
                 return None
 
         def check(item: Item, run: ProfileRun, /) -> None:
             plan = plans.get(item.type)
             if plan is None:
-                plan = plans[item.type] = self._children(node, item.type)
+                plan = plans[item.type] = self._children(children, item.type)
             struct = item.value if isinstance(item.value, msgspec.Struct) else item.ext
             if struct is None:
                 struct = leaves.NOTHING
@@ -72,8 +75,8 @@ class Builder:
 
         return check
 
-    def _children(self, node: Node, kind: str) -> list[Inside]:
-        made = [self._child(each, kind) for each in node.children.values()]
+    def _children(self, children: Mapping[str, Node], kind: str) -> list[Inside]:
+        made = [self._child(each, kind) for each in children.values()]
         return [each for each in made if each is not None]
 
     def _child(self, node: Node, owner: str) -> Inside | None:

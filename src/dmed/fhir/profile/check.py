@@ -12,6 +12,7 @@ from msgspec import UNSET
 from dmed.fhir import beyond, codec, validate
 from dmed.fhir.profile.catalogue import Catalogue
 from dmed.fhir.profile.definition import CORE
+from dmed.fhir.profile.derivation import derivation_issues
 from dmed.fhir.profile.derived import derived_issues
 from dmed.fhir.profile.documents import document_issues
 from dmed.fhir.profile.extensions import extension_issues
@@ -86,6 +87,7 @@ def _all(resource: Any, report: validate.Report, profiles: Sequence[str], run: P
         _inside(inner, run)
     document_issues(resource, run)
     derived_issues(resource, top, run)
+    derivation_issues(resource, top, run)
     response_issues(resource, top, run)
 
 

@@ -7,7 +7,7 @@ rules of R5's own types are checked before and apart (`fhir.validate`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -16,6 +16,11 @@ from dmed.fhir.facts import UNBOUNDED, facts
 CORE = "http://hl7.org/fhir/StructureDefinition/"
 _SYSTEM = "http://hl7.org/fhirpath/System."
 _MAX_VALUE_SET = CORE + "elementdefinition-maxValueSet"
+_REGEX = CORE + "regex"
+_MIN_LENGTH = CORE + "minLength"
+_IMPOSED = frozenset({
+    CORE + "structuredefinition-imposeProfile", CORE + "structuredefinition-compliesWithProfile",
+})  # fmt: skip  # Two.
 _DEPTH_MAX = 20
 Element = Mapping[str, Any]
 
@@ -80,8 +85,9 @@ class Node:
     """What a profile says of one element or slice. `max` is UNBOUNDED for `*`."""
 
     __slots__ = (
-        "bindings", "children", "constraints", "fixed", "id", "max", "max_length", "max_value",
-        "min", "min_value", "name", "pattern", "slice_name", "slices", "slicing", "types",
+        "bindings", "children", "constraints", "content", "fixed", "id", "max", "max_length",
+        "max_value", "min", "min_length", "min_value", "name", "pattern", "regex", "slice_name",
+        "slices", "slicing", "types",
     )  # fmt: skip  # One look.
 
     def __init__(self, id_: str, name: str, slice_name: str = "") -> None:
@@ -96,6 +102,10 @@ class Node:
         self.min_value: Value | None = None
         self.max_value: Value | None = None
         self.max_length: int | None = None
+        self.min_length: int | None = None
+        self.regex = ""
+        self.content: Node | None = None
+        """The element of the same profile whose rules count inside this one (contentReference)."""
         self.bindings: tuple[Binding, ...] = ()
         self.constraints: tuple[Constraint, ...] = ()
         self.slicing: Slicing | None = None
@@ -130,6 +140,11 @@ class Node:
         self.min_value = _value(element, "minValue") or self.min_value
         self.max_value = _value(element, "maxValue") or self.max_value
         self.max_length = element.get("maxLength", self.max_length)
+        for each in _extensions(element):
+            if each.get("url") == _REGEX and each.get("valueString"):
+                self.regex = str(each["valueString"])
+            elif each.get("url") == _MIN_LENGTH:
+                self.min_length = int(each.get("valueInteger", 0)) or None
         if "binding" in element:
             self.bindings = tuple(_bindings(element["binding"]))
         if "constraint" in element:
@@ -147,6 +162,15 @@ class Node:
             self.slicing = _slicing(element["slicing"])
 
 
+def _extensions(element: Element) -> Iterator[Mapping[str, Any]]:
+    """Those of an element and of its types, where R5 puts what it has no property for."""
+    if "extension" in element:
+        yield from element["extension"]
+    for each in element.get("type", ()):
+        if "extension" in each:
+            yield from each["extension"]
+
+
 class Definition(NamedTuple):
     """A profile: its addresses, the type it constrains, and its tree."""
 
@@ -160,6 +184,8 @@ class Definition(NamedTuple):
     """Where an extension may stand: (element | extension | fhirpath, expression)."""
     invariants: tuple[str, ...]
     """FHIRPath that the place of an extension must fulfil (contextInvariant)."""
+    imposed: tuple[str, ...] = ()
+    """Profiles that every record of this one fits too, by its own account."""
 
 
 def _type(given: Mapping[str, Any]) -> TypeRef:
@@ -233,6 +259,7 @@ def define(resource: Mapping[str, Any], find: Found) -> Definition:
     type_name = str(resource.get("type", "")).removeprefix(CORE)
     root = Node(type_name, type_name)
     elements = _elements(resource, find, 0)
+    referring: list[tuple[Node, list[str]]] = []
     for places, element in elements.items():
         node = root
         for place in places[1:]:
@@ -241,6 +268,13 @@ def define(resource: Mapping[str, Any], find: Found) -> Definition:
             if slice_name:
                 node = node.slice(slice_name)
         node.read(element)
+        content = str(element.get("contentReference", ""))
+        if content.startswith("#"):
+            referring.append((node, content[1:].split(".")))
+    for node, names in referring:
+        # A reference to R5's own element, as the publisher writes it, is a whole address.
+        if not node.children:
+            node.content = _found(root, names)
     root.min, root.max = 0, UNBOUNDED
     return Definition(
         str(resource.get("url", "")),
@@ -255,7 +289,20 @@ def define(resource: Mapping[str, Any], find: Found) -> Definition:
             if _is_of_this_version(each)
         ),
         tuple(map(str, resource.get("contextInvariant", ()))),
+        tuple(
+            str(each["valueCanonical"]).partition("|")[0]
+            for each in resource.get("extension", ())
+            if each.get("url") in _IMPOSED and each.get("valueCanonical")
+        ),
     )
+
+
+def _found(root: Node, names: Sequence[str]) -> Node | None:
+    """The node of a path without slices, or None where the profile says nothing of it."""
+    node: Node | None = root
+    for name in names[1:]:
+        node = None if node is None else node.children.get(name.removesuffix("[x]"))
+    return node
 
 
 def _is_of_this_version(context: Mapping[str, Any]) -> bool:

@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import UNSET
+
+from dmed.fhir import path
 from dmed.fhir.facts import facts
 from dmed.fhir.profile.definition import Definition
 from dmed.fhir.profile.fields import element_of, fields
 from dmed.fhir.profile.run import Item, ProfileRun
+from dmed.fhir.types import attribute
 from dmed.fhir.validate_run import Met, Place, any_of
 
 _HL7 = ("http://hl7.org/fhir/", "https://hl7.org/fhir/")
@@ -62,16 +66,15 @@ def _is_canonical(path: str) -> bool:
 
 
 def _context(met: Met, found: Definition, by_place: dict[int, Any], run: ProfileRun) -> None:
-    if not found.contexts:
-        return
-    if met.place[1] != "modifierExtension" and met.place[0] is None:
-        return
     above = met.place[0]
-    assert above is not None
+    if not (found.contexts or found.invariants) or above is None:
+        return
     outer = by_place.get(id(above))
     path, kinds = place_of(above, met.resource.fhir_type)
+    focus = _element_at(above, met.root)
+    _invariants(met, found, focus, run)
     for kind, expression in found.contexts:
-        if kind == "fhirpath":
+        if kind == "fhirpath" and _is_selected(expression, focus, met):
             return
         if kind == "extension" and outer is not None and outer.url == expression:
             return
@@ -79,9 +82,54 @@ def _context(met: Met, found: Definition, by_place: dict[int, Any], run: Profile
             return
         if kind == "element" and _stands(expression.partition("#")[2] or expression, path, kinds):
             return
+    if not found.contexts:
+        return
     allowed = any_of([expression for _, expression in found.contexts])
     run.note("structure", f"the extension {found.url} may not stand on {path}, only on {allowed}",
              met.place)  # fmt: skip  # One sentence.
+
+
+def _element_at(place: Place, root: Any) -> Any:
+    """The struct, or the primitive's own value, that stands at a place; None where it is gone."""
+    up, name, index = place
+    if up is None:
+        return root
+    if name in _RESOURCES_INSIDE and name != "contained":
+        return root  # An entry of a Bundle is a root of its own.
+    outer = _element_at(up, root)
+    found = getattr(outer, attribute(name), UNSET)
+    if found is UNSET and name.startswith("_"):
+        found = getattr(outer, attribute(name[1:]), UNSET)
+    if index >= 0 and isinstance(found, list):
+        found = found[index] if index < len(found) else UNSET
+    return None if found is UNSET else found
+
+
+def _is_selected(expression: str, focus: Any, met: Met) -> bool:
+    """Whether a FHIRPath on the record selects the element; true where it cannot be run."""
+    try:
+        compiled = path.compile(expression, met.resource.fhir_type)
+        found = compiled.evaluate(met.resource, resource=met.resource, root=met.root)
+    except path.PathError:
+        return True
+    return any(each is focus or each == focus for each in found)
+
+
+def _invariants(met: Met, found: Definition, focus: Any, run: ProfileRun) -> None:
+    """Rules on the element that carries the extension, which they know as %extension."""
+    kind = getattr(focus, "fhir_type", "")
+    for each in found.invariants:
+        try:
+            compiled = path.compile(each, kind, variables=("extension",))
+            said = compiled.evaluate(
+                focus, resource=met.resource, root=met.root, variables={"extension": [met.value]})
+        except path.PathError as error:
+            run.note("not-supported", f"the rule of {found.url} cannot be run: {error}", met.place,
+                     "information")  # fmt: skip  # One sentence.
+            continue
+        if said != [True]:
+            run.note("invariant", f"the extension {found.url} may not stand here: {each:.300}",
+                     met.place)  # fmt: skip  # One sentence.
 
 
 def _stands(expression: str, path: str, kinds: tuple[str, ...]) -> bool:

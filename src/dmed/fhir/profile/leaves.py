@@ -18,8 +18,10 @@ from dmed.fhir.profile.definition import Binding, Constraint, Node, Usage, Value
 from dmed.fhir.profile.fields import element_of
 from dmed.fhir.profile.match import fixed_test, pattern_test, said
 from dmed.fhir.profile.run import Check, Item, ProfileRun
+from dmed.fhir.terminology.pattern import Pattern
 from dmed.fhir.types import struct_of
 from dmed.fhir.validate_run import any_of
+from dmed.kit.errors import DmedError
 
 NOTHING: Final[Any] = struct_of("Element")()
 """Stands for the extensions of a primitive that has none."""
@@ -96,6 +98,35 @@ def range_check(node: Node) -> Check | None:
             run.note("value", f"the value must be at least {said(low.value)}", item.place)
         if high is not None and _order(value, high) > 0:
             run.note("value", f"the value must be at most {said(high.value)}", item.place)
+
+    return check
+
+
+def text_check(node: Node) -> Check | None:
+    """The shortest length and the regular expression of a text, both extensions of R5."""
+    length, said_regex = node.min_length, node.regex
+    if length is None and not said_regex:
+        return None
+    try:
+        regex = Pattern(said_regex) if said_regex else None
+    except DmedError as error:
+        regex, reason = None, f"the expression '{said_regex:.100}' cannot be run: {error}"
+    else:
+        reason = ""
+
+    def check(item: Item, run: ProfileRun, /) -> None:
+        value = item.value
+        if value is None or isinstance(value, msgspec.Struct):
+            return
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if length is not None and len(text) < length:
+            run.note("value", f"the text has {len(text)} characters, at least {length} are "
+                     "needed", item.place)  # fmt: skip  # One sentence.
+        if reason:
+            run.note("not-supported", f"not checked: {reason}", item.place, "information")
+        elif regex is not None and not regex.matches(text):
+            run.note("value", f"'{text:.60}' does not fit the expression {said_regex:.200}",
+                     item.place)  # fmt: skip  # One sentence.
 
     return check
 
