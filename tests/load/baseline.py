@@ -172,7 +172,8 @@ def _judge_body(ledger: Ledger, answer: httpx.Response, where: str) -> None:
 def addresses(routes: list[Route], ids: dict[str, str]) -> Iterator[tuple[Route, str]]:
     """Every route with something at its places."""
     for route in routes:
-        path = re.sub(r"\{(\w+)(:\w+)?\}", lambda place: ids.get(place[1], "x"), route.path)
+        path = re.sub(r"\{(\w+)(:\w+)?\}", lambda place: "1" if place[2] == ":int" else
+                      ids.get(place[1], "x"), route.path)
         yield route, path
 
 

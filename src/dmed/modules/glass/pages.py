@@ -16,7 +16,7 @@ from dmed.trust.model import Role
 
 async def ask(request: Request) -> Response:
     """The form: why must this person's records be opened?"""
-    return await _form(request, {}, [])
+    return await _form(request, {"reason": "", "text": ""}, [])
 
 
 async def _form(
