@@ -105,6 +105,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Life of an app's access token, 5 to 15 minutes."""
     refresh_token_days: int = 30
     """An app that was allowed to stay (`offline_access`) asks its person anew after so long."""
+    signer: str = "embedded"
+    """Who makes the signatures of staff: `embedded` (test authority) or `eimzo` (national keys)."""
+    eimzo_url: str = ""
+    """The operator's verification service (e-imzo-server), e.g. `http://127.0.0.1:8080`."""
+    eimzo_roots: str = ""
+    """File of the national PKI's root certificates (PEM) that are trusted with `eimzo`."""
+    eimzo_socket: str = "wss://127.0.0.1:64443/service/cryptapi"
+    """Where a browser finds the E-IMZO program of its desk."""
+    eimzo_key: str = ""
+    """Key that the E-IMZO program asks of this site's name; empty where it asks none."""
     shared_data: Path = Path("../shared/data")
     """Where tests and conformance commands find test data made by others."""
 

@@ -37,6 +37,11 @@ class PractitionerFacts(msgspec.Struct, frozen=True, kw_only=True):
     specialty: str = ""
     licences: tuple[Licence, ...] = ()
     argos: str = ""
+    pinfl: str = ""
+    version: str = ""
+    """Version of the Practitioner record that these facts are of."""
+    role_version: str = ""
+    """Version of the PractitionerRole record."""
     is_active: bool = True
 
 

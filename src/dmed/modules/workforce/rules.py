@@ -10,6 +10,7 @@ import msgspec
 from dmed.modules.workforce.model import Licence, PractitionerFacts, Reason, Verdict
 
 ARGOS_SYSTEM = "https://dhp.uz/fhir/core/sid/pro/uz/argos"
+PINFL_SYSTEM = "https://dhp.uz/fhir/core/sid/pid/uz/ni"
 CERTIFICATE = "CER"
 """v2-0360: the certificate without which a profession may not be practised."""
 _POSITION = "position-and-profession-cs"
@@ -45,6 +46,11 @@ def _licence(record: dict[str, Any]) -> Licence:
     )
 
 
+def _identifier(practitioner: dict[str, Any], system: str) -> str:
+    return next((str(one.get("value", "")) for one in practitioner.get("identifier", [])
+                 if one.get("system") == system), "")
+
+
 def short_name(family: str, given: str) -> str:
     """The name as signatures and lists show it: "Yusupova A."."""
     initial = given[:2] if given[1:2] in tuple("‘’'ʻ") and given[:1] in "OoGg" else given[:1]
@@ -70,8 +76,10 @@ def facts(practitioner: dict[str, Any], role: dict[str, Any] | None) -> Practiti
         post=post,
         specialty=_coded(role.get("specialty", []), "profession-specialization-cs")[0],
         licences=tuple(_licence(one) for one in practitioner.get("qualification", [])),
-        argos=next((one.get("value", "") for one in practitioner.get("identifier", [])
-                    if one.get("system") == ARGOS_SYSTEM), ""),
+        argos=_identifier(practitioner, ARGOS_SYSTEM),
+        pinfl=_identifier(practitioner, PINFL_SYSTEM),
+        version=practitioner.get("meta", {}).get("versionId", ""),
+        role_version=role.get("meta", {}).get("versionId", ""),
         is_active=practitioner.get("active", True) is not False
         and role.get("active", True) is not False,
     )
