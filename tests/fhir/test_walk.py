@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from dmed.fhir import codec, walk
 
@@ -112,3 +113,20 @@ def test_rewriting_replaces_each_key_once(addresses):
     assert [r.reference for _, r in walk.references(found)] == [
         NEW if a == OLD else a for a in addresses
     ]
+
+
+def test_the_first_address_is_that_of_the_walk(shared_data):
+    """Written-out finders agree with the walk, for the first address of any kind and of a type."""
+    compared = 0
+    for file in sorted((shared_data / "uz-core" / "core" / "examples").glob("*.json")):
+        resource = codec.decode(file.read_bytes())
+        every = [each.reference for _, each in walk.references(resource)
+                 if each.reference is not UNSET]
+        people = [each for each in every if each.startswith("Patient/")]
+
+        assert walk.first_address(resource, str) == next(iter(every), None)
+        assert walk.first_address(
+            resource, lambda each: each if each.startswith("Patient/") else None
+        ) == next(iter(people), None)
+        compared += len(every)
+    assert compared > 50

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dmed.fhir import codec, params
 from dmed.fhir.query import parse
+from dmed.fhir.words import texts_of
 from dmed.kit.errors import InvalidError
 from dmed.kit.ids import bucket_of, new_vid
 from dmed.kit.settings import Settings
@@ -38,7 +39,8 @@ async def put(db: Database, id_: str, said: str) -> None:
     vid = new_vid()
     await write.write(db, SCOPE, AUDIT, Write(
         kind="update", type="Basic", id=id_, vid=vid, bucket=bucket_of(id_), client_id=True,
-        updated=updated_of(vid), body=codec.encode(resource), index=params.extract(resource)))
+        updated=updated_of(vid), body=codec.encode(resource), index=params.extract(resource),
+        texts=texts_of(resource)))
 
 
 async def ids(db: Database, said: str) -> list[str]:

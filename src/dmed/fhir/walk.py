@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
-from typing import Any, TypeAlias
+from functools import cache, partial
+from typing import Any, TypeAlias, TypeVar
 
 from msgspec import UNSET
+from msgspec.structs import astuple
 
 from dmed.fhir.facts import facts
+from dmed.fhir.source import Source, later
 from dmed.fhir.types import attribute, is_primitive, struct_of
 
 _ADDRESSES = frozenset({"uri", "url", "canonical", "oid", "uuid"})
 _LINK = re.compile(r"""(\s(?:href|src)\s{0,9}=\s{0,9})(["'])([^"'<>]{1,2000})\2""")
+T = TypeVar("T")
 _Field: TypeAlias = tuple[str, str, bool]
 """(attribute, JSON name, is an array)"""
 
@@ -81,6 +84,66 @@ def references(resource: Any) -> Iterator[tuple[str, Any]]:
     for path, node in structs(resource, resource.fhir_type):
         if node.fhir_type == "Reference":
             yield path, node
+
+
+def first_address(resource: Any, wanted: Callable[[str], T | None]) -> T | None:
+    """What `wanted` makes of the first address of a Reference of which it makes anything.
+
+    In the order of `references`, but without places: some ten times as quick.
+    """
+    found: T | None = _finder(resource.fhir_type)(resource, wanted)
+    return found
+
+
+def _any_finder(value: Any, wanted: Callable[[str], T | None]) -> T | None:
+    return first_address(value, wanted)
+
+
+@cache
+def _finder(type_name: str) -> Callable[[Any, Callable[[str], Any]], Any]:
+    """`first_address` for the structs of one type, written from its definition."""
+    source = Source(f"references of {type_name}", "value, wanted")
+    if type_name == "Reference":
+        source.open(f"if value.reference is not {source.name(UNSET)}:")
+        source.add("found = wanted(value.reference)")
+        source.open("if found is not None:")
+        source.add("return found")
+        source.close()
+        source.close()
+    own = {attr: (type_, is_list) for attr, type_, is_list in _held(type_name)}
+    fields = struct_of(type_name).__struct_fields__
+    names = [f"f{number}" for number in range(len(fields))]
+    source.add(f"({', '.join(names)},) = {source.name(astuple)}(value)")
+    source.add(f"unset = {source.name(UNSET)}")
+    for name, field in zip(names, fields, strict=True):
+        if field not in own:
+            continue
+        code, is_list = own[field]
+        inner = (source.name(_any_finder) if code == "Resource"
+                 else later(source, partial(_finder, code)))
+        source.open(f"if {name} is not unset:")
+        if is_list:
+            source.open(f"for each in {name}:")
+            source.open("if each is not None:")
+        source.add(f"found = {inner}({'each' if is_list else name}, wanted)")
+        source.open("if found is not None:")
+        source.add("return found")
+        for _ in range(4 if is_list else 2):
+            source.close()
+    source.add("return None")
+    return source.function()
+
+
+def _held(type_name: str) -> Iterator[tuple[str, str, bool]]:
+    """(attribute, type, is an array) of the fields that hold structs."""
+    for element in facts().types[type_name].elements:
+        codes = [element.content] if element.content else [each.code for each in element.types]
+        for code in codes:
+            name = element.name if element.content else element.json_name(code)
+            if is_primitive(code):
+                yield attribute("_" + name), "Element", element.is_list
+            else:
+                yield attribute(name), code, element.is_list
 
 
 def local_addresses(resource: Any) -> set[str]:

@@ -112,16 +112,12 @@ def patient_of(resource: Any, known: dict[str, str] | None = None) -> str:
     """The id of the first literal Patient reference, or ""; `known` resolves urn:uuid first."""
     if resource.fhir_type in _ABOUT_NOBODY:
         return ""
-    for _, reference in walk.references(resource):
-        target = reference.reference
-        if target is msgspec.UNSET or target is None:
-            continue
-        if known:
-            target = known.get(target, target)
-        found = _PATIENT.fullmatch(target)
-        if found:
-            return found.group(1)
-    return ""
+
+    def patient(address: str) -> str | None:
+        found = _PATIENT.fullmatch(known.get(address, address) if known else address)
+        return found[1] if found else None
+
+    return walk.first_address(resource, patient) or ""
 
 
 def home_bucket(resource: Any, known: dict[str, str] | None = None) -> int:
@@ -216,7 +212,7 @@ def write_of(
         expected_vid=expected_vid,
         client_id=bucket_in(record_id) is None,
         labels=labels,
-        care=care.relations(resource, labels, by, is_new=is_new),
+        care=care.relations(resource, labels, by),
     )
 
 
