@@ -19,7 +19,7 @@ from dmed.kit.settings import Settings
 from dmed.store import audit as store_audit
 from dmed.store import audit_figures, audit_read
 from dmed.store.audit_figures import Alarm, Look
-from dmed.store.audit_read import Asked, Noted
+from dmed.store.audit_read import Asked, Noted, Place
 from dmed.store.pool import Database
 from dmed.trust import audit_events
 from dmed.trust.decide import Action, Context, decide
@@ -104,6 +104,11 @@ class AuditDoor:
         row = audit_of(subject, "E", TYPE, patient=patient, detail="who looked")
         await store_audit.note(self._db, [row])
         return rows
+
+    async def row_of(self, patient: str, place: Place) -> Noted | None:
+        """One row about a person, for an act that was decided and is audited by itself."""
+        row = await audit_read.one(self._db, place)
+        return row if row is not None and row.patient == patient else None
 
     async def rows(self, subject: Subject, asked: Asked) -> list[Noted]:
         """Rows for an inspector's page; RefusedError for anybody else."""
