@@ -7,6 +7,7 @@ from dmed.modules.facilities import MODULE as FACILITIES
 from dmed.modules.glass import MODULE as GLASS
 from dmed.modules.medicines import MODULE as MEDICINES
 from dmed.modules.medid import MODULE as MEDID
+from dmed.modules.oversight import MODULE as OVERSIGHT
 from dmed.modules.pharmacy import MODULE as PHARMACY
 from dmed.modules.prescriptions import MODULE as PRESCRIPTIONS
 from dmed.modules.reader import MODULE as READER
@@ -16,4 +17,4 @@ from dmed.trust.manifest import Manifest
 
 MODULES: tuple[Manifest, ...] = (
     ACCESS, MEDID, FACILITIES, WORKFORCE, MEDICINES, PRESCRIPTIONS, PHARMACY,
-    READER, TERMINOLOGY, GLASS)
+    READER, TERMINOLOGY, GLASS, OVERSIGHT)
