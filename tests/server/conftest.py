@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from dmed.kit.settings import Settings
 from dmed.server.app import fhir_app
+from dmed.store.audit import person_bucket
 from dmed.store.pool import Database
 from dmed.store.schema import migrate
 from dmed.trust.gateway import Gateway
@@ -50,6 +51,15 @@ class Room:
         return self.anonymous(
             authorization=f"Bearer {self.tokens[user]}", **{"content-type": "application/fhir+json"}
         )
+
+    async def in_care(self, *patients: str, users: tuple[str, ...] = ("doctor",)) -> None:
+        """Give people into the care of demo users, whose accounts belong to no institution."""
+        for patient in patients:
+            for user in users:
+                await self.database.hot.execute(
+                    "INSERT INTO care (bucket, patient, principal, kind, until) "
+                    "VALUES ($1, $2, $3, 'encounter', '2999-01-01Z') ON CONFLICT DO NOTHING",
+                    person_bucket(patient), patient, f"User/{user}")
 
     def variant(self, manifests: tuple[Manifest, ...] = (), **changes: Any) -> Room:
         """The same database under other settings or with modules."""

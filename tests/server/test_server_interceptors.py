@@ -46,6 +46,7 @@ MANIFEST = Manifest(
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def other(room: Any) -> Any:
     """The room with a module that answers for MedicationRequest."""
+    await room.in_care("i1")
     return room.variant((MANIFEST,))
 
 

@@ -45,6 +45,7 @@ async def seeded(room: Any) -> None:
     for number in range(5):
         answer = await service.put(f"/Observation/w{number}", json=weight(number, "s0"))
         assert answer.status_code == 201, answer.text
+    await room.in_care("s0")
 
 
 def ids(answer: httpx.Response, mode: str = "match") -> list[str]:

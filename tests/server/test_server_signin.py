@@ -128,6 +128,7 @@ async def clinical(room: Any) -> dict[str, str]:
         path = f"/{record['resourceType']}/{record['id']}"
         answer = await service.put(path, json=record)
         assert answer.status_code == 201, answer.text
+    await room.in_care("r1", users=("doctor", "pharmacist"))
     return {record["resourceType"]: record["id"] for record in records}
 
 

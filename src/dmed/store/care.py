@@ -151,6 +151,10 @@ AND k.principal = ANY($2::text[]) AND k.until > now()
 """
 
 
+BEGINNING = frozenset({"registered", "encounter", "episode", "appointment"})
+"""Kinds that one begins by oneself; nobody refers a person to himself, or hands himself care."""
+
+
 async def check_new(connection: Any, scope: Scope, writes: Sequence[Write]) -> None:
     """ForbiddenError for a record about people of whom none is in the subject's care.
 
@@ -162,7 +166,8 @@ async def check_new(connection: Any, scope: Scope, writes: Sequence[Write]) -> N
     if not wanted:
         return
     own = set(scope.principals)
-    covered = {each.patient for one in writes for each in one.care if each.principal in own}
+    covered = {each.patient for one in writes for each in one.care
+               if each.principal in own and each.kind in BEGINNING}
     asked = {patient for one in wanted for patient in one.patients} - covered
     if asked:
         rows = await connection.fetch(_COVERED, sorted(asked), list(scope.principals))
@@ -175,6 +180,8 @@ async def check_new(connection: Any, scope: Scope, writes: Sequence[Write]) -> N
 
 
 COLUMNS = ("bucket", "labels", "until", "patient", "principal", "kind", "source")
+REGISTERED = "registered"
+"""The kind of a Relation that a new card makes, and an update of one does not."""
 REFUSAL = "refusal"
 """The kind of a Relation that is no care but its opposite; it goes to `care_refusal`."""
 
@@ -222,7 +229,8 @@ def statements(rows: str, *, replaces: bool) -> list[str]:
     parts = [
         f"""care_want AS MATERIALIZED (SELECT bucket, labels, until::timestamptz AS until, patient,
             coalesce(principal, '') AS principal, kind, coalesce(source, '') AS source
-            FROM {rows} WHERE (SELECT holds FROM whole))""",
+            FROM {rows} WHERE (SELECT holds FROM whole) AND (kind <> '{REGISTERED}' OR EXISTS (
+                SELECT FROM done JOIN w USING (n) WHERE done.kind = 'C' AND w.id = patient)))""",
         f"""care_new AS (INSERT INTO care AS k (bucket, labels, until, patient, principal, kind,
             source) SELECT bucket, labels, until, patient, principal, kind, source FROM care_want
             WHERE kind <> '{REFUSAL}'

@@ -261,9 +261,16 @@ async def test_cancelling_names_the_reason_and_happens_once(ward: Any) -> None:
 
 
 async def test_only_the_own_organisation_cancels(ward: Any) -> None:
-    """A doctor of another institution is refused."""
+    """A doctor of another institution is refused, though he treats the person too; one who does
+    not cannot tell that there is such a prescription.
+    """
     made = await ward.signed()
     stranger = msgspec.structs.replace(ward.doctor, organisation="elsewhere")
+    with pytest.raises(NotFoundError):
+        await api.cancel(ward.gateway, stranger, made.number, reason="prescribing-error")
+    await ward.gateway.create(stranger, "Encounter", {
+        "resourceType": "Encounter", "status": "in-progress",
+        "subject": {"reference": f"Patient/{made.patient}"}})
 
     with pytest.raises(ForbiddenError, match="prescribing organisation"):
         await api.cancel(ward.gateway, stranger, made.number, reason="prescribing-error")

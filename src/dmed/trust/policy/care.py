@@ -64,16 +64,16 @@ _TREATING = frozenset({Role.DOCTOR, Role.REGISTRAR, Role.PHARMACIST})
 
 
 def relations(
-    resource: Any, labels: int, by: Subject | None = None, *, is_new: bool = False
+    resource: Any, labels: int, by: Subject | None = None
 ) -> tuple[Relation, ...]:
     """What a record says of care; `by` writes it (None: an import, which tells its own parties).
 
     `labels` are those of the record: a relationship opens them. Whoever makes a new card of a
-    person may begin to treat him, in his institution.
+    person may begin to treat him, in his institution; the store leaves that out of an update.
     """
     rule = _RULES.get(resource.fhir_type)
     found = list(rule(resource, by)) if rule is not None else []
-    if is_new and resource.fhir_type == "Patient" and by is not None and by.role in _TREATING:
+    if resource.fhir_type == "Patient" and by is not None and by.role in _TREATING:
         until = _day_after(now() + REGISTERED)
         found.append(Relation(resource.id, home_of(by), "registered", until, is_bound=False))
     if labels:
