@@ -110,7 +110,8 @@ LEFT JOIN LATERAL (SELECT vid, bucket FROM resource
 _CANARIES = """
 SELECT a.at, a.digest, a.patient, a.request, a.action::text AS action, c.subject, c.role
 FROM audit a JOIN audit_actor c ON c.number = a.actor
-WHERE a.at >= $1 AND a.outcome < 400 AND a.patient = ANY ($2::bytea[])
+WHERE a.at >= $1 AND a.outcome < 400 AND a.action IN ('R', 'E')
+  AND a.patient = ANY ($2::bytea[])
   AND substr(a.patient, octet_length(a.patient) - 3) = ANY ($3::bytea[])
 ORDER BY a.at LIMIT 1000
 """

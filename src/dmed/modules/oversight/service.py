@@ -116,7 +116,7 @@ async def _alarm_case(gateway: Gateway, alarm: Alarm) -> None:
                       {"when": f"{alarm.at:%Y-%m-%d %H:%M:%S}"})  # fmt: skip  # One finding.
     async with gateway.unit(PLATFORM) as unit:
         await tables.add_case(
-            unit, mark=f"canary {alarm.request} {alarm.patient}", kind=Kind.CANARY,
+            unit, mark=f"canary {alarm.request} {alarm.subject} {alarm.patient}", kind=Kind.CANARY,
             subject=alarm.subject, patient=alarm.patient, findings=(finding,),
             weight=_CANARY_WEIGHT)
 
