@@ -43,7 +43,7 @@ from dmed.store.pool import Database
 from dmed.trust import audit_seal, guides
 from dmed.trust import guard as guard_module
 from dmed.trust.audit_key import load_audit_key
-from dmed.trust.gateway import Gateway
+from dmed.trust.gateway import Gateway, RefusedError
 from dmed.trust.guard import Guard
 from dmed.trust.keys import load_keys
 from dmed.trust.limits import Limits
@@ -244,9 +244,22 @@ def _routes(manifests: Sequence[Manifest]) -> list[Route]:
 
 
 def _guarded(guard: Guard, route: Route) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint behind sign-in, the route's roles and the page's protection token."""
+    """The endpoint behind sign-in, the route's roles and the page's protection token.
+
+    What is refused to somebody who is signed in leaves an audit row, as records' refusals do.
+    """
 
     async def endpoint(request: Request) -> Response:
+        try:
+            return await admitted(request)
+        except ForbiddenError as refusal:
+            subject = view.subject_of(request)
+            if subject is not None and not isinstance(refusal, RefusedError):
+                await request.app.state.gateway.note(
+                    subject, "E", f"refused: {route.path}", outcome=refusal.status)
+            raise
+
+    async def admitted(request: Request) -> Response:
         subject = await guard.subject(request.scope)
         if route.roles:
             subject = view.signed_in(request)

@@ -35,7 +35,14 @@ def find(door: Door, call: Call) -> tuple[Operation, str]:
 
 async def run(door: Door, call: Call, request: Request, app: Any) -> Response:
     """The endpoint's own response; its request has the body read already, within the limit."""
-    operation, id_ = find(door, call)
+    try:
+        operation, id_ = find(door, call)
+    except ForbiddenError as refusal:
+        await door.acts.note(call.subject, "E", f"refused: {call.path[:200]}", outcome=refusal.status)
+        raise
+    if not operation.affects_state and operation.quick is None:
+        # It may read no record; those on definitions alone (quick) name no person.
+        await door.acts.note(call.subject, "E", f"operation {call.path[:200]}")
     body = await read_body(request, door.settings.body_limit_bytes)
 
     async def receive() -> dict[str, Any]:
