@@ -11,10 +11,11 @@ from dmed.modules.oversight import MODULE as OVERSIGHT
 from dmed.modules.pharmacy import MODULE as PHARMACY
 from dmed.modules.prescriptions import MODULE as PRESCRIPTIONS
 from dmed.modules.reader import MODULE as READER
+from dmed.modules.signing import MODULE as SIGNING
 from dmed.modules.terminology import MODULE as TERMINOLOGY
 from dmed.modules.workforce import MODULE as WORKFORCE
 from dmed.trust.manifest import Manifest
 
 MODULES: tuple[Manifest, ...] = (
     ACCESS, MEDID, FACILITIES, WORKFORCE, MEDICINES, PRESCRIPTIONS, PHARMACY,
-    READER, TERMINOLOGY, GLASS, OVERSIGHT)
+    READER, TERMINOLOGY, SIGNING, GLASS, OVERSIGHT)

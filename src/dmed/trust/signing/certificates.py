@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -134,8 +135,8 @@ def _extensions(node: der.Node) -> dict[str, bytes]:
     return found
 
 
-def _understood(extensions: dict[str, bytes]) -> dict[str, object]:
-    facts: dict[str, object] = {}
+def _understood(extensions: dict[str, bytes]) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
     if _BASIC in extensions:
         parts = der.read(extensions[_BASIC]).expect(der.SEQUENCE).parts()
         authority = parts.maybe(der.BOOLEAN)

@@ -10,6 +10,7 @@ import hmac
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -100,7 +101,7 @@ def _read(raw: bytes) -> Message:
         kind=kind, content=content,
         certificates=tuple(certificates.read(one.raw) for one in held.parts()) if held else (),
         lists=tuple(certificates.read_list(one.raw) for one in lists.parts()) if lists else (),
-        **facts,  # type: ignore[arg-type]  # The fields that one SignerInfo gives.
+        **facts,
     )  # fmt: skip  # Facts of one message.
 
 
@@ -112,7 +113,7 @@ def _content(node: der.Node) -> tuple[str, bytes | None]:
     return kind, None if wrapped is None else der.read(wrapped.body).octets()
 
 
-def _signer(node: der.Node) -> dict[str, object]:
+def _signer(node: der.Node) -> dict[str, Any]:
     parts = node.expect(der.SEQUENCE).parts()
     if parts.next(der.INTEGER).number() != 1:
         raise der.DerError("the signer is not named by issuer and number")

@@ -34,6 +34,7 @@ from dmed.trust.signing.model import (
     Proof,
     Reason,
     SignatureError,
+    Verifier,
 )
 
 ANSWER_MAX_BYTES = 512 * 1024
@@ -207,7 +208,7 @@ class EimzoSigner:
     """Takes what the person's program made, has it stamped and judged by the operator."""
 
     def __init__(self, roots: tuple[Certificate, ...], operator: Operator) -> None:
-        self.verifier = EimzoVerifier(roots)
+        self.verifier: Verifier = EimzoVerifier(roots)
         self._operator = operator
 
     async def sign(self, document: bytes, holder: Holder, given: bytes) -> Envelope:

@@ -27,6 +27,7 @@ from dmed.trust.signing.model import (
     Proof,
     Reason,
     SignatureError,
+    Verifier,
 )
 
 FOLDER = "signing-authority"
@@ -99,7 +100,7 @@ class EmbeddedSigner:
 
     def __init__(self, settings: Settings) -> None:
         self._authority = authority(settings)
-        self.verifier = EmbeddedVerifier(self._authority.root)
+        self.verifier: Verifier = EmbeddedVerifier(self._authority.root)
 
     async def sign(self, document: bytes, holder: Holder, given: bytes) -> Envelope:
         """The envelope, which its caller verifies like any other; `given` must be empty."""

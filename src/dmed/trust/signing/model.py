@@ -95,7 +95,9 @@ class Verifier(Protocol):
 class Signer(Protocol):
     """Makes, or fetches and checks, the signature of a holder over a document."""
 
-    verifier: Verifier
+    @property
+    def verifier(self) -> Verifier:
+        """What judges its envelopes."""
 
     async def sign(self, document: bytes, holder: Holder, given: bytes) -> Envelope:
         """The envelope. `given` is what the holder's own program made, for signers outside."""

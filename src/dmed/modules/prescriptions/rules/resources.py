@@ -8,6 +8,7 @@ execution are kept apart (IHE MPD): one MedicationRequest and one Task an item.
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -491,8 +492,12 @@ def issue_of(alert: Alert, request_id: str, context: Context) -> dict[str, Any]:
     }  # fmt: skip  # One nested field.
 
 
-def provenance_of(targets: list[str], context: Context, jws: str) -> dict[str, Any]:
-    """The electronic confirmation: who signed what, and the platform's signature over it."""
+def provenance_of(
+    targets: list[str], context: Context, jws: str, parts: Sequence[tuple[str, bytes]] = ()
+) -> dict[str, Any]:
+    """The electronic confirmation: who signed what, the platform's seal over it, and the signatures
+    of the signer (`parts`: format and bytes).
+    """
     who = {
         "reference": f"PractitionerRole/{context.prescriber}",
         "display": context.prescriber_name,
@@ -513,11 +518,12 @@ def provenance_of(targets: list[str], context: Context, jws: str) -> dict[str, A
             "who": who,
             "onBehalfOf": {"reference": f"Organization/{context.organisation}",
                            "display": context.organisation_name}}],
-        "signature": [{
-            "type": [{"system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.1"}],
-            "when": moment(context.authored),
-            "who": who,
-            "targetFormat": "application/fhir+json",
-            "sigFormat": "application/jose",
-            "data": base64.b64encode(jws.encode()).decode()}],
+        "signature": [
+            {"type": [{"system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.1"}],
+             "when": moment(context.authored),
+             "who": who,
+             "targetFormat": "application/fhir+json" if place == 0 else "application/json",
+             "sigFormat": kind,
+             "data": base64.b64encode(data).decode()}
+            for place, (kind, data) in enumerate([("application/jose", jws.encode()), *parts])],
     }  # fmt: skip  # Nested as the resource is.

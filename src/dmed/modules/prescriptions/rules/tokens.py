@@ -90,6 +90,15 @@ def sign(token: Token, key: EllipticCurvePrivateKey) -> str:
     return text
 
 
+def named_key(text: str) -> str:
+    """The number of the key that a token names, not yet believed; InvalidError for no token."""
+    data = from_base45(text)
+    try:
+        return msgspec.msgpack.decode(data[:-_SIGNATURE_BYTES], type=Token).prescriber_key
+    except msgspec.DecodeError:
+        raise InvalidError("The signed token is damaged") from None
+
+
 def verify(text: str, key: EllipticCurvePublicKey) -> Token:
     """The token of a text whose signature holds; InvalidError otherwise."""
     data = from_base45(text)

@@ -12,6 +12,7 @@ from dmed.kit.settings import Settings
 from dmed.modules.prescriptions import tables
 from dmed.modules.prescriptions.rules import numbers, tokens
 from dmed.modules.prescriptions.service.keys import keys
+from dmed.modules.signing.api import SignatureError
 
 if TYPE_CHECKING:
     from dmed.trust.gateway import GatewayUnit
@@ -50,7 +51,8 @@ def token_holds(settings: Settings, text: numbers.QrText) -> bool | None:
     if not text.token:
         return None
     try:
-        token = tokens.verify(text.token, keys(settings).private.public_key())
-    except InvalidError:
+        key = keys(settings).seal.key(tokens.named_key(text.token))
+        token = tokens.verify(text.token, key.private.public_key())
+    except (InvalidError, SignatureError):
         return False
     return token.number == int(text.number)

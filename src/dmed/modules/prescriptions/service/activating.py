@@ -23,6 +23,7 @@ from dmed.modules.prescriptions.service import drafts, signing, views
 from dmed.modules.prescriptions.service.case import Case, expect, move, open_case
 from dmed.modules.prescriptions.service.keys import keys
 from dmed.modules.prescriptions.service.lifetime import once
+from dmed.modules.signing import api as signatures
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ async def prescribe(
             number = signing.same_act(kept, "prescribe")
         else:
             number = await signing.write(
-                unit, gateway, subject, draft, who, patient, [], now, bases, is_draft=True
+                unit, gateway, subject, draft, who, patient, [], now, bases
             )
             if key:
                 await tables.end_act(unit, subject.user, key, number)
@@ -88,19 +89,23 @@ async def activate(
     now = clock.now()
     who = await signing.signer(gateway, subject, now)
     found = await views.prescription(gateway, subject, number)
-    alerts = []
+    alerts, signed = [], None
     if any(item.state is ItemState.DRAFT for item in found.items):
-        alerts = await drafts.check(gateway, subject, await _draft(gateway, subject, found,
-                                                                    overrides))
+        draft = await _draft(gateway, subject, found, overrides)
+        alerts = await drafts.check(gateway, subject, draft)
         blocking = checks.unanswered(alerts)
         if blocking:
             raise signing.refusal(blocking)
+        patient = await gateway.get(subject, "Patient", draft.patient)
+        signed = await signing.confirmed(
+            gateway, subject, draft, who, patient, now, f"activate {number} {now.isoformat()}", None
+        )
     async with gateway.unit(subject) as unit:
         case = await open_case(unit, number)
         if not await once(unit, subject, key, "activate", number):
             return
         expect(case, expected)
-        await _activated(unit, gateway, subject, case, who, alerts, now)
+        await _activated(unit, gateway, subject, case, who, alerts, now, signed)
 
 
 async def _draft(
@@ -130,12 +135,13 @@ async def _activated(
     who: signing.Signer,
     alerts: list[Alert],
     now: datetime,
+    signed: signatures.Signed | None,
 ) -> None:
     if subject.practitioner_role != case.row["prescriber"]:
         raise ForbiddenError("A prescription is signed by the doctor who wrote it")
     states.check_signing_time(case.row["signed"], now)
     waiting = [item for item in case.items.values() if item.standing.state is ItemState.DRAFT]
-    if not waiting:
+    if not waiting or signed is None:
         first = next(iter(case.items.values()))
         raise ConflictError(f"{states.said(first.standing)}; nothing is left to activate")
     context = resources.Context(
@@ -155,8 +161,7 @@ async def _activated(
         for alert in alerts:
             if alert.item == item.number - 1 and alert.override:
                 await unit.create("DetectedIssue", resources.issue_of(alert, request, context))
-    jws = signing.confirmation(keys(gateway.settings), subject, context, digests)
-    await unit.create("Provenance", resources.provenance_of(targets, context, jws))
+    await signing.confirm(unit, keys(gateway.settings), subject, context, targets, digests, signed)
     await tables.set_signed(unit, case.number, now)
 
 

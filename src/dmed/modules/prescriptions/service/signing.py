@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dmed.kit import clock
+from dmed.kit import clock, ids
 from dmed.kit.errors import (
     ConflictError,
     ForbiddenError,
@@ -28,13 +28,20 @@ from dmed.modules.prescriptions.model import (
     ItemState,
     Prescription,
 )
-from dmed.modules.prescriptions.rules import checks, courses, numbers, resources, states
+from dmed.modules.prescriptions.rules import (
+    checks,
+    courses,
+    documents,
+    numbers,
+    resources,
+    states,
+)
 from dmed.modules.prescriptions.rules.states import Actor, Event, Who
 from dmed.modules.prescriptions.service import diagnoses, drafts, views
 from dmed.modules.prescriptions.service.case import Case, expect, move, open_case
 from dmed.modules.prescriptions.service.keys import Keys, keys
 from dmed.modules.prescriptions.service.lifetime import once
-from dmed.modules.workforce import api as workforce
+from dmed.modules.signing import api as signatures
 from dmed.trust.model import Role, Subject
 
 if TYPE_CHECKING:
@@ -49,6 +56,7 @@ class Signer(msgspec.Struct, frozen=True):
 
     name: str
     organisation: facilities.OrganisationFacts
+    right: signatures.Right
 
 
 async def signer(gateway: Gateway, subject: Subject, now: datetime) -> Signer:
@@ -59,20 +67,15 @@ async def signer(gateway: Gateway, subject: Subject, now: datetime) -> Signer:
     if not subject.organisation or not subject.practitioner_role:
         raise ForbiddenError("A prescription is signed in a post of a medical organisation")
     day = now.astimezone(clock.TASHKENT).date()
-    verdict = await workforce.licence_valid(gateway, subject, day)
-    if not verdict.allowed:
-        raise _refused("The doctor may not sign today", verdict.reasons)
+    right = await signatures.right(gateway, subject, documents.ACT, day)
     place = await facilities.organisation(gateway, subject, subject.organisation)
     allowed = facilities.licence_valid(place, day)
     if not allowed.allowed:
         raise _refused(f"{place.name} may not prescribe today", allowed.reasons)
-    found = verdict.practitioner
-    return Signer(found.short_name if found else subject.name, place)
+    return Signer(right.practitioner.short_name, place, right)
 
 
-def _refused(
-    sentence: str, reasons: tuple[workforce.Reason, ...] | tuple[facilities.Reason, ...]
-) -> ForbiddenError:
+def _refused(sentence: str, reasons: tuple[facilities.Reason, ...]) -> ForbiddenError:
     said = ", ".join(
         reason.key + (f" {reason.values}" if reason.values else "") for reason in reasons
     )
@@ -98,9 +101,10 @@ async def sign(
     key: str = "",
     authored: datetime | None = None,
     bases: tuple[dict[str, Any], ...] = (),
+    given: signatures.Given | None = None,
 ) -> Prescription:
     """Check, sign and activate in one transaction; see `api.sign`. `bases`: posted resources
-    whose further content is kept.
+    whose further content is kept; `given`: what the doctor's own program signed.
     """
     now = clock.now()
     states.check_signing_time(authored or now, now)
@@ -118,8 +122,12 @@ async def sign(
                 raise
         else:
             patient = await gateway.get(subject, "Patient", draft.patient)
+            signed = await confirmed(
+                gateway, subject, draft, who, patient, authored or now, key, given
+            )
+            at = resources.moment_of(str(signatures.read(signed.document)["at"]))
             number = await _signed(
-                gateway, subject, draft, key, who, patient, alerts, now, authored or now, bases
+                gateway, subject, draft, key, who, patient, alerts, at, bases, signed
             )
     return await with_code(gateway, subject, number)
 
@@ -142,9 +150,9 @@ async def _signed(
     who: Signer,
     patient: dict[str, Any],
     alerts: list[Alert],
-    now: datetime,
     authored: datetime,
     bases: tuple[dict[str, Any], ...],
+    signed: signatures.Signed,
 ) -> str:
     """The one transaction of a signature; the number, also of the same act done before."""
     async with gateway.unit(subject) as unit:
@@ -152,9 +160,12 @@ async def _signed(
             kept = await tables.begin_act(unit, subject.user, key, "sign", "")
             if kept is not None:
                 return same_act(kept, "sign")
+        await signatures.use(unit, subject, signed)
         if draft.replaces:
-            await _cancel_replaced(unit, subject, draft.replaces, now)
-        number = await write(unit, gateway, subject, draft, who, patient, alerts, authored, bases)
+            await _cancel_replaced(unit, subject, draft.replaces, clock.now())
+        number = await write(
+            unit, gateway, subject, draft, who, patient, alerts, authored, bases, signed=signed
+        )
         if draft.id:
             await tables.drop_draft(unit, subject.user, draft.id)
         if key:
@@ -206,9 +217,9 @@ async def write(
     authored: datetime,
     bases: tuple[dict[str, Any], ...],
     *,
-    is_draft: bool = False,
+    signed: signatures.Signed | None = None,
 ) -> str:
-    """All records of a new prescription; its number. A draft is not confirmed."""
+    """All records of a new prescription; its number. Unsigned it is a draft."""
     secrets = keys(gateway.settings)
     known = drafts.preparations_of(draft)
     day = authored.astimezone(clock.TASHKENT).date()
@@ -232,6 +243,7 @@ async def write(
         short_digest=numbers.code_digest(code[: numbers.SHORT_CODE_LENGTH]),
         replaces=draft.replaces,
     )  # fmt: skip  # Same.
+    is_draft = signed is None
     row = states.created() if is_draft else states.activated(draft.start, clock.now())
     targets, digests = [], {}
     for index, item in enumerate(draft.items):
@@ -251,21 +263,43 @@ async def write(
                 await unit.create("DetectedIssue", resources.issue_of(alert, written.id, context))
         targets += [f"MedicationRequest/{written.id}", f"Task/{task.id}"]
         digests[targets[-2]] = hashlib.sha256(written.body).hexdigest()
-    if is_draft:
+    if signed is None:
         await tables.set_draft(unit, number)
         return number
-    jws = confirmation(secrets, subject, context, digests)
-    await unit.create("Provenance", resources.provenance_of(targets, context, jws))
+    await confirm(unit, secrets, subject, context, targets, digests, signed)
     return number
 
 
+async def confirm(
+    unit: GatewayUnit,
+    secrets: Keys,
+    subject: Subject,
+    context: resources.Context,
+    targets: list[str],
+    digests: dict[str, str],
+    signed: signatures.Signed,
+) -> None:
+    """Store the electronic confirmation: the platform's seal and the doctor's signatures."""
+    seal = confirmation(secrets, subject, context, digests, signed)
+    parts = [(part.format, part.data) for part in signed.envelope.parts]
+    await unit.create("Provenance", resources.provenance_of(targets, context, seal, parts))
+
+
 def confirmation(
-    secrets: Keys, subject: Subject, context: resources.Context, digests: dict[str, str]
+    secrets: Keys,
+    subject: Subject,
+    context: resources.Context,
+    digests: dict[str, str],
+    signed: signatures.Signed,
 ) -> str:
-    """The platform's signature over who confirmed what: number, signer, moment and the SHA-256 of
-    each MedicationRequest as it was stored.
+    """The platform's seal over who confirmed what: number, signer, moment, the SHA-256 of each
+    MedicationRequest as it was stored, the signed document and what proved its signature.
     """
     payload = {
+        "document": msgspec.Raw(signed.document),
+        "made_by": signed.made_by,
+        "proof": signed.proof,
+        "operator": signed.envelope.operator,
         "number": context.number,
         "signer": subject.user,
         "role": context.prescriber,
@@ -273,6 +307,57 @@ def confirmation(
         "sha256": digests,
     }
     return secrets.confirm(msgspec.json.encode(payload, order="sorted"))
+
+
+async def prepare(gateway: Gateway, subject: Subject, draft: Draft) -> signatures.Request:
+    """The document of a checked draft for the doctor's own program; see `api.prepare`."""
+    now = clock.now()
+    who = await signer(gateway, subject, now)
+    draft = drafts.derive(draft)
+    await _judged(gateway, subject, draft)
+    patient = await gateway.get(subject, "Patient", draft.patient)
+    shown = _document(draft, who, patient, now, ids.secret(128))
+    return await signatures.prepare(gateway, subject, documents.ACT, shown)
+
+
+async def confirmed(
+    gateway: Gateway,
+    subject: Subject,
+    draft: Draft,
+    who: Signer,
+    patient: dict[str, Any],
+    at: datetime,
+    key: str,
+    given: signatures.Given | None,
+) -> signatures.Signed:
+    """The doctor's signature over the prescription, verified before anything is stored.
+
+    SignatureError with the reason; also where a given one is over another draft than this.
+    """
+    nonce = key or ids.secret(128)
+    if given is None:
+        return await signatures.sign(
+            gateway, who.right, _document(draft, who, patient, at, nonce)
+        )
+    shown = await signatures.opened(gateway, subject, documents.ACT, given)
+    said = signatures.read(shown)
+    moment = resources.moment_of(str(said["at"]))
+    if _document(draft, who, patient, moment, str(said["id"])) != shown:
+        raise signatures.SignatureError(
+            signatures.Why.OTHER_DOCUMENT,
+            "The draft or your entry in the staff register was changed after it was shown for "
+            "signing: sign it again",
+        )
+    return await signatures.sign(gateway, who.right, shown, given)
+
+
+def _document(
+    draft: Draft, who: Signer, patient: dict[str, Any], at: datetime, nonce: str
+) -> bytes:
+    content = documents.content(
+        draft, drafts.preparations_of(draft), patient, views.name_of(patient)
+    )
+    return signatures.document(documents.ACT, who.right, content, resources.moment(at), nonce)
 
 
 async def with_code(gateway: Gateway, subject: Subject, number: str) -> Prescription:
