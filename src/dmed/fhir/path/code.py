@@ -40,6 +40,24 @@ class Subsumption(Protocol):
         """Whether a coded item is the same as another or above it; None if that is not told."""
 
 
+@runtime_checkable
+class Terminology(Protocol):
+    """What hooks may answer besides: the operations of `%terminologies`."""
+
+    def terminology(self, operation: str, given: list[Any], parameters: str) -> Any | None:
+        """The answer of `expand`, `lookup`, `validateVS`, `validateCS`, `subsumes` or `translate`:
+        a struct, a Typed, or None where the service does not know. `parameters` is `a=b&c=d`.
+        """
+
+
+@runtime_checkable
+class Profiles(Protocol):
+    """What hooks may answer besides: which items lie in a slice."""
+
+    def slice(self, items: Items, profile: str, name: str) -> Items | None:
+        """Those of the items that belong to a slice of a profile; None where it is not known."""
+
+
 class NoHooks:
     """Nothing outside the record is known."""
 

@@ -25,7 +25,7 @@ from dmed.fhir.path.code import (
     values,
 )
 from dmed.fhir.path.errors import PathExecutionError, PathSemanticError, PathSyntaxError
-from dmed.fhir.path.items import Stub, Typed, is_of, type_of
+from dmed.fhir.path.items import Stub, Typed, TypeInfo, is_of, type_of
 from dmed.fhir.path.model import is_open, resolve_type, steps
 from dmed.fhir.path.navigate import narrowed, navigate
 from dmed.fhir.path.parser import type_name
@@ -58,7 +58,13 @@ _PREFIXES = {
 }
 NODES_MAX = 20_000
 """Most nodes compiled for one expression; some functions compile their argument twice."""
-RESERVED = frozenset({"resource", "rootResource", "context", *CONSTANTS})
+RESERVED = frozenset({
+    "resource", "rootResource", "context", "factory", "terminologies", *CONSTANTS,
+})  # fmt: skip  # One list.
+FACTORY = ("System.TypeFactory",)
+TERMINOLOGIES = ("System.TerminologyServer",)
+_SERVICE = TypeInfo("System", "Service")
+"""Stands for %factory and %terminologies, of which only functions can be called."""
 
 
 class Defined(msgspec.Struct, frozen=True):
@@ -190,6 +196,10 @@ class Compiler:
                 return Code(lambda env, _this: [env.root], None, many=False)
             case "context":
                 return Code(lambda env, _this: env.context, (self.root_type,), many=False)
+            case "factory":
+                return Code(lambda _env, _this: [_SERVICE], FACTORY, many=False)
+            case "terminologies":
+                return Code(lambda _env, _this: [_SERVICE], TERMINOLOGIES, many=False)
         text = CONSTANTS.get(node.name)
         for prefix, address in _PREFIXES.items():
             if text is None and node.name.startswith(prefix):
@@ -223,8 +233,12 @@ class Compiler:
     # Calls -----------------------------------------------------------------------------------
 
     def _call(self, node: Call, source: Code, scope: Scope) -> tuple[Code, Scope]:
-        from dmed.fhir.path.functions import FUNCTIONS
+        from dmed.fhir.path.functions import FUNCTIONS, factory, services
 
+        if source.types == FACTORY:
+            return factory.build(self, node, scope), scope
+        if source.types == TERMINOLOGIES:
+            return services.build(self, node, scope), scope
         function = FUNCTIONS.get(node.name)
         if function is None:
             raise PathSemanticError(f"there is no function {node.name}()")
@@ -232,6 +246,8 @@ class Compiler:
             raise PathSemanticError(f"{node.name}() does not take {len(node.arguments)} arguments")
         if node.name == "defineVariable":
             return self._define(node, source, scope)
+        if node.name == "elementDefinition" and scope.types and len(scope.types) == 1:
+            return services.defined(source, services.path_of(node.source, scope.types[0])), scope
         return function.build(self, source, node.arguments, scope), scope
 
     def _define(self, node: Call, source: Code, scope: Scope) -> tuple[Code, Scope]:

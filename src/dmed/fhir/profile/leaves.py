@@ -18,6 +18,8 @@ from dmed.fhir.profile.definition import Binding, Constraint, Node, Usage, Value
 from dmed.fhir.profile.fields import element_of
 from dmed.fhir.profile.match import fixed_test, pattern_test, said
 from dmed.fhir.profile.run import Check, Item, ProfileRun
+from dmed.fhir.terminology import Library as TerminologyLibrary
+from dmed.fhir.terminology.asked import terminology
 from dmed.fhir.terminology.pattern import Pattern
 from dmed.fhir.types import struct_of
 from dmed.fhir.validate_run import any_of
@@ -291,6 +293,19 @@ class Hooks:
 
     def trace(self, name: str, items: list[Any]) -> None:
         """Not noted."""
+
+    def terminology(self, operation: str, given: list[Any], parameters: str) -> Any | None:
+        """By the value sets of the library, where they are a whole terminology."""
+        known = self._run.library.value_sets
+        if not isinstance(known, TerminologyLibrary):
+            return None
+        return terminology(known, operation, given, parameters)
+
+    def slice(self, items: list[Any], profile: str, name: str) -> list[Any] | None:
+        """By the slices of a profile of the library."""
+        from dmed.fhir.profile.named import slice_of
+
+        return slice_of(items, profile, name, self._run)
 
 
 class Rule:

@@ -7,6 +7,7 @@ from dmed.fhir.path.functions import (  # noqa: F401  # Each family enters itsel
     existence,
     fhir,
     numbers,
+    services,
     strings,
     totals,
     trees,
