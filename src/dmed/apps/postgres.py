@@ -252,7 +252,10 @@ class Cluster:
         grant = "ALTER DEFAULT PRIVILEGES FOR ROLE dmed_owner GRANT "
         self.script(
             # Names and words are our own, never a caller's.
-            f"{roles}SELECT 'CREATE DATABASE {name} OWNER dmed_owner' WHERE NOT EXISTS "
+            # A drop that was interrupted leaves a name that nobody can enter, and nothing else.
+            f"{roles}SELECT 'DROP DATABASE {name}' FROM pg_database "
+            f"WHERE datname = '{name}' AND datconnlimit = -2 \\gexec\n"
+            f"SELECT 'CREATE DATABASE {name} OWNER dmed_owner' WHERE NOT EXISTS "
             f"(SELECT FROM pg_database WHERE datname = '{name}') \\gexec\n\\connect {name}\n"
             f"{grant}SELECT, INSERT, UPDATE, DELETE ON TABLES TO dmed_app;\n"
             f"{grant}USAGE, SELECT ON SEQUENCES TO dmed_app;\n")
