@@ -104,12 +104,17 @@ def import_(files: tuple[Path, ...], replace: bool, profiles: bool) -> None:
 
 @main.command("export")
 @click.argument("folder", type=_FOLDER)
+@click.option("--request", type=int, help="Number of an approved request for bulk reading.")
 @_plainly
-def export(folder: Path) -> None:
-    """Writes all current records as NDJSON, one file a type, which `dmed import` reads."""
-    from dmed.apps.importing import export_records
+def export(folder: Path, request: int | None) -> None:
+    """Writes all current records as NDJSON, one file a type, which `dmed import` reads.
 
-    export_records(_chosen(), folder)
+    Where others than demo users work, two people answer for it: one asks, another approves
+    (/oversight/bulk).
+    """
+    from dmed.apps.bulk import export as run
+
+    run(_chosen(), folder, request)
 
 
 @main.group()

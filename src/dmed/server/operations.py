@@ -38,7 +38,8 @@ async def run(door: Door, call: Call, request: Request, app: Any) -> Response:
     try:
         operation, id_ = find(door, call)
     except ForbiddenError as refusal:
-        await door.acts.note(call.subject, "E", f"refused: {call.path[:200]}", outcome=refusal.status)
+        said = f"refused: {call.path[:200]}"
+        await door.acts.note(call.subject, "E", said, outcome=refusal.status)
         raise
     if not operation.affects_state and operation.quick is None:
         # It may read no record; those on definitions alone (quick) name no person.
