@@ -80,10 +80,7 @@ def _double(curve: Curve, point: _Jacobian) -> _Jacobian:
     yy = y * y % p
     s = 4 * x * yy % p
     zz = z * z % p
-    if curve.a == p - 3:
-        m = 3 * (x - zz) * (x + zz) % p
-    else:
-        m = (3 * x * x + curve.a * zz * zz) % p
+    m = 3 * (x - zz) * (x + zz) if curve.a == p - 3 else 3 * x * x + curve.a * zz * zz
     x3 = (m * m - 2 * s) % p
     return x3, (m * (s - x3) - 8 * yy * yy) % p, 2 * y * z % p
 
@@ -140,7 +137,7 @@ def _sparse(number: int, width: int) -> list[int]:
 
 
 def _sum(curve: Curve, base: int, times: int, key: tuple[int, int] | None) -> tuple[int, int]:
-    """base * P + times * key as affine point; (-1, -1) is the point at infinity."""
+    """Base * P + times * key as affine point; (-1, -1) is the point at infinity."""
     tables = [(_sparse(base, _BASE_WIDTH), _base_multiples(curve))]
     if key is not None:
         multiples = _odd_multiples(curve, (*key, 1), _KEY_WIDTH)

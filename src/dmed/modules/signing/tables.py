@@ -29,8 +29,7 @@ async def insert(unit: GatewayUnit, id_: str, account: str, act: str, document: 
 
 
 async def document(unit: GatewayUnit, id_: str, account: str, since: datetime) -> tuple[str, bytes]:
-    """Act and document of a request of this person that is not older; ("", b"") if there is none.
-    """
+    """Act and document of this person's request, if it is not older; ("", b"") otherwise."""
     row = await unit.fetchrow(
         "select act, document from signing_request where id = $1 and account = $2 and made > $3",
         id_, account, since,

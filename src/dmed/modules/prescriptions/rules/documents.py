@@ -1,0 +1,43 @@
+"""The document that a doctor signs: what stands on the screen, and what the records must say.
+
+Its lines are made alike from a draft and from stored records, so that both can be compared.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from dmed.modules.medicines.api import Preparation
+from dmed.modules.prescriptions.model import Draft, DraftItem
+
+ACT = "prescription"
+
+
+def content(
+    draft: Draft, known: dict[str, Preparation], patient: dict[str, Any], name: str
+) -> dict[str, Any]:
+    """Person, medicines and terms of a prescription."""
+    return {
+        "patient": {"reference": f"Patient/{draft.patient}", "name": name,
+                    "birthDate": str(patient.get("birthDate", ""))},
+        "items": [line(item, draft.diagnosis, known[item.preparation]) for item in draft.items],
+        "repeats": draft.repeats,
+        "start": draft.start.isoformat() if draft.start else "",
+        "trustee": draft.trustee,
+        "replaces": draft.replaces,
+    }  # fmt: skip  # Nested once.
+
+
+def line(item: DraftItem, diagnosis: str, preparation: Preparation) -> dict[str, Any]:
+    """One medicine, in numbers and in words."""
+    return {
+        "medicine": preparation.label("uz"), "preparation": item.preparation,
+        "dose": _plain(item.dose), "timesPerDay": item.times_per_day,
+        "days": item.duration_days, "quantity": _plain(item.quantity), "timing": item.timing,
+        "asNeeded": item.as_needed, "diagnosis": item.diagnosis or diagnosis, "note": item.note,
+    }  # fmt: skip  # Facts of one line.
+
+
+def _plain(value: Decimal) -> str:
+    return f"{value.normalize():f}"
