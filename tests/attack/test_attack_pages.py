@@ -22,7 +22,8 @@ def _paths(route: Route, world: World) -> list[str]:
         while "{" in path:
             start, end = path.index("{"), path.index("}")
             name = path[start + 1 : end]
-            value = "1" if name.endswith(":int") else f"Observation/{id_}" if "path" in name else id_
+            value = f"Observation/{id_}" if name.endswith(":path") else id_
+            value = "1" if name.endswith(":int") else value
             path = path[:start] + value + path[end + 1 :]
         made.append(path)
     return made

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import httpx
 import pytest
-
 from attack_world import CLOSED, GUARDED, SECRET, World
+
 from dmed.apps.rooms import MODULES
 from dmed.fhir import params
 
@@ -115,7 +115,7 @@ async def test_no_chain_and_no_include_tells_of_it(world: World, user: str) -> N
     for query in ("Observation?subject:Patient.family=Of-there",
                   "Provenance?_include=Provenance:target&_include=Provenance:patient",
                   f"Patient?_id={world.there}&_revinclude=*",
-                  f"Organization?_revinclude:iterate=*&_id=clinic-there&_revinclude=*"):
+                  "Organization?_revinclude:iterate=*&_id=clinic-there&_revinclude=*"):
         answer = await world.api[user].get(f"/fhir/{query}")
         told += [query] if leaks(answer, world) else []
 

@@ -125,10 +125,11 @@ def _of_record(record: Record) -> Verdict:
     """What care, labels and consent say. Of several people one is enough: it is his record too."""
     if not record.patients:
         return _said(True, "nobody", "The record is about no person")
-    if not record.care:
+    standing = [care for care in record.care if care.patient in record.patients]
+    if not standing:
         return _said(False, "no_care", "There is no care relationship with this person: begin one "
                      "with a visit, or break the glass with a reason")
-    opening = [care for care in record.care if not record.labels & ~care.labels]
+    opening = [care for care in standing if not record.labels & ~care.labels]
     if not opening:
         names = ", ".join(names_of(record.labels))
         return _said(False, "label", f"The record is marked sensitive ({names}), and the care "

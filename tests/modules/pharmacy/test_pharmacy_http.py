@@ -14,6 +14,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from dmed.apps import demo
+from dmed.modules.glass import MODULE as GLASS
 from dmed.modules.pharmacy import MODULE as PHARMACY
 from dmed.modules.prescriptions import MODULE as PRESCRIPTIONS
 from dmed.server.app import fhir_app
@@ -42,7 +43,7 @@ async def line(ward: Any) -> AsyncIterator[Line]:
     keys = load_keys(settings.data)
     identity = Identity(database.hot, settings, keys)
     await identity.save_demo(demo.accounts())
-    app = fhir_app(ward.gateway, Guard(database.hot, settings, keys), (PRESCRIPTIONS, PHARMACY))
+    app = fhir_app(ward.gateway, Guard(database.hot, settings, keys), (PRESCRIPTIONS, PHARMACY, GLASS))
     await identity.register_key("service", json.dumps(KEY.as_dict(private=False)))
     clients = []
     for user in ("doctor", "pharmacist", "service"):
@@ -76,14 +77,21 @@ def _request(patient: str, **more: Any) -> dict[str, Any]:
 
 
 async def test_from_the_doctors_post_to_the_last_pack(line: Line, ward: Any) -> None:
-    """POST MedicationRequest, search by patient, POST MedicationDispense twice, read back."""
+    """POST MedicationRequest, a reason and search by patient, POST MedicationDispense twice."""
     patient = await ward.person()
     made = await line.doctor.post("/MedicationRequest", json=_request(patient))
     assert made.status_code == 201, made.text
     request = made.json()
     assert request["groupIdentifier"]["value"].startswith("1726")
 
-    found = await line.pharmacist.get(f"/MedicationRequest?patient={patient}&status=active")
+    search = f"/MedicationRequest?patient={patient}&status=active"
+    assert "entry" not in (await line.pharmacist.get(search)).json()
+    opened = await line.pharmacist.post(f"/Patient/{patient}/$break-glass", json={
+        "resourceType": "Parameters", "parameter": [
+            {"name": "reason", "valueCode": "patient-present"},
+            {"name": "text", "valueString": "He stands here without his paper"}]})
+    assert opened.status_code == 200, opened.text
+    found = await line.pharmacist.get(search)
     assert [entry["resource"]["id"] for entry in found.json()["entry"]] == [request["id"]]
     for units in (16, 5):
         dispense = {
