@@ -27,6 +27,9 @@ from dmed.trust.oauth.grants import who
 _FORM = "application/x-www-form-urlencoded"
 _KEPT_S = 300
 _NOT_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_CLIENT_FIELDS = frozenset(
+    {"client_id", "client_assertion", "client_assertion_type", "client_secret"}
+)
 Answering = Callable[[Request], Awaitable[Response]]
 
 
@@ -73,6 +76,11 @@ async def _form(request: Request) -> dict[str, str]:
 
 async def _client(request: Request, form: dict[str, str]) -> Client:
     """The client who asks; a refusal leaves a row."""
+    if form.get("grant_type") == "refresh_token" and not form.keys() & _CLIENT_FIELDS:
+        # A public client may refresh by the token alone (RFC 6749, 6): common libraries do.
+        found = await _guard(request).grants.client_of(form.get("refresh_token", ""))
+        if found is not None:
+            return found
     at = _at(request)
     audiences = (at.token, at.issuer, str(at.issuer + request.url.path))
     try:

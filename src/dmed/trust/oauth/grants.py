@@ -233,6 +233,13 @@ class Grants:
             raise refusal
         return await self._issued(family, scopes, at, granted=granted)
 
+    async def client_of(self, refresh: str) -> Client | None:
+        """The public client that a refresh token was given to, or None."""
+        row = await tables.refresh(self._connection, digest_of(refresh))
+        family = await tables.family(self._connection, row["family"]) if row is not None else None
+        found = await self._client(family["client"]) if family is not None else None
+        return found if found is not None and not found.keys else None
+
     async def _by_client(
         self, client: Client, form: Mapping[str, str]
     ) -> tuple[dict[str, Any], Subject]:
