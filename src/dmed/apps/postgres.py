@@ -55,6 +55,9 @@ CONFIGURATION = {
     "max_parallel_workers_per_gather": "0",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    # Neither statements nor the values in an error's details: they are about persons.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
     "password_encryption": "scram-sha-256",
 }
 
