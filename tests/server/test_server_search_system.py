@@ -228,17 +228,34 @@ async def test_lists_and_members(service: httpx.AsyncClient) -> None:
     assert (await service.get("/Observation?_list=$current-problems")).status_code == 400
 
 
-async def test_contained_is_refused(service: httpx.AsyncClient) -> None:
-    """Contained records are not searched: only `_contained=false` passes, and it says so."""
+async def test_contained_resources_have_addresses_of_their_own(
+    service: httpx.AsyncClient,
+) -> None:
+    """`_contained=true` answers the record around, or the part under the record's address."""
+    content = {
+        "resourceType": "MedicationRequest", "id": "mr1", "status": "active", "intent": "order",
+        "contained": [{"resourceType": "Medication", "id": "m1", "code": {"text": "Inside"}}],
+        "medication": {"reference": {"reference": "#m1"}},
+        "subject": {"reference": "Patient/p1"},
+    }  # fmt: skip  # A record in few lines.
+    assert (await service.put("/MedicationRequest/mr1", json=content)).status_code == 201
+    asked = "/Medication?code:text=inside&_contained=true"
+    around = (await service.get(asked)).json()
+    inside = (await service.get(f"{asked}&_containedType=contained")).json()
+
+    assert ids(await service.get("/Medication?code:text=inside")) == []
     assert len(ids(await service.get("/Patient?_contained=false"))) == 2
-    for name, value in (
-        ("_contained", "true"),
-        ("_contained", "both"),
-        ("_containedType", "container"),
-    ):
-        refused = await service.get(f"/Patient?{name}={value}")
+    assert around["entry"][0]["resource"]["resourceType"] == "MedicationRequest"
+    assert inside["entry"][0]["resource"] == content["contained"][0]
+    assert inside["entry"][0]["fullUrl"].endswith("/MedicationRequest/mr1#m1")
+    assert inside["entry"][0]["search"] == {"mode": "match"}
+    assert "_containedType=contained" in inside["link"][0]["url"]
+    for query in ("_contained=true&_sort=status", "_contained=both&_text=x"):
+        refused = await service.get(f"/Medication?{query}")
         assert refused.status_code == 400
         assert refused.json()["issue"][0]["code"] == "not-supported"
+    several = await service.get("/?_type=Medication,Substance&_contained=true&_tag=x")
+    assert several.status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from dmed.fhir import path
+from dmed.fhir import params_contained, path
 from dmed.fhir.facts import SearchComponent, SearchFacts, facts
 from dmed.fhir.index import Index, modified_number, parameter_number
 from dmed.fhir.params_composites import Composites
-from dmed.fhir.params_plan import Branch, Plan, branches, lay, places, plain_path
+from dmed.fhir.params_plan import Branch, Plan, Step, branches, lay, places, plain_path
 from dmed.fhir.params_rows import reference_owners, writer_of_any
 from dmed.fhir.path.parser import parse
 from dmed.fhir.path.tree import Node
@@ -211,7 +211,31 @@ def extract(resource: Any) -> Index:
     _plan(resource.fhir_type).walk(resource, rows)
     for plan in _installed_plans(resource.fhir_type).values():
         _walk_guarded(plan, resource, rows)
+    if getattr(resource, "contained", UNSET) is not UNSET:
+        params_contained.add(resource, rows, _of_part)
+        _inward_plan(resource.fhir_type).walk(resource, rows)
     return _distinct(rows)
+
+
+def _of_part(contained: Any) -> Index:
+    """The rows of a contained resource: those of R5's own parameters."""
+    rows = Index()
+    _plan(contained.fhir_type).walk(contained, rows)
+    return rows
+
+
+@cache
+def _inward_plan(type_name: str) -> Plan:
+    """What finds the references of a record to what it contains."""
+    root = Branch()
+    for parameter in standard(type_name).values():
+        if parameter.type != "reference" or not parameter.is_indexed:
+            continue
+        for node in branches(parse(parameter.expression)):
+            for place, type_, _ in places(root, type_name, _steps(parameter, node) or []):
+                if type_ in params_contained.POINTING:
+                    place.actions.append(params_contained.inward(type_, parameter.number))
+    return root.finished()
 
 
 def _distinct(rows: Index) -> Index:
@@ -337,21 +361,29 @@ def _owners(type_name: str) -> Mapping[int, set[int]]:
 
 def _lay_parameter(root: Branch, composites: Composites, parameter: SearchParameter) -> None:
     for node in branches(parse(parameter.expression)):
-        steps = plain_path(node)
-        if steps is None:
+        if plain_path(node) is None:
             _lay_expression(root, parameter, node)
             continue
-        head = steps[0].name
-        if head in (parameter.resource, *_SHARED):
-            steps = steps[1:]
-        elif head in facts().types:
-            continue  # An alternative for another type.
+        steps = _steps(parameter, node)
+        if steps is None:
+            continue
         if parameter.type != "composite":
             lay(root, parameter.resource, steps, parameter.type, parameter.number)
             continue
         parts = tuple((each.type, each.expression) for each in parameter.components)
         for place, type_, _ in places(root, parameter.resource, steps):
             composites.add(place, type_, parts, parameter.number)
+
+
+def _steps(parameter: SearchParameter, node: Node) -> list[Step] | None:
+    """The steps of a plain path from its record on; None for what is none, or of another type."""
+    steps = plain_path(node)
+    if steps is None:
+        return None
+    head = steps[0].name
+    if head in (parameter.resource, *_SHARED):
+        return steps[1:]
+    return None if head in facts().types else steps
 
 
 def _lay_expression(root: Branch, parameter: SearchParameter, node: Node) -> None:

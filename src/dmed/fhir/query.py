@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from urllib.parse import quote_plus
 
-from dmed.fhir import params
+from dmed.fhir import params, query_contained
 from dmed.fhir.facts import facts
 from dmed.fhir.params import SearchParameter
 from dmed.fhir.query_codes import with_implied
@@ -134,6 +134,7 @@ def self_link(query: Query) -> str:
     pairs += [(_include_name("_revinclude", i), _include_text(i)) for i in query.revincludes]
     if query.elements:
         pairs.append(("_elements", ",".join(query.elements)))
+    pairs += query_contained.pairs(query)
     single = (
         ("_summary", query.summary),
         ("_total", query.total),
@@ -231,6 +232,8 @@ class _Reading:
             "_summary": lambda text: self._take_choice("_summary", text, _SUMMARIES),
             "_total": lambda text: self._take_choice("_total", text, _TOTALS),
             "_cursor": self._take_cursor,
+            **{name: partial(self._take_choice, name, choices=choices)
+               for name, choices in query_contained.CHOICES.items()},
         }
 
     def take(self, name: str, value: str) -> None:
@@ -248,8 +251,6 @@ class _Reading:
             from dmed.fhir.query_filter import read_filter
 
             self.criteria.append(read_filter(self.type, value, self.base))
-        elif name in {"_contained", "_containedType"}:
-            _check_contained(name, value)
         else:
             reader = _CriterionReader(name, value, self.base)
             self.criteria.append(reader.criterion(self.type, name, DEPTH_MAX))
@@ -257,7 +258,7 @@ class _Reading:
     def query(self) -> Query:
         """The Query of all that was taken."""
         check_content(self.criteria, is_kept=self.settings.content_search)
-        return Query(
+        return query_contained.check(Query(
             type=self.type,
             criteria=tuple(self.criteria),
             sort=tuple(placed(key, self.criteria) for key in self.sort),
@@ -269,8 +270,10 @@ class _Reading:
             total=self.single.get("_total", ""),
             cursor=self.single.get("_cursor", ""),
             ignored=tuple(self.ignored),
+            contained=self.single.get("_contained", ""),
+            contained_type=self.single.get("_containedType", ""),
             include_max=self.settings.include_max,
-        )
+        ))
 
     def _once(self, name: str, text: str) -> None:
         if name in self.single:
@@ -330,13 +333,6 @@ class _Reading:
             raise InvalidError(
                 issues=(Issue("too-costly", f"At most {INCLUDES_MAX} {head}", head),)
             )
-
-
-def _check_contained(name: str, value: str) -> None:
-    """Contained records are parts of their record here and are never answers by themselves."""
-    if (name, value) != ("_contained", "false"):
-        why = f"Search parameter {name}: contained records are not searched, only _contained=false"
-        raise InvalidError(issues=(Issue("not-supported", why, name),))
 
 
 def _check_ready(type_name: str, code: str) -> None:

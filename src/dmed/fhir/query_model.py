@@ -231,5 +231,9 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     """"", none, estimate or accurate."""
     cursor: str = ""
     ignored: tuple[Ignored, ...] = ()
+    contained: str = ""
+    """"", false, true or both: whether resources inside of others are searched."""
+    contained_type: str = ""
+    """"", container or contained: what is then answered."""
     include_max: int = 1_000
     """Most records that includes may add to a page: from the settings."""

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from dmed.fhir import params
+from dmed.fhir.index import modified_number
 from dmed.fhir.params import SearchParameter
+from dmed.fhir.params_contained import POINTS
 from dmed.fhir.query_codes import implied_systems, known
 from dmed.fhir.query_model import (
     CodeSet,
@@ -57,8 +59,8 @@ def parent_code(type_name: str) -> str:
 def missing(type_name: str, found: SearchParameter, *, is_missing: bool) -> Criterion:
     """Whether a record has no value for a parameter, in whatever form the value is.
 
-    A code may be a text alone, a reference an identifier alone; a composite is there when all its
-    components are.
+    A code may be a text alone, a reference an identifier alone or a contained record; a composite
+    is there when all its components are.
     """
     parts: list[Criterion] = []
     known_here = params.parameters(type_name)
@@ -73,6 +75,9 @@ def missing(type_name: str, found: SearchParameter, *, is_missing: bool) -> Crit
             if _has_rows(type_name, found.code, modifier):
                 parts += [Missing(type_name, found.code, kind, number, is_missing)
                           for number in params.modified_numbers(type_name, found.code, modifier)]
+        if found.type == "reference" and _has_rows(type_name, found.code, "identifier"):
+            inwards = modified_number(found.number, POINTS)
+            parts.append(Missing(type_name, found.code, "token", inwards, is_missing))
     if len(parts) == 1:
         return parts[0]
     sign = "and" if is_missing != is_whole else "or"

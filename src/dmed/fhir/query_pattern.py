@@ -47,7 +47,7 @@ def pattern_of(query: Query) -> Pattern | None:
     Only plain first pages: no modifiers, chains, includes, order, parts of records, exact totals.
     """
     odd = (query.ignored, query.includes, query.revincludes, query.sort, query.elements,
-           query.cursor, query.summary, query.total)
+           query.cursor, query.summary, query.total, query.contained)
     if any(odd) or query.count == 0:
         return None
     places = [number for number, each in enumerate(query.criteria) if _is_open(each)]

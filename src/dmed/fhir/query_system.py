@@ -62,6 +62,9 @@ def parse_all(
     know is an InvalidError always: to leave it out would find far more than was meant.
     """
     given = [pair for pair in pairs if pair[0] != "_type"]
+    if any(name == "_contained" and value != "false" for name, value in given):
+        why = "Search parameter _contained: contained resources are searched one type at a time"
+        raise InvalidError(issues=(Issue("not-supported", why, "_contained"),))
     settings = msgspec.structs.replace(
         settings, count_max=min(settings.count_max, COUNT_MAX))
     read = {name: parse(name, _for_type(name, given), settings=settings) for name in types}

@@ -69,14 +69,19 @@ class Arguments:
 
 def where(match: Match, alias: str, args: Arguments) -> str:
     """The condition on a row `alias` of the criterion's table: its parameter, any of its values."""
-    numbers = list(match.numbers)
-    if match.kind == "quantity" and any(map(_is_converted, match.values)):
-        numbers = [match.number, modified_number(match.number, CONVERTED)]
-    if numbers:
+    numbers = numbers_of(match)
+    if len(numbers) > 1:
         under = f"{alias}.param = ANY({args.bind(numbers, 'int[]')})"
     else:
-        under = f"{alias}.param = {args.bind(match.number, 'int')}"
-    return f"{under} AND ({_any(match, alias, args)})"
+        under = f"{alias}.param = {args.bind(numbers[0], 'int')}"
+    return f"{under} AND ({condition(match, alias, args)})"
+
+
+def numbers_of(match: Match) -> list[int]:
+    """Under which numbers the rows of a criterion lie."""
+    if match.kind == "quantity" and any(map(_is_converted, match.values)):
+        return [match.number, modified_number(match.number, CONVERTED)]
+    return list(match.numbers) or [match.number]
 
 
 def table_of(kind: str) -> str:
@@ -102,10 +107,11 @@ def ordered(value: Value, alias: str, args: Arguments) -> str:
     return ""
 
 
-def _any(match: Match, alias: str, args: Arguments) -> str:
+def condition(match: Match, alias: str, args: Arguments) -> str:
+    """What a criterion asks of the values of a row `alias`, whatever its parameter."""
     if match.modifier.startswith("~"):
         return plan_filter.condition(
-            match, alias, args.bind, lambda plain: _any(plain, alias, args),
+            match, alias, args.bind, lambda plain: condition(plain, alias, args),
             lambda column, prefix: _starts(column, prefix, args))
     return _CONDITIONS[match.kind](match, alias, args)
 

@@ -60,6 +60,10 @@ async def search(db: Database, scope: Scope, audit: AuditRow, query: Query) -> S
 async def find(connection: Any, scope: Scope, query: Query) -> Found:
     """The same on a given connection or in its transaction, not audited: the caller does that."""
     check_type(scope, query.type)
+    if query.contained in {"true", "both"}:
+        from dmed.store import search_contained  # It is built on this module.
+
+        return await search_contained.find(connection, scope, query)
     order = order_of(query)
     place = search_cursor.read(query, order.kinds(query.type)) if query.cursor else None
     criteria = await staged(connection, scope, query.criteria)
@@ -91,7 +95,8 @@ def _is_prepared(scope: Scope, query: Query) -> bool:
 
     That is: of certain patients, by id, or by an identifier.
     """
-    if query.sort or not all(isinstance(each, Match | Missing) for each in query.criteria):
+    is_plain = not (query.sort or query.contained)
+    if not is_plain or not all(isinstance(each, Match | Missing) for each in query.criteria):
         return False
     return scope.patients is not None or any(_is_selective(each) for each in query.criteria)
 

@@ -38,7 +38,10 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
 
 def fingerprint(query: Query) -> int:
     """What a search asks for, paging aside: a token of another search is refused by it."""
-    return zlib.crc32(msgspec.msgpack.encode((query.type, query.criteria, query.sort)))
+    asked: tuple[object, ...] = (query.type, query.criteria, query.sort)
+    if query.contained:
+        asked = (*asked, query.contained, query.contained_type)
+    return zlib.crc32(msgspec.msgpack.encode(asked))
 
 
 def written(cursor: Cursor) -> str:

@@ -74,7 +74,7 @@ def _unseen(rows: Iterable[Row], seen: set[Key]) -> list[Row]:
     return found
 
 
-def _limits(scope: Scope, args: Arguments) -> str:
+def limits(scope: Scope, args: Arguments) -> str:
     """The Scope on a record `r` of any type."""
     parts = []
     if scope.types is not None:
@@ -114,7 +114,7 @@ def _referred(
         f"AS bucket FROM w) "
         f"SELECT r.type, r.id, r.vid, r.bucket, r.patient, r.others, r.body FROM b "
         f"JOIN resource r ON r.bucket = b.bucket AND r.type = b.type AND r.id = b.id"
-        f"{_limits(scope, args)} ORDER BY r.vid DESC LIMIT {args.bind(most, 'int')}"
+        f"{limits(scope, args)} ORDER BY r.vid DESC LIMIT {args.bind(most, 'int')}"
     )
 
 
@@ -125,7 +125,7 @@ def _addressed(
     """The records that the fresh ones name by a canonical address; "" when none of them can."""
     if not item.source and not item.iterate:
         item = msgspec.structs.replace(item, source=query.type)
-    return canonically_referred(item, fresh, _limits(scope, args), most, args)
+    return canonically_referred(item, fresh, limits(scope, args), most, args)
 
 
 def _addressing(
@@ -133,7 +133,7 @@ def _addressing(
     most: int, args: Arguments,
 ) -> str:
     """The records that name the fresh ones by a canonical address; "" when none of them can be."""
-    return canonically_referring(item, fresh, _limits(scope, args), most, args)
+    return canonically_referring(item, fresh, limits(scope, args), most, args)
 
 
 def _referring(
@@ -159,7 +159,7 @@ def _referring(
         f"CROSS JOIN unnest({numbers}, {sources}) AS n(param, type) "
         f"JOIN reference x ON x.param = n.param AND x.id = f.id AND x.type = f.type "
         f"JOIN resource r ON r.type = n.type AND r.vid = x.vid AND r.bucket = x.bucket"
-        f"{_limits(scope, args)} ORDER BY r.vid DESC, r.bucket LIMIT {args.bind(most, 'int')}"
+        f"{limits(scope, args)} ORDER BY r.vid DESC, r.bucket LIMIT {args.bind(most, 'int')}"
     )
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 
 from dmed.fhir import params
+from dmed.fhir.params_contained import presence
+from dmed.fhir.query_contained import is_askable
 from dmed.fhir.query_model import (
     Canonical,
     Chain,
@@ -40,6 +42,7 @@ from dmed.store.plan import (
     matches,
     plan_of,
 )
+from dmed.store.plan_contained import around
 from dmed.store.plan_where import Arguments
 from dmed.store.search_area import holding
 from dmed.store.search_canonical import addresses, may_name, named_back
@@ -101,8 +104,39 @@ async def _chained(connection: Any, scope: Scope, criterion: Chain) -> Staged | 
         if ids and may_name(criterion.type, criterion.code):
             links += await _addresses(connection, type_name, ids)
         _check(len(links), criterion.code)
-    return Match(criterion.type, criterion.code, "reference", criterion.number, "",
-                 tuple(links)) if links else None
+    found = Match(criterion.type, criterion.code, "reference", criterion.number, "", tuple(links))
+    holders = await _around_contained(connection, scope, criterion)
+    if not holders:
+        return found if links else None
+    whole = _by_id(criterion.type, holders)
+    return Logic(criterion.type, "or", (found, whole)) if links else whole
+
+
+async def _around_contained(connection: Any, scope: Scope, criterion: Chain) -> list[str]:
+    """Ids of the records in which the chain ends at a contained resource that matches.
+
+    Chains of one link: what a contained resource itself refers to is not followed.
+    """
+    types = [_type_of(each) for each in criterion.branches if is_askable(each)]
+    if not types:
+        return []
+    args = Arguments()
+    looks = (f"EXISTS (SELECT FROM token x WHERE x.param = ANY("
+             f"{args.bind(presence(name), 'int[]')}))" for name in types)
+    there = await connection.fetchrow(f"SELECT {', '.join(looks)}", *args.values)
+    present = {name for name, is_there in zip(types, there, strict=True) if is_there}
+    ids: dict[str, None] = {}
+    for branch in criterion.branches:
+        name = _type_of(branch)
+        if name not in present or (scope.types is not None and name not in scope.types):
+            continue
+        criteria = await staged(connection, scope, [branch])
+        if criteria is not None and all(map(is_askable, criteria)):
+            args = Arguments()
+            sql = around(criterion, name, criteria, STAGE_MAX + 1, args)
+            ids |= {row["id"]: None for row in await connection.fetch(sql, *args.values)}
+            _check(len(ids), criterion.code)
+    return list(ids)
 
 
 async def _addresses(connection: Any, type_name: str, ids: Sequence[str]) -> list[Canonical]:
