@@ -1,4 +1,4 @@
-"""`dmed export` behind two people: an approved request, or demo data alone."""
+"""`dmed export` behind two people: an approved request, or an installation not in use yet."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from dmed.kit.settings import Settings
 from dmed.modules.oversight import api as oversight
 from dmed.trust.gateway import Gateway
 
-_PEOPLE = "SELECT EXISTS (SELECT FROM account WHERE active AND NOT demo)"
+_PEOPLE = "SELECT count(*) > 1 FROM account WHERE active AND NOT demo"
+"""Whether it is in use: others than demo users and the first administrator work here."""
 
 
 def export(settings: Settings, folder: Path, request: int | None) -> None:
     """Writes all records into a folder, after `request` was found approved; ForbiddenError.
 
-    Where nobody but demo users works, no request is needed: it is audited all the same.
+    Where only demo users and the first administrator are, there is no second person yet: no
+    request is needed, and it is audited all the same.
     """
     with database(settings) as addresses:
         asyncio.run(_admit(settings, addresses, request))
@@ -44,4 +46,4 @@ async def _admit(settings: Settings, addresses: Addresses, request: int | None) 
                 raise ForbiddenError(
                     "reading in bulk needs two people: one asks and another approves at "
                     "/oversight/bulk, then: dmed export FOLDER --request NUMBER")
-        await gateway.note(IMPORTER, "E", "export without request: demo data alone")
+        await gateway.note(IMPORTER, "E", "export without request: not in use yet")
