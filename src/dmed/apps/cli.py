@@ -332,6 +332,54 @@ def post_drop(user: str, practitioner_role: str) -> None:
     asyncio.run(drop_post(_chosen(), user, practitioner_role))
 
 
+@main.group()
+def signatures() -> None:
+    """Signatures of staff and the platform's seal."""
+
+
+@signatures.command("verify")
+@click.option("--since", default="", help="Only what was written since this day (YYYY-MM-DD).")
+@_plainly
+def signatures_verify(since: str) -> None:
+    """Verifies all stored signatures again and names each that fails, and why.
+
+    Certificates, time stamps, revocation, the signed document, and the records that it is about.
+    The exit status is 1 where one fails.
+    """
+    from dmed.apps.signing import verify_all
+
+    sys.exit(0 if verify_all(_chosen(), since) else 1)
+
+
+@signatures.command("people")
+@_plainly
+def signatures_people() -> None:
+    """Lists the certificates that the test authority issued: number, last day, name."""
+    from dmed.apps.signing import people
+
+    for line in people(_chosen()):
+        click.echo(line)
+
+
+@signatures.command("revoke")
+@click.argument("number")
+@_plainly
+def signatures_revoke(number: str) -> None:
+    """Revokes a certificate of the test authority: nothing is signed with it from now on."""
+    from dmed.apps.signing import revoke
+
+    revoke(_chosen(), number)
+
+
+@signatures.command("rotate-seal")
+@_plainly
+def signatures_rotate_seal() -> None:
+    """Adds a key to the platform's seal; older documents verify as before."""
+    from dmed.apps.signing import rotate_seal
+
+    click.echo(rotate_seal(_chosen()))
+
+
 @main.command()
 @click.option("--admin", default="admin", show_default=True, help="Sign-in name.")
 @click.option("--name", default="", help="Name to show.")

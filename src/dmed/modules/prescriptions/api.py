@@ -32,6 +32,8 @@ from dmed.modules.prescriptions.model import (
     Tier,
 )
 from dmed.modules.prescriptions.rules import numbers
+from dmed.modules.prescriptions.rules.documents import ACT as SIGNED_ACT
+from dmed.modules.prescriptions.rules.documents import is_as_signed
 from dmed.modules.prescriptions.rules.numbers import (
     NUMBER_SYSTEM,
     QrText,
@@ -39,6 +41,7 @@ from dmed.modules.prescriptions.rules.numbers import (
     read_number,
     read_qr,
 )
+from dmed.modules.prescriptions.rules.resources import moment_of
 from dmed.modules.prescriptions.rules.resources import quantity as quantity_of_units
 from dmed.modules.prescriptions.rules.states import (
     LEASE,
@@ -72,6 +75,7 @@ from dmed.modules.prescriptions.service.case import (
 )
 from dmed.modules.prescriptions.service.parameters import Input
 from dmed.modules.prescriptions.service.speaking import say, standing
+from dmed.modules.signing import api as signatures
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
@@ -83,6 +87,7 @@ __all__ = [
     "LEASE",
     "NUMBER_SYSTEM",
     "OVERRIDE_REASONS",
+    "SIGNED_ACT",
     "TIMINGS",
     "Actor",
     "Alert",
@@ -117,8 +122,10 @@ __all__ = [
     "expect",
     "for_person",
     "hold",
+    "is_as_signed",
     "is_held",
     "is_prescription_text",
+    "moment_of",
     "move",
     "number_of_request",
     "open_case",
@@ -194,14 +201,27 @@ async def check(gateway: Gateway, subject: Subject, draft: Draft) -> list[Alert]
     return await drafts_service.check(gateway, subject, draft)
 
 
-async def sign(gateway: Gateway, subject: Subject, draft: Draft, *, key: str = "") -> Prescription:
+async def prepare(gateway: Gateway, subject: Subject, draft: Draft) -> signatures.Request:
+    """The document of a draft, for the doctor's own program to sign; errors as `sign`."""
+    return await signing.prepare(gateway, subject, draft)
+
+
+async def sign(
+    gateway: Gateway,
+    subject: Subject,
+    draft: Draft,
+    *,
+    key: str = "",
+    given: signatures.Given | None = None,
+) -> Prescription:
     """Check, sign and activate in one transaction. `key` makes a retry safe: the same key by the
-    same doctor gives the same prescription again. The answer carries the access code.
+    same doctor gives the same prescription again. The answer carries the access code. `given` is
+    what the doctor's own program signed, where signatures are made outside.
 
     Raises ForbiddenError (no doctor, no licence, no organisation), UnprocessableError with one
     issue for each STOP and each INTERRUPT without a coded reason.
     """
-    return await signing.sign(gateway, subject, draft, key=key)
+    return await signing.sign(gateway, subject, draft, key=key, given=given)
 
 
 async def correct(

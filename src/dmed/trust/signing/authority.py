@@ -7,7 +7,6 @@ its signatures prove the whole flow, and nothing in law.
 
 from __future__ import annotations
 
-import os
 import secrets
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -182,7 +181,7 @@ class Authority:
         path = self.folder / "revoked.json"
         draft = path.with_name(f"revoked.{secrets.token_hex(4)}")
         draft.write_bytes(msgspec.json.encode(rows))
-        os.replace(draft, path)
+        draft.replace(path)
 
     def issued(self) -> list[Certificate]:
         """The certificates of the staff that has signed, by file."""

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -269,7 +270,7 @@ def check_status(
     SignatureError: revoked, or no list speaks of the signer (a missing answer is no good answer).
     """
     found = list(lists)
-    for place, (one, above) in enumerate(zip(path, path[1:], strict=False)):
+    for place, (one, above) in enumerate(pairwise(path)):
         fitting = [each for each in found if each.issuer == one.issuer
                    and each.made <= at <= each.next and _may_list(above)
                    and _listed(above.raw, each.raw)

@@ -119,7 +119,7 @@ class HttpOperator:
         signers = answer.pkcs7_info.signers if answer.pkcs7_info else []
         if len(signers) != 1:
             raise SignatureError(
-                Reason.SEVERAL_SIGNERS, f"The operator found {len(signers)} signers; one is expected"
+                Reason.SEVERAL_SIGNERS, f"The operator found {len(signers)} signers, not one"
             )
         _check_said(signers[0])
         return {"checked": datetime.now(UTC).isoformat(timespec="seconds"), "verified": "true",

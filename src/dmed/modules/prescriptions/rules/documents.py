@@ -8,8 +8,9 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from dmed.modules.medicines.api import Preparation
+from dmed.modules.medicines.api import Preparation, preparation_of
 from dmed.modules.prescriptions.model import Draft, DraftItem
+from dmed.modules.prescriptions.rules.resources import item_of
 
 ACT = "prescription"
 
@@ -41,3 +42,16 @@ def line(item: DraftItem, diagnosis: str, preparation: Preparation) -> dict[str,
 
 def _plain(value: Decimal) -> str:
     return f"{value.normalize():f}"
+
+
+def is_as_signed(record: dict[str, Any], document: dict[str, Any], place: int) -> bool:
+    """Whether a stored MedicationRequest is the line at a place of a signed document, for the same
+    person; its state may be another by now.
+    """
+    found = preparation_of(record.get("medication") or {})
+    content_: dict[str, Any] = document["content"]
+    if found is None or place >= len(content_["items"]):
+        return False
+    same_person = (record.get("subject") or {}).get("reference") == content_["patient"]["reference"]
+    said = line(item_of(record, found.key), "", found)
+    return bool(same_person) and said == dict(content_["items"][place])
