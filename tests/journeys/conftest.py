@@ -40,10 +40,18 @@ def _free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def live_server() -> Iterator[str]:
-    """The address of the platform, served by its own command over a fresh synthetic country."""
+def live_folder() -> Iterator[Path]:
+    """The folder of the served installation: its `data` is what commands join."""
     folder = Path(tempfile.mkdtemp(prefix="dmed-journey-"))
     folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def live_server(live_folder: Path) -> Iterator[str]:
+    """The address of the platform, served by its own command over a fresh synthetic country."""
+    folder = live_folder
     port = _free_port()
     program = [sys.executable, "-c", "from dmed.apps.cli import main; main()"]
     variables = {**os.environ, "DMED_DATA": str(folder / "data"), "DMED_PORT": str(port)}
@@ -61,7 +69,6 @@ def live_server() -> Iterator[str]:
             server.wait(30)
         server.kill()
         log.close()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
