@@ -229,3 +229,17 @@ async def test_an_absent_database_is_503(room: Any) -> None:
         assert answer.status_code == 503, answer.text
         assert answer.headers["retry-after"]
     assert gone is not other
+
+
+async def test_an_answer_too_large_is_refused_with_what_to_do(room: Any) -> None:
+    """A page above the limit of answers is 422 with `too-costly`; a smaller one is sent."""
+    small = room.variant(response_limit_bytes=4_000).client("service")
+    for number in range(12):
+        body = {"resourceType": "Basic", "code": {"text": f"{number} " + "x" * 500}}
+        assert (await small.post("/Basic", json=body)).status_code == 201
+    refused = await small.get("/Basic?_count=12")
+
+    assert refused.status_code == 422
+    assert refused.json()["issue"][0]["code"] == "too-costly"
+    assert "_count" in refused.json()["issue"][0]["diagnostics"]
+    assert (await small.get("/Basic?_count=2")).status_code == 200

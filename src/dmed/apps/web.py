@@ -146,8 +146,18 @@ class Platform:
             self.limits.leave(line)
         if status == 401:
             self.limits.forget(scope)
-        elif not self.limits.knows(line) and USER_KEY in scope:
-            self.limits.learn(scope, scope[USER_KEY], began)
+        elif not self.limits.knows(line):
+            await self._learn(scope, began)
+
+    async def _learn(self, scope: Scope, at: float) -> None:
+        """From here on these credentials count for their user, where they were accepted."""
+        user = scope.get(USER_KEY, "")
+        for name, value in scope["headers"]:
+            if not user and name == b"authorization" and value[:7].lower() == b"bearer ":
+                with contextlib.suppress(DmedError):
+                    user = (await self.guard.identity.bearer(value[7:].strip())).user
+        if user:
+            self.limits.learn(scope, user, at)
 
     async def _answer(self, room: str, scope: Scope, receive: Receive, send: Send) -> int:
         """Lets a room answer, under the headers that every answer has; the answer's status."""

@@ -19,10 +19,12 @@ from starlette.types import Receive, Send
 from dmed.fhir import params
 from dmed.kit.errors import (
     DmedError,
+    Issue,
     NotAllowedError,
     NotFoundError,
     UnauthorizedError,
     UnavailableError,
+    UnprocessableError,
 )
 from dmed.server import (
     batch,
@@ -107,6 +109,8 @@ class FhirApp:
             ):
                 return
             answer = await self._slow(scope, receive, send_, request_id)
+            if answer is not None and len(answer.body) > self._door.settings.response_limit_bytes:
+                answer = refusal(_too_large(self._door.settings.response_limit_bytes))
         except DmedError as error:
             answer = refusal(error)
         except Exception:  # noqa: BLE001  # The last line of defence: logged, nothing is told.
@@ -159,6 +163,18 @@ class FhirApp:
             made = capability(self._door.manifests, self._door.settings, call.base)
             self._capabilities[key] = msgspec.json.encode(made)
         return Answer(body=self._capabilities[key])
+
+
+def _too_large(limit_bytes: int) -> DmedError:
+    return UnprocessableError(
+        issues=(
+            Issue(
+                "too-costly",
+                f"The answer is larger than {limit_bytes} bytes (DMED_RESPONSE_LIMIT_BYTES): "
+                "ask for a smaller _count, for less history, or with _elements",
+            ),
+        )
+    )
 
 
 def refusal(error: DmedError) -> Answer:

@@ -74,7 +74,8 @@ class FastSearch:
     ) -> bool:
         """Find out who asks, decide, search with its audit row, and send the page.
 
-        False, and nothing sent, where the sign-in is of a kind that needs the long way.
+        False, and nothing sent, where the sign-in is of a kind that needs the long way, or the page
+        is larger than any answer may be.
         """
         pattern, id_, headers = asked
         subject = await self._identity.bearer(headers.token)
@@ -85,6 +86,8 @@ class FastSearch:
         base = base_of(scope, self._settings)
         links = links_of(f"{base}/{pattern.query.type}", pattern.link(id_), page)
         body = bundle("searchset", hits(base, page.hits), total=page.total, links=links)
+        if len(body) > self._settings.response_limit_bytes:
+            return False  # The long way says what to do.
         await send_page(body, headers, [(b"x-request-id", request_id.encode())], send_)
         return True
 
