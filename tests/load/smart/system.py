@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -25,7 +26,8 @@ def main() -> None:
                           token_endpoint_auth_method="private_key_jwt",
                           scope="system/Patient.rs system/Observation.rs")
     client.register_client_auth_method(
-        PrivateKeyJWT(place, headers={"kid": number}, alg="ES384"))
+        # Authlib's own hour is longer than the five minutes of the standard.
+        PrivateKeyJWT(place, {"exp": int(time.time()) + 120}, {"kid": number}, "ES384"))
     sent: list[bytes] = []
     client.event_hooks["request"].append(lambda request: sent.append(request.read()))
     token = client.fetch_token(place, grant_type="client_credentials")
