@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import msgspec
 
-from dmed.kit.errors import ConflictError, ForbiddenError, UnavailableError
+from dmed.kit.errors import ConflictError, DmedError, ForbiddenError, UnavailableError
 from dmed.kit.ids import bucket_in
 from dmed.store import audit as audits
 from dmed.store import care
@@ -44,6 +44,7 @@ class Unit:
         self.scope = scope
         self.connection = connection
         self._held: set[tuple[str, str]] = set()
+        self.noted: list[AuditRow] = []
         self.afterwards: list[AuditRow] = []
         """Refusals: their rows must stand though the transaction rolls back, so they are written
         when its connection is given back (a unit that asked for a second one could wait for
@@ -84,7 +85,8 @@ class Unit:
         return await missing_in(self.connection, self.scope, type_, id_)
 
     async def note(self, rows: Sequence[AuditRow]) -> None:
-        """Audit rows in this transaction."""
+        """Audit rows in this transaction; of reads they are written also where it rolls back."""
+        self.noted += rows
         actor = await audits.actor_number(self.db, rows[0])
         await self.connection.execute(
             audits.INSERT_SQL, *audits.columns(rows, [actor] * len(rows)))
@@ -199,6 +201,7 @@ async def unit(
     """
     began = time.monotonic()
     refusals: list[AuditRow] = []
+    noted: list[AuditRow] = []
     try:
         with told():
             async with (
@@ -209,10 +212,16 @@ async def unit(
                 if limit > WRITE_SECONDS_MAX:
                     await _lengthen(connection, limit)
                 made = Unit(db, scope, connection)
-                refusals = made.afterwards
+                refusals, noted = made.afterwards, made.noted
                 yield made
                 if time.monotonic() - began > limit:
                     raise UnavailableError(f"the work took over {limit} s")
+    except DmedError as error:
+        if not isinstance(error, UnavailableError):
+            # The rows of its reads went with the transaction, but what was read may be told.
+            told_already = {(row.type, row.id) for row in refusals}
+            refusals += [row for row in noted if (row.type, row.id) not in told_already]
+        raise
     finally:
         if refusals:
             await audits.note(db, refusals)
