@@ -160,6 +160,7 @@ async def case(gateway: Gateway, subject: Subject, number: int) -> Case:
     async with gateway.unit(subject) as unit:
         found = await tables.case(unit, number)
     if found is None:
+        await gateway.note(subject, "E", f"case {number}", outcome=404)
         raise NotFoundError(f"There is no case {number}")
     await gateway.note(subject, "E", f"case {number}", patient=found.patient)
     return found
