@@ -162,9 +162,10 @@ def test_nothing_that_was_acknowledged_before_the_backup_is_lost(site: Site) -> 
 
 
 def test_the_file_tells_nothing_and_the_key_is_not_in_it(site: Site) -> None:
-    """No name of a person, no key and no word of the database stands in the file in the open."""
+    """No record, no key and no word of the database stands in the file in the open."""
     content = site.file.read_bytes()
-    for secret in (b"kept 1", b"Basic", b"resource", b"PRIVATE KEY", b"PGDMP", site.key.read_bytes()[:20]):
+    for secret in (b"kept 1", b"Basic", b"resource", b"PRIVATE KEY", b"PGDMP",
+                   site.key.read_bytes()[:20]):
         assert secret not in content
 
 
