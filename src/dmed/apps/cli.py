@@ -380,6 +380,21 @@ def signatures_rotate_seal() -> None:
     click.echo(rotate_seal(_chosen()))
 
 
+@main.group()
+def sim() -> None:
+    """Simulators of outside systems, for demonstrations and tests."""
+
+
+@sim.command("eimzo")
+@click.option("--port", type=int, default=64_646, show_default=True)
+@_plainly
+def sim_eimzo(port: int) -> None:
+    """Runs the E-IMZO program of a desk and the operator's service; prints the settings for it."""
+    from dmed.apps.eimzo_sim import run
+
+    run(_chosen().data / "eimzo-sim", port)
+
+
 @main.command()
 @click.option("--admin", default="admin", show_default=True, help="Sign-in name.")
 @click.option("--name", default="", help="Name to show.")
