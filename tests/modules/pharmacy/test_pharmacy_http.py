@@ -43,7 +43,8 @@ async def line(ward: Any) -> AsyncIterator[Line]:
     keys = load_keys(settings.data)
     identity = Identity(database.hot, settings, keys)
     await identity.save_demo(demo.accounts())
-    app = fhir_app(ward.gateway, Guard(database.hot, settings, keys), (PRESCRIPTIONS, PHARMACY, GLASS))
+    guard = Guard(database.hot, settings, keys)
+    app = fhir_app(ward.gateway, guard, (PRESCRIPTIONS, PHARMACY, GLASS))
     await identity.register_key("service", json.dumps(KEY.as_dict(private=False)))
     clients = []
     for user in ("doctor", "pharmacist", "service"):
