@@ -26,7 +26,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from dmed.apps.web import Platform
-from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, _values, hashed
+from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, _values
+from dmed.trust.passwords import hashed
 from dmed.trust.tables import save_account
 
 ANSWER_SECONDS_MAX = 25

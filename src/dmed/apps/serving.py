@@ -14,6 +14,7 @@ import msgspec
 from dmed.apps.backup import refuse_unfinished
 from dmed.apps.database import Addresses, database, prepare
 from dmed.apps.workers import Workers, listen
+from dmed.kit import logs
 from dmed.kit import settings as settings_module
 from dmed.kit.settings import Settings
 
@@ -62,6 +63,7 @@ def _work(settings: Settings, cert: Path | None, key: Path | None) -> None:
     from dmed.apps.protocol import protocol
     from dmed.apps.web import create
 
+    logs.configure()
     listening = listen(settings.host, settings.port, _WORKER_BACKLOG)
     scheme = "https" if cert else "http"
     shown = "localhost" if settings.host in {"127.0.0.1", "::1"} else settings.host
@@ -71,7 +73,7 @@ def _work(settings: Settings, cert: Path | None, key: Path | None) -> None:
     def work() -> None:
         uvicorn.Server(uvicorn.Config(
             create(), loop="uvloop", http=protocol(settings), lifespan="on", access_log=False,
-            log_level="warning", server_header=False, proxy_headers=False, ssl_certfile=cert,
+            log_config=None, server_header=False, proxy_headers=False, ssl_certfile=cert,
             ssl_keyfile=key, timeout_graceful_shutdown=_FINISH_SECONDS_MAX,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         )).run(sockets=[listening])  # fmt: skip  # One a line would hide which belong together.

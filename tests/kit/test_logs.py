@@ -1,0 +1,83 @@
+"""The process log: one line a record, JSON, and no word of an exception."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from dmed.kit.errors import InvalidError
+from dmed.kit.logs import JsonLines, configure, trace
+
+NAME = "Zulfiqorova"
+
+
+@pytest.fixture
+def log() -> Iterator[tuple[logging.Logger, io.StringIO]]:
+    """A logger of its own, and what it wrote."""
+    held = io.StringIO()
+    handler = logging.StreamHandler(held)
+    handler.setFormatter(JsonLines())
+    logger = logging.getLogger("dmed.test")
+    logger.addHandler(handler)
+    logger.propagate = False
+    yield logger, held
+    logger.removeHandler(handler)
+
+
+def test_an_exception_is_told_by_kind_and_place_without_its_words(
+    log: tuple[logging.Logger, io.StringIO]
+) -> None:
+    """Kind, file, line and function of it and of its cause; not what they say."""
+    logger, held = log
+    try:
+        try:
+            {}[NAME]  # The fault is meant.
+        except KeyError as fault:
+            raise InvalidError(f"{NAME} is nobody") from fault
+    except InvalidError:
+        logger.exception("unexpected fault, request %s", "r-1")
+    line = json.loads(held.getvalue())
+
+    assert NAME not in held.getvalue()
+    assert line["says"] == "unexpected fault, request r-1"
+    assert line["trace"][0] == "dmed.kit.errors.InvalidError (invalid)"
+    assert "builtins.KeyError" in line["trace"]
+    assert any("test_logs.py" in frame for frame in line["trace"])
+    assert line["at"].endswith("+00:00")
+
+
+def test_a_line_cannot_be_forged(log: tuple[logging.Logger, io.StringIO]) -> None:
+    """Line ends and control characters in what is logged stay inside their one line."""
+    logger, held = log
+    logger.warning("asked %s", 'x\n{"level": "critical"}\r\x1b[2K\u2028')
+
+    assert len(held.getvalue().splitlines()) <= 2
+    assert held.getvalue().count("\n") == 1
+    assert "\x1b" not in held.getvalue()
+    assert json.loads(held.getvalue())["level"] == "warning"
+
+
+def test_a_circle_of_causes_ends() -> None:
+    """Exceptions that name each other as their context are told once each."""
+    first, second = ValueError("x"), TypeError("y")
+    first.__context__, second.__context__ = second, first
+
+    assert trace(first) == ["builtins.ValueError", "builtins.TypeError"]
+
+
+def test_every_logger_writes_this_form(capfd: pytest.CaptureFixture[str]) -> None:
+    """After `configure` what libraries say is JSON too."""
+    root, before = logging.getLogger(), [*logging.getLogger().handlers]
+    level = root.level
+    try:
+        configure()
+        logging.getLogger("uvicorn.error").warning("hear")
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+
+    assert json.loads(capfd.readouterr().err)["from"] == "uvicorn.error"
