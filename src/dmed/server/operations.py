@@ -7,7 +7,13 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dmed.kit.errors import ForbiddenError, NotAllowedError, NotFoundError
+from dmed.kit.errors import (
+    DmedError,
+    ForbiddenError,
+    NotAllowedError,
+    NotFoundError,
+    UnavailableError,
+)
 from dmed.server.call import Call, read_body
 from dmed.server.door import Door
 from dmed.trust.manifest import Operation
@@ -50,4 +56,10 @@ async def run(door: Door, call: Call, request: Request, app: Any) -> Response:
         return {"type": "http.request", "body": body, "more_body": False}
 
     scope = {**request.scope, "app": app, "path_params": {"id": id_} if id_ else {}}
-    return await operation.endpoint(Request(scope, receive))
+    try:
+        return await operation.endpoint(Request(scope, receive))
+    except DmedError as refusal:
+        if operation.quick is None and not isinstance(refusal, UnavailableError):
+            said = f"operation {call.path[:200]}"
+            await door.acts.note(call.subject, "E", said, outcome=refusal.status)
+        raise
