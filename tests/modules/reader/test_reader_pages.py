@@ -16,7 +16,8 @@ from dmed.apps.web import Platform
 from dmed.kit.settings import Settings
 from dmed.modules.reader.api import wants_page
 from dmed.store.schema import migrate
-from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, _values, hashed
+from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, _values
+from dmed.trust.passwords import hashed
 from dmed.trust.tables import DDL, save_account
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8", "accept-language": "en"}
