@@ -76,7 +76,7 @@ def _is_suspect(body: bytes, encoded: bytes) -> bool:
     Every quotation mark of the input is either structure or an escaped one in a text, and both
     kinds are written again, unless a text spells its mark as an escape by number.
     """
-    if body.count(b'"') != encoded.count(b'"'):
+    if body != encoded and body.count(b'"') != encoded.count(b'"'):
         return True
     if b"\\" in body and (b"\\u0022" in body or _CONTROL.search(encoded)):
         return True

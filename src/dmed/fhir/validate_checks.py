@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
 from msgspec import UNSET
@@ -310,6 +310,13 @@ def _nested(value: Any, place: Place, run: Run) -> None:
     run.resource, run.root = outer
 
 
+@lru_cache(maxsize=16_384)
+def _target(reference: str) -> str:
+    """The type that a relative or conditional reference names; "" for one of another form."""
+    match = _RELATIVE.fullmatch(reference)
+    return (match[1] or match[2]) if match else ""
+
+
 def _targets(each: ElementType) -> Check:
     """Refuse a literal relative reference to a type that the element does not allow."""
     resources = facts().resources
@@ -322,8 +329,7 @@ def _targets(each: ElementType) -> Check:
         reference = value.reference
         if reference is UNSET or reference[0] == "#" or ":" in reference:
             return
-        match = _RELATIVE.fullmatch(reference)
-        name = (match[1] or match[2]) if match else ""
+        name = _target(reference)
         if name in allowed:
             return
         where = (place, "reference", -1)

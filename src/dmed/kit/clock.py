@@ -20,5 +20,5 @@ def today() -> date:
 
 def instant(moment: datetime) -> str:
     """A FHIR instant in milliseconds with zone Z, as `meta.lastUpdated` carries it."""
-    utc = moment.astimezone(UTC).replace(tzinfo=None)
-    return utc.isoformat(timespec="milliseconds") + "Z"
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
