@@ -109,10 +109,12 @@ async def test_versions_are_compared_in_a_unit(gateway: Gateway) -> None:
 
 async def test_acts_of_modules_may_more_than_plain_rest(gateway: Gateway) -> None:
     """A pharmacist's act updates a prescription; his plain REST is refused with a reason."""
-    request = {
+    request: dict[str, Any] = {
         "resourceType": "MedicationRequest", "status": "active", "intent": "order",
-        "medication": {"concept": {"text": "x"}}, "subject": {"reference": "Patient/p"},
+        "medication": {"concept": {"text": "x"}},
     }  # fmt: skip
+    person = await gateway.create(DOCTOR, "Patient", {"resourceType": "Patient"})
+    request["subject"] = {"reference": f"Patient/{person.id}"}
     made = await gateway.create(DOCTOR, "MedicationRequest", request)
     done = {**request, "id": made.id, "status": "completed"}
     with pytest.raises(RefusedError) as refused:

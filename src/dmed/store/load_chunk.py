@@ -242,14 +242,14 @@ async def _copy(connection: Any, writes: list[Write]) -> None:
     await copy("identity_claim", _CLAIM, [
         (type_number(one.type), system_number(system), text_key(value), one.bucket, one.id)
         for one in writes for system, value in dict.fromkeys(one.identities)])
-    await keep_care(connection, writes)
+    await _keep_care(connection, writes)
     await copy("feed", _FEED, [
         (one.vid, one.bucket, type_number(one.type), b"C", one.id) for one in writes])
     for table, rows in index_rows(writes).items():
         await copy(table, COLUMNS[table], rows)
 
 
-async def keep_care(connection: Any, writes: Sequence[Write]) -> None:
+async def _keep_care(connection: Any, writes: Sequence[Write]) -> None:
     """The care relationships of loaded records; of several loads of one person the longer."""
     rows = care.rows_of([
         msgspec.structs.replace(one, care=tuple(each for each in one.care if each.until > now()))

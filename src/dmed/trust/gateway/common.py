@@ -68,7 +68,7 @@ def _scope(
         user,
         None,
         readable(role, is_plain),
-        principals=principals_of(subject, institutions) if guarded else (),
+        principals=principals_of(subject, institutions) if (role, True) in needs_care() else (),
         guarded=guarded,
         guarded_writes=guarded | _CARDS if role is Role.DOCTOR else guarded,
     )
