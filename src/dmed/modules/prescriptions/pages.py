@@ -6,9 +6,11 @@ checked and shown again. While a dose is typed only the findings come back, neve
 
 from __future__ import annotations
 
+import base64
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.datastructures import FormData
@@ -30,6 +32,7 @@ from dmed.modules.prescriptions.model import (
     Tier,
 )
 from dmed.modules.prescriptions.rules import courses, numbers
+from dmed.modules.signing import api as signatures
 from dmed.pages import view
 from dmed.trust.manifest import SIGNED_IN, Route
 from dmed.trust.model import Role
@@ -109,12 +112,49 @@ async def live_check(request: Request) -> Response:
 async def _sign(request: Request, draft: Draft, key: str) -> Response:
     gateway, subject = view.gateway(request), view.signed_in(request)
     try:
+        if signatures.is_outside(gateway.settings):
+            await api.prepare(gateway, subject, draft)
+            return view.redirect(request, f"/card/{draft.patient}/sign/{draft.id}")
         if draft.replaces:
             made = await api.correct(gateway, subject, draft.replaces, draft, key=key)
         else:
             made = await api.sign(gateway, subject, draft, key=key)
     except UnprocessableError:
         return await _show(request, draft, is_tried=True)
+    return view.redirect(request, f"/prescriptions/{made.number}?signed=1")
+
+
+async def sign_outside(request: Request) -> Response:
+    """What the doctor signs with the program of his desk, word for word."""
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    if not signatures.is_outside(gateway.settings):
+        raise NotFoundError("This installation makes the signatures itself")
+    draft = await api.draft(gateway, subject, request.path_params["draft"])
+    asked = await api.prepare(gateway, subject, draft)
+    facts = {
+        "draft": draft, "asked": asked, "shown": signatures.read(asked.document),
+        "document": base64.b64encode(asked.document).decode(),
+        "socket": gateway.settings.eimzo_socket, "key": gateway.settings.eimzo_key,
+    }  # fmt: skip  # Facts of one page.
+    page = view.render(request, "signing/sign.html", facts)
+    address = urlsplit(gateway.settings.eimzo_socket)
+    page.headers["Content-Security-Policy"] = view.POLICY.replace(
+        "connect-src 'self'", f"connect-src 'self' {address.scheme}://{address.netloc}"
+    )
+    return page
+
+
+async def signed_outside(request: Request) -> Response:
+    """Takes the signature of the desk's program and makes the prescription."""
+    form = await view.form(request)
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    draft = await api.draft(gateway, subject, request.path_params["draft"])
+    try:
+        message = base64.b64decode(view.field(form, "pkcs7"), validate=True)
+    except ValueError as error:
+        raise InvalidError("The signature is no Base64") from error
+    given = signatures.Given(view.field(form, "request"), message)
+    made = await api.sign(gateway, subject, draft, given=given)
     return view.redirect(request, f"/prescriptions/{made.number}?signed=1")
 
 
@@ -464,6 +504,9 @@ ROUTES: tuple[Route, ...] = (
     Route(path="/card/{id}/prescribe", endpoint=workspace, roles=DOCTORS),
     Route(path="/card/{id}/prescribe", endpoint=act, roles=DOCTORS, methods=("POST",)),
     Route(path="/card/{id}/prescribe/check", endpoint=live_check, roles=DOCTORS, methods=("POST",)),
+    Route(path="/card/{id}/sign/{draft}", endpoint=sign_outside, roles=DOCTORS),
+    Route(path="/card/{id}/sign/{draft}", endpoint=signed_outside, roles=DOCTORS,
+          methods=("POST",)),
     Route(path="/card/{id}/prescriptions", endpoint=of_person, roles=DOCTORS | {Role.REGISTRAR}),
     Route(path="/prescriptions/{number}", endpoint=signed, roles=READERS),
     Route(path="/prescriptions/{number}/slip.pdf", endpoint=slip, roles=DOCTORS),
