@@ -361,8 +361,13 @@ class Identity:
     # Bearer tokens
 
     async def issue_token(self, user: str, *, lifetime_s: int = tokens.LIFETIME_S) -> str:
-        """A bearer token for an open account; the caller has made sure who asks."""
-        subject = await self.subject_of(user)
+        """A bearer token for an open account; the caller has made sure who asks.
+
+        UnauthorizedError where the staff register gives its person no post any more.
+        """
+        subject = await self.standing(await self.subject_of(user))
+        if subject is None:
+            raise UnauthorizedError("The account or the post has ended")
         return tokens.make(self._keys, subject, self._settings.public_url, lifetime_s)
 
     async def issue_demo_token(self, user: str, *, lifetime_s: int = tokens.LIFETIME_S) -> str:

@@ -81,7 +81,8 @@ async def consent_page(request: Request) -> Response:
     subject = view.signed_in(request)
     number = request.query_params.get("request", "")
     asked = await guard_of(request).grants.asked(number, cookie_of(request))
-    facts: dict[str, Any] = {"asked": asked, "number": number, "q": "", "found": [], "person": None}
+    facts: dict[str, Any] = {"asked": asked, "number": number, "q": "", "found": [],
+                             "person": None, "place": origin(asked.redirect_uri)}  # fmt: skip
     if asked.waits_for_patient:
         text = request.query_params.get("q", "").strip()[: rules.QUERY_CHARACTERS_MAX]
         facts |= {"q": text, "found": await _persons(request, subject, text)}

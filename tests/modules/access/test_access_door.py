@@ -1,0 +1,150 @@
+"""The steps of the door over HTTP: second factor demanded, asked for, lost; posts; the counter."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+
+import pytest
+from access_browser import Browser
+
+from dmed.apps.web import Platform
+from dmed.trust.factors import code_at, step_of
+from dmed.trust.identity import DEMO_PASSWORDS, Account
+from dmed.trust.model import Role
+
+WORD = "long-enough-word"
+
+
+def code(page: str, steps: int = 0) -> str:
+    """The number that the letters of an enrolment page stand for now."""
+    found = re.search(r"data-secret>([A-Z2-7 ]+)<", page)
+    assert found is not None
+    return code_at(base64.b32decode(found.group(1).replace(" ", "")), step_of(time.time()) + steps)
+
+
+async def test_a_role_enrols_at_the_door(platform: Platform) -> None:
+    """Nothing opens before the first code; the recovery codes are shown, then the way on."""
+    account = Account(user="malika", role=Role.REGISTRAR)
+    await platform.guard.identity.save(account, WORD)
+    async with Browser(platform) as here:
+        first = await here.post("/signin", data={"user": "malika", "password": WORD,
+                                                 "next": "/persons"})  # fmt: skip  # One form.
+        closed = await here.get("/persons")
+        page = (await here.get("/signin/enrol")).text
+        forged = await here.post("/signin/enrol", data={"code": code(page)})
+        wrong = await here.submit("/signin/enrol", code="000000")
+        right = await here.submit("/signin/enrol", code=code(page))
+        opened = await here.get("/me")
+
+    assert first.headers["location"] == "/signin/enrol"
+    assert closed.headers["location"].startswith("/signin")
+    assert (forged.status_code, wrong.status_code) == (403, 400)
+    assert right.text.count("<li ") == 10
+    assert 'href="/persons"' in right.text
+    assert opened.status_code == 200
+
+
+async def test_a_lost_telephone(platform: Platform) -> None:
+    """Set on my page, asked for at the door, refused when wrong; the administrator takes it away
+    and the sessions with it.
+    """
+    async with Browser(platform) as here, Browser(platform) as boss:
+        await here.enter("doctor")
+        page = (await here.get("/me/factor")).text
+        await here.submit("/me/factor", code=code(page, -1))
+        await here.submit("/signout", "/me")
+        asked = await here.enter("doctor")
+        wrong = await here.submit("/signin/factor", code="123456")
+        right = await here.submit("/signin/factor", code=code(page))
+        await boss.enter("admin")
+        shown = await boss.get("/accounts/doctor")
+        await boss.submit("/accounts/doctor", act="factor")
+        ended = await here.get("/me")
+        again = await here.enter("doctor")
+        details = await platform.database.hot.fetch("select detail from audit where detail <> ''")
+
+    said = {row["detail"] for row in details}
+    assert (asked.headers["location"], wrong.status_code) == ("/signin/factor", 401)
+    assert (right.headers["location"], ended.status_code) == ("/", 303)
+    assert "End" in shown.text
+    assert again.headers["location"] == "/"
+    assert {"second factor set", "second factor refused", "sign-in: second factor passed",
+            "factor of doctor ended by the administrator"} <= said  # fmt: skip  # One set.
+
+
+async def test_only_the_administrator_sees_anothers_sessions(platform: Platform) -> None:
+    """A doctor asks in vain, by page and by form."""
+    async with Browser(platform) as here:
+        await here.enter("doctor")
+        shown = await here.get("/accounts/admin")
+        done = await here.submit("/accounts/admin", "/me", act="sessions")
+
+    assert (shown.status_code, done.status_code) == (403, 403)
+
+
+async def test_one_of_several_posts(platform: Platform) -> None:
+    """Asked after the password; the chosen one opens its pages, the other's are closed."""
+    post = Account(user="pharmacist", role=Role.REGISTRAR, practitioner_role="post-2",
+                   post="Registrator")  # fmt: skip  # One account.
+    await platform.guard.identity.save_post("pharmacist", post)
+    async with Browser(platform) as here:
+        asked = await here.enter("pharmacist")
+        await here.submit("/signin/post", post="post-2")
+        persons = await here.get("/persons")
+        await here.submit("/me/post", "/me", post="")
+        back = await here.get("/persons")
+    await platform.guard.identity.drop_post("pharmacist", "post-2")
+
+    assert asked.headers["location"] == "/signin/post"
+    assert (persons.status_code, back.status_code) == (200, 403)
+
+
+async def test_a_locked_session_waits_in_its_browser(platform: Platform) -> None:
+    """Another signs in meanwhile; another browser knows nothing of it; the password leads back."""
+    async with Browser(platform) as here, Browser(platform) as other:
+        await here.enter("pharmacist", shared="1")
+        await here.submit("/signin/lock", "/me", place="/counter/today")
+        door = await here.get("/signin")
+        number = re.search(r'name="number" value="([^"]+)"', door.text)
+        assert number is not None
+        await here.enter("doctor")
+        away = await here.submit("/signin/lock", "/me")
+        foreign = await other.post("/signin/unlock", data={
+            "number": number.group(1), "word": DEMO_PASSWORDS["pharmacist"]})  # fmt: skip
+        wrong = await here.post("/signin/unlock", data={"number": number.group(1), "word": "1"})
+        right = await here.post("/signin/unlock", data={
+            "number": number.group(1), "word": DEMO_PASSWORDS["pharmacist"]})  # fmt: skip
+        back = await here.get("/me")
+
+    assert away.headers["location"] == "/signin"
+    assert (foreign.status_code, wrong.status_code) == (401, 401)
+    assert right.headers["location"] == "/counter/today"
+    assert "<dd>pharmacist</dd>" in back.text
+
+
+@pytest.mark.parametrize("path", ["/signin/factor", "/signin/enrol", "/signin/post"])
+async def test_steps_need_what_comes_before(platform: Platform, path: str) -> None:
+    """Without a session that waits there, and with an open one, each leads to the door."""
+    async with Browser(platform) as here:
+        strange = await here.get(path)
+        await here.enter("doctor")
+        done = await here.get(path)
+
+    assert strange.headers["location"].startswith("/signin")
+    assert done.headers["location"].startswith("/signin")
+
+
+async def test_my_sessions_end_from_my_page(platform: Platform) -> None:
+    """Both are listed with their browser, and the other one ends."""
+    async with Browser(platform) as here, Browser(platform) as other:
+        other.headers["user-agent"] = "Mozilla/5.0 (Windows NT 10.0) Firefox/140.0"
+        await here.enter("admin")
+        await other.enter("admin")
+        page = (await here.get("/me")).text
+        await here.submit("/me/sessions/end", "/me")
+        ended, mine = await other.get("/me"), await here.get("/me")
+
+    assert "Firefox, Windows" in page
+    assert (ended.status_code, mine.status_code) == (303, 200)
