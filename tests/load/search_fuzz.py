@@ -2,7 +2,8 @@
 
 `python tests/load/search_fuzz.py --searches 1000000` sends a million. No answer may be a 5xx, so no
 statement may take over `--seconds` (a longer one is cut by the database and answered 503); every
-answer must be JSON. Of the valid searches the share that answered 200 is told.
+answer must be JSON. Of the valid searches the share that answered 200 is told, and the share whose
+answer is what a slow reading of the records expects (search_reference); any other is a fault.
 """
 
 from __future__ import annotations
@@ -39,22 +40,34 @@ from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS
 from dmed.trust.keys import load_keys
 from dmed.trust.tables import DDL
 
+sys.path.insert(0, str(Path(__file__).parent))
+from search_reference import Reading, judged  # It lies beside this script.
+
 SLOWEST_KEPT = 5
 _PREFIXES = ["", "", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
 _DATES = ["2024", "2024-02", "2024-02-29", "2024-02-29T10:00", "2024-02-29T10:00:00Z",
           "2024-02-29T10:00:00.5+05:00", "0001", "9999-12-31"]
-_NUMBERS = ["0", "1", "5.40", "-3", "1e3", "0.000001", "100"]
+_NUMBERS = ["0", "1", "5.40", "120", "1.2e2", "-3", "1e3", "0.000001", "100"]
 _UNITS = ["", "||mg", "|http://unitsofmeasure.org|kg", "|http://unitsofmeasure.org|mm[Hg]",
           "|http://unitsofmeasure.org|{x}"]
-_TEXTS = ["a", "ali", "Юлдашева", "o'l", "blood", "x y", "zz"]
-_TOKENS = ["final", "http://loinc.org|8480-6", "|x", "urn:a|", "male", "a|b", "true"]
+_TEXTS = ["a", "ali", "Юлдашева", "o'l", "blood", "x y", "zz", "Aliyev", "pressure"]
+_TOKENS = ["final", "http://loinc.org|8480-6", "|x", "urn:a|", "male", "a|b", "true", "female",
+           "amended", "active", "urn:a|x"]
 _REFERENCES = ["p1", "Patient/p1", "http://x.org/Patient/1", "urn:uuid:1", "Location/l1"]
 _MODIFIERS = {
-    "string": ["", "", "exact", "contains"],
-    "token": ["", "", "", "not", "text", "code-text"],
+    "string": ["", "", "exact", "contains", "text"],
+    "token": ["", "", "", "not", "text", "code-text", "text-advanced"],
     "uri": ["", "below", "above", "contains"],
-    "reference": ["", "", "identifier", "text"],
+    "reference": ["", "", "identifier", "text", "code-text", "text-advanced"],
 }
+_FILLED = {
+    "Observation": ("status", "code", "subject", "patient", "date", "value-quantity",
+                    "code-value-quantity"),
+    "Patient": ("name", "family", "given", "phonetic", "gender", "birthdate", "active",
+                "identifier"),
+    "Location": ("status", "partof", "near"),
+}  # fmt: skip  # A table.
+"""Parameters for which the records below have values."""
 _HOSTILE = [
     "\0", "\x1f", "\ud7ff", "%", "%zz", "%00", "%ff%fe", "'", '"', ";--", "\\", "\\,", ",,,", "|||",
     "$$", "..", "::", "[", "{x}", "9" * 400, "1e999", "-1e-999", "NaN", "\u202e", "\U0010ffff",
@@ -67,7 +80,7 @@ _CONTROLS = [
     ("_elements", ["id", "status,code", "name.family"]),
     ("_include", ["*", "Observation:subject"]), ("_include:iterate", ["Observation:patient"]),
     ("_revinclude", ["*", "Observation:patient"]), ("_lastUpdated", ["gt2020", "lt2100-01-01"]),
-    ("_id", ["p1", "p1,p2"]),
+    ("_id", ["p1", "p1,p2"]), ("_contained", ["true", "both"]),
 ]  # fmt: skip
 
 
@@ -85,18 +98,32 @@ class Strings:
         """`Type?...` that the specification gives a meaning."""
         dice = self.dice
         type_ = dice.choice([*["Observation", "Patient", "Encounter", "Location"] * 8, *self.types])
-        pairs = [self._pair(type_) for _ in range(dice.randint(1, 3))]
+        if dice.random() < 0.4:
+            type_ = dice.choice(list(_FILLED))
+            pairs = [self._pair(type_, codes=_FILLED[type_])]
+        else:
+            pairs = [self._pair(type_) for _ in range(dice.randint(1, 3))]
         if dice.random() < 0.1:
             pairs.append(self._special(type_))
         if dice.random() < 0.3:
             name, choices = dice.choice(_CONTROLS)
             if name.startswith("_include") and type_ != "Observation":
                 name, choices = "_count", ["2"]
+            if name == "_contained":
+                pairs = [("_id", "inner,p1"), ("_containedType", dice.choice(
+                    ["container", "contained"]))]
             pairs.append((name, dice.choice(choices)))
-        if dice.random() < 0.3:
+            if name == "_contained":
+                return self._written(type_, pairs)
+        if type_ == "Location" and dice.random() < 0.2:
+            pairs = [("near", "41.3|69.2|50|km"), ("_sort", dice.choice(["near", "-near"]))]
+        elif dice.random() < 0.3:
             keys = [each.code for each in self._known(type_) if each.type != "special"]
             pairs.append(("_sort", ",".join(
                 dice.choice(["", "-"]) + dice.choice(keys) for _ in range(dice.randint(1, 2)))))
+        return self._written(type_, pairs)
+
+    def _written(self, type_: str, pairs: list[tuple[str, str]]) -> str:
         return f"{type_}?" + "&".join(f"{quote(n, safe=':.')}={quote_plus(v)}" for n, v in pairs)
 
     def hostile(self) -> str:
@@ -136,8 +163,12 @@ class Strings:
         return [each for each in params.parameters(type_).values() if each.is_indexed and all(
             part.type != "special" for part in each.components)]
 
-    def _pair(self, type_: str, depth: int = 2) -> tuple[str, str]:
-        dice, found = self.dice, self.dice.choice(self._known(type_))
+    def _pair(
+        self, type_: str, depth: int = 2, codes: tuple[str, ...] = ()
+    ) -> tuple[str, str]:
+        dice = self.dice
+        found = dice.choice(
+            [each for each in self._known(type_) if not codes or each.code in codes])
         if depth and dice.random() < 0.1:
             name, value = self._pair("Observation", depth - 1)
             if type_ == "Patient":
@@ -149,16 +180,20 @@ class Strings:
         if dice.random() < 0.1:
             return f"{found.code}:missing", dice.choice(["true", "false"])
         modifier = dice.choice(_MODIFIERS.get(found.type, [""]))
-        if modifier in {"text", "identifier"}:
+        if modifier == "text" and found.code == "phonetic":
+            modifier = ""
+        if found.type != "string" and modifier in {
+                "text", "identifier", "text-advanced", "code-text"}:
             kinds = params.place_types(type_, found.code)
             wanted = {"Reference"} if modifier == "identifier" else {"CodeableConcept", "Reference"}
-            modifier = modifier if kinds & wanted else ""
+            modifier = modifier if kinds & wanted or (
+                modifier == "code-text" and found.type == "token") else ""
         count = 1 if dice.random() < 0.7 else 3
         values = [self._value(found, modifier) for _ in range(count)]
         return found.code + (f":{modifier}" if modifier else ""), ",".join(values)
 
     def _value(self, found: SearchParameter, modifier: str) -> str:
-        if modifier in {"text", "code-text"}:
+        if modifier in {"text", "code-text", "text-advanced"}:
             return self._plain("string")
         if modifier == "identifier":
             return self._plain("token")
@@ -168,6 +203,8 @@ class Strings:
         if found.type == "composite":
             kinds = [part.type for part in found.components]
             return "$".join("a|b" if kind == "token" else self._plain(kind) for kind in kinds)
+        if found.code == "contains":
+            return self.dice.choice(["41.3|69.2", "0|0"])
         return self._plain(found.type)
 
     def _plain(self, kind: str) -> str:
@@ -202,6 +239,8 @@ class Report:
     faults: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     slowest: list[tuple[float, str]] = field(default_factory=list)
+    judged: Counter[str] = field(default_factory=Counter)
+    """Valid answers of 200: equal to the slow reading, some of them not empty, or not judged."""
 
     def note(self, text: str, status: int, body: bytes, seconds: float, *, is_valid: bool) -> None:
         """Take in one answer."""
@@ -211,6 +250,23 @@ class Report:
         elif is_valid and status != 200 and len(self.refused) < 50:
             self.refused.append(f"{text}\n    {body.decode(errors='replace')[:300]}")
         self.slowest = sorted([*self.slowest, (seconds, text)], reverse=True)[:SLOWEST_KEPT]
+
+    def judge(self, reading: Reading, text: str, status: int, body: bytes) -> None:
+        """Compare an answer with the slow reading."""
+        type_, _, query = text.partition("?")
+        if status != 200 or type_ == "AuditEvent":  # That the searches themselves add to.
+            return
+        said = judged(reading, type_, query, body)
+        if said in {"equal", "unjudged"}:
+            self.judged[said] += 1
+            self.judged["with records"] += said == "equal" and b'"entry"' in body
+        else:
+            self.faults.append(f"WRONG {text}: {said}")
+
+    @property
+    def equal(self) -> float:
+        """The share of valid searches that answered 200 with just what the slow reading expects."""
+        return self.judged["equal"] / max(1, sum(self.valid.values()))
 
     @property
     def served(self) -> float:
@@ -225,9 +281,12 @@ def _is_json(body: bytes) -> bool:
         return False
 
 
-async def fuzz(client: httpx.AsyncClient, searches: int, seed: int, tasks: int = 4) -> Report:
-    """Send so many strings, half of them hostile, `tasks` at a time."""
+async def fuzz(
+    client: httpx.AsyncClient, searches: int, seed: int, *, count: int, tasks: int = 4
+) -> Report:
+    """Send so many strings, half of them hostile, `tasks` at a time, over `records(count)`."""
     report, strings, left = Report(), Strings(seed), iter(range(searches))
+    reading = Reading(records(count, random.Random(1)))  # noqa: S311  # Nothing secret.
 
     async def work() -> None:
         for number in left:
@@ -240,6 +299,8 @@ async def fuzz(client: httpx.AsyncClient, searches: int, seed: int, tasks: int =
             answer = await client.send(request)
             report.note(text, answer.status_code, answer.content, time.monotonic() - started,
                         is_valid=is_valid)
+            if is_valid:
+                report.judge(reading, text, answer.status_code, answer.content)
 
     await asyncio.gather(*(work() for _ in range(tasks)))
     return report
@@ -257,13 +318,17 @@ def records(count: int, dice: random.Random) -> list[dict[str, Any]]:
             "resourceType": "Patient", "id": f"p{number}",
             "gender": dice.choice(["male", "female"]),
             "name": [{"family": dice.choice(["Aliyev", "Юлдашева"]), "given": ["Ali"]}],
-            "birthDate": f"19{dice.randint(30, 99)}-02-03"})
+            "birthDate": f"19{dice.randint(30, 99)}-02-03", "active": dice.random() < 0.5,
+            "identifier": [{"system": "urn:a", "value": dice.choice(["x", "final", "b"])}]})
         found.append({
             "resourceType": "Location", "id": f"l{number}", "status": "active",
             "position": {"latitude": 41 + dice.random(), "longitude": 69 + dice.random()},
             **({"partOf": {"reference": f"Location/l{number // 2}"}} if number else {})})
         found.append({
-            "resourceType": "Observation", "id": f"o{number}", "status": "final",
+            "resourceType": "Observation", "id": f"o{number}",
+            "status": dice.choice(["final", "amended"]),
+            "contained": [{"resourceType": "Patient", "id": "inner", "gender": "male"}],
+            "performer": [{"reference": "#inner"}],
             "subject": patient,
             "code": {"coding": [{"system": "http://loinc.org", "code": "8480-6",
                                  "display": "Systolic blood pressure"}], "text": "blood pressure"},
@@ -309,7 +374,7 @@ async def _run(searches: int, seed: int, seconds: int, count: int) -> Report:
         with Supervisor(cluster):
             cluster.make_database("dmed")
             async with installation(cluster.url("dmed_owner"), folder, count) as client:
-                return await fuzz(client, searches, seed)
+                return await fuzz(client, searches, seed, count=count)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -327,6 +392,8 @@ def main() -> int:
     for name, found in (("valid", report.valid), ("hostile", report.hostile)):
         out(f"{name}: {dict(sorted(found.items()))}\n")
     out(f"valid searches served: {report.served:.1%}\n")
+    out(f"served and equal to the slow reading: {report.equal:.1%} of all valid, "
+        f"{dict(report.judged)}\n")
     for taken, text in report.slowest:
         out(f"{taken * 1000:8.0f} ms  {text[:150]}\n")
     for text in report.refused[:20]:

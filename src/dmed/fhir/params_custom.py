@@ -85,7 +85,8 @@ def _types(base: tuple[str, ...]) -> tuple[str, ...]:
 
 def _faults(resource: Any) -> list[Issue]:
     found = _facts_of(resource)
-    return list(_shape(found) or [*_expression(found), *_components(found), *_special(found)])
+    return (_shape(found) or [*_components(found), *_special(found)]
+            or list(_expression(found)))
 
 
 def _shape(found: SearchFacts) -> list[Issue]:

@@ -2,7 +2,8 @@
 
 A key is the number of the components' plain codes: systems, units and texts are left out of it,
 because a search may leave them out too. They are asked of the components' own parameters. Only a
-text that has no parameter of its own (R5 forgot Observation.value-string) is in the key, folded.
+text that has no parameter of its own (R5 forgot Observation.value-string), and each text of an
+installation's own composite, is in the key, folded.
 """
 
 from __future__ import annotations
@@ -145,7 +146,8 @@ def _kinds() -> dict[int, tuple[str, ...]]:
 def _kinds_of(_generation: int) -> dict[int, tuple[str, ...]]:
     return {
         each.number: tuple(
-            _TEXT if part.type == "string" and part.code not in params.parameters(name)
+            _TEXT if part.type == "string" and (
+                each.is_own or part.code not in params.parameters(name))
             else part.type
             for part in each.components
         )
