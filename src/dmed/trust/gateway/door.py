@@ -95,7 +95,7 @@ class Gateway:
         """The current version. NotFoundError, GoneError after a delete, RefusedError."""
         if not decide(subject, Action.READ, type_, self._context).allowed:
             await self.check_allowed(subject, Action.READ, type_, id_)
-        scope = self._known_scope(subject) or await self._scope(subject)
+        scope = self._known_scope(subject) or await self._scope(subject, Action.READ, type_)
         if subject.scopes.is_app:
             scope = await self._app_read(subject, scope, type_, id_)
         return await store_read.read(
