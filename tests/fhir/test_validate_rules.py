@@ -147,6 +147,22 @@ def test_the_quick_period_rule_agrees_with_fhirpath(start, end):
     assert (NATIVE["per-1"](value, Run(value)) == "") is (holds is not False)
 
 
+@pytest.mark.parametrize("system", ["http://terminology.hl7.org/CodeSystem/condition-clinical", ""])
+@pytest.mark.parametrize("codes", [[], ["resolved"], ["active"], ["active", "remission"], [""]])
+@pytest.mark.parametrize("abated", [{}, {"abatementString": "x"}])
+def test_rules_of_conditions_agree_with_fhirpath(system, codes, abated):
+    """con-3 in Python says what its FHIRPath says, of any coding of the status."""
+    codings = [{"display": "x"} | ({"system": system} if system else {}) |
+               ({"code": code} if code else {}) for code in codes]
+    status = {"clinicalStatus": {"coding": codings}} if codings else {}
+    value = codec.decode(msgspec.json.encode(
+        {"resourceType": "Condition", "subject": {"reference": "Patient/1"}, **status, **abated}))
+    [rule] = [r for _, r in errors() if r.key == "con-3"]
+    holds = path.compile(rule.expression, "Condition").test(value)
+
+    assert (NATIVE["con-3"](value, Run(value)) == "") is holds
+
+
 @pytest.mark.parametrize(
     ("contained", "subject"),
     [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -35,6 +36,7 @@ _UUID = re.compile(
 _BASE64 = re.compile("(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?").fullmatch
 _INTEGER64 = re.compile("0|-?[1-9][0-9]{0,18}").fullmatch
 _NINES = 2**63
+_TAILS = frozenset({"Z", "+05:00"})
 
 
 def _is_day(match: re.Match[str] | None) -> bool:
@@ -47,16 +49,36 @@ def _is_day(match: re.Match[str] | None) -> bool:
     return day is None or day < "29" or int(day) <= monthrange(int(year), int(month))[1]
 
 
+def _is_plain_moment(value: str) -> bool:
+    """Whether a text is a sound moment in one of the two commonest forms: to the second with the
+    country's zone or Z, or to the millisecond with Z. False says nothing.
+    """
+    if value[4:17:3] != "--T::":
+        return False
+    tail = value[19:]
+    is_form = tail in _TAILS or (
+        len(tail) == 5 and tail[0] == "." and tail[4] == "Z"
+        and tail[1:4].isdecimal() and tail.isascii()
+    )
+    if not is_form:
+        return False
+    try:
+        datetime.fromisoformat(value[:19])
+    except ValueError:
+        return False
+    return True
+
+
 def _is_date(value: str) -> bool:
     return _is_day(_DATE(value))
 
 
 def _is_date_time(value: str) -> bool:
-    return _is_day(_DATE_TIME(value))
+    return _is_plain_moment(value) or _is_day(_DATE_TIME(value))
 
 
 def _is_instant(value: str) -> bool:
-    return _is_day(_INSTANT(value))
+    return _is_plain_moment(value) or _is_day(_INSTANT(value))
 
 
 def _is_uri(value: str) -> bool:

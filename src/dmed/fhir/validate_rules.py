@@ -58,6 +58,10 @@ UNDECIDED: dict[str, str] = {
 precision): with no result they hold. Any other rule that is not true is broken."""
 
 
+_CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+_ABATED = frozenset({"inactive", "resolved", "remission"})
+
+
 class Guarded:
     """A rule with what presence alone says about it, learnt as masks of fields are met."""
 
@@ -160,9 +164,10 @@ def _ref_1(value: Any, run: Run) -> str:
 
 
 @cache
-def _period_rule() -> Rule:
-    [per_1] = [each for each in facts().types["Period"].invariants if each.key == "per-1"]
-    return compiled(per_1.key, per_1.expression, "Period")
+def _whole(type_name: str, key: str) -> Rule:
+    """A rule as its expression has it, for what is not sound at a glance."""
+    [rule] = [each for each in facts().types[type_name].invariants if each.key == key]
+    return compiled(rule.key, rule.expression, type_name)
 
 
 def _per_1(value: Any, run: Run) -> str:
@@ -174,7 +179,16 @@ def _per_1(value: Any, run: Run) -> str:
         is_alike = len(start) == len(end) and start[19:] == end[19:]
         if (is_plain or is_alike) and start[:shortest] <= end[:shortest]:
             return ""
-    return _period_rule()(value, run)
+    return _whole("Period", "per-1")(value, run)
+
+
+def _con_3(value: Any, run: Run) -> str:
+    """What has abated is inactive: most conditions say so with the first code."""
+    status = value.clinicalStatus
+    for each in () if status is UNSET or status.coding is UNSET else status.coding:
+        if each.system == _CLINICAL and each.code in _ABATED:
+            return ""
+    return _whole("Condition", "con-3")(value, run)
 
 
 def _dom_3(value: Any, _run: Run) -> str:
@@ -220,6 +234,7 @@ NATIVE: dict[str, Rule] = {
     "ref-1": _ref_1,
     "dom-3": _dom_3,
     "per-1": _per_1,
+    "con-3": _con_3,
     "csd-1": _csd_1,
 }
 """Rules in Python, because they are asked often or are slow; a test compares them with FHIRPath."""
