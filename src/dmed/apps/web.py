@@ -262,7 +262,7 @@ def _guarded(guard: Guard, route: Route) -> Callable[[Request], Awaitable[Respon
     async def endpoint(request: Request) -> Response:
         try:
             return await admitted(request)
-        except ForbiddenError as refusal:
+        except (ForbiddenError, NotFoundError) as refusal:
             subject = view.subject_of(request)
             if subject is not None and not isinstance(refusal, RefusedError):
                 await request.app.state.gateway.note(
