@@ -94,8 +94,7 @@ async def until(
 
 async def found(client: httpx.AsyncClient) -> set[str]:
     """The codes of the records that `code:in` finds."""
-    answer = await client.get("/Observation", params={"code:in": LIKED})
-    assert answer.status_code == 200, answer.text
+    answer = await until(lambda: client.get("/Observation", params={"code:in": LIKED}), 200)
     return {each["resource"]["code"]["coding"][0]["code"]
             for each in answer.json().get("entry", ())}  # fmt: skip  # One set.
 
@@ -123,7 +122,7 @@ async def test_a_running_worker_follows_a_guide_and_its_upgrade(
     green = await client.post("/Observation", json=painted("green"))
     assert green.status_code == 201, green.text
     assert await found(client) == {"green"}
-    assert (await client.post("/Observation", json=painted("red", DROPPED))).status_code == 201
+    await until(lambda: client.post("/Observation", json=painted("red", DROPPED)), 201)
     gone = await client.get("/StructureDefinition/dropped")
     history = await client.get("/StructureDefinition/dropped/_history")
     old = await client.get(f"/Observation/{red.json()['id']}")
