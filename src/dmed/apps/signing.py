@@ -73,7 +73,7 @@ async def verified(gateway: Gateway, since: str = "") -> Tally:
     async for record in _signed(gateway, since):
         name = f"Provenance/{record['id']}"
         try:
-            await _verify_one(gateway, record, tally)
+            await verify_one(gateway, record, tally)
         except SignatureError as refusal:
             tally.failed.append((name, str(refusal)))
         except (ValueError, KeyError, TypeError, IndexError, DmedError) as error:
@@ -97,7 +97,8 @@ async def _signed(gateway: Gateway, since: str) -> AsyncIterator[dict[str, Any]]
         cursor = page.next_cursor
 
 
-async def _verify_one(gateway: Gateway, record: dict[str, Any], tally: Tally) -> None:
+async def verify_one(gateway: Gateway, record: dict[str, Any], tally: Tally) -> None:
+    """Verifies one signed Provenance and counts it; SignatureError with the reason otherwise."""
     parts = [Part(str(one.get("sigFormat")), _data(one)) for one in record["signature"]]
     keys = seal.load(gateway.settings.data)
     if parts[0].format != JWS_FORMAT or not _is_ours(keys, parts[0].data):
