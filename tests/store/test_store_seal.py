@@ -6,13 +6,16 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import asyncpg
+import pytest
 import pytest_asyncio
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from dmed.apps.postgres import Cluster
 from dmed.kit.settings import Settings
 from dmed.store import audit as audits
 from dmed.store import schema, seal, seal_check
@@ -196,3 +199,51 @@ async def _as_of(db: Database, ago: str, edge: int) -> None:
     await db.hot.execute(
         f"INSERT INTO audit_seal ({', '.join(values)}) VALUES "
         f"({', '.join(f'${at + 1}' for at in range(len(values)))})", *values.values())
+
+
+async def test_the_application_cannot_change_seals(cluster: Cluster, database_url: str) -> None:
+    """The application's role adds and reads seals and retirements; it removes and changes none."""
+    await schema.migrate(database_url)
+    connection = await asyncpg.connect(
+        cluster.url("dmed_app", urlsplit(database_url).path[1:]))
+    try:
+        for statement in ("DELETE FROM audit_seal", "UPDATE audit_seal SET rows = 0",
+                          "TRUNCATE audit_seal", "DELETE FROM audit_retired"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+_OLD_ROWS = """
+INSERT INTO audit (at, vid, actor, bucket, type, outcome, action, digest, request, id, patient)
+SELECT now(), 5, 1, 7, 3, 200, 'R'::"char", {digest}, 'old', id, patient
+FROM (VALUES ('a7f-0123456789abcdef0123', 'm-1'), ('x', NULL), ('ё', '\x01y')) AS t(id, patient)
+"""
+
+
+async def test_rows_of_before_keep_their_digests(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An installation of the third migration upgrades: its rows are packed, sealed and verified."""
+    with monkeypatch.context() as before:
+        before.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:3])
+        before.setattr(schema, "_GRANTS", "SELECT 1")
+        await schema.migrate(database_url)
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(_OLD_ROWS.format(digest=audits.digest_sql(
+        at="now()", vid="5::bigint", actor="1", bucket="7::smallint", type="3::smallint",
+        outcome="200::smallint", action="'R'", request="'old'", id="id", patient="patient",
+        query="NULL", detail="NULL")))
+    await connection.close()
+    await schema.migrate(database_url)
+    opened = await Database.open(database_url, Settings(pool_size=2))
+    await audits.note(opened, [noted(request="new")])
+    await sealed(opened)
+    rows = await opened.hot.fetch("SELECT id, patient FROM audit_told WHERE request = 'old'")
+    await opened.close()
+    result = await checked(database_url)
+
+    assert {(row["id"], row["patient"]) for row in rows} == {
+        ("a7f-0123456789abcdef0123", "m-1"), ("x", None), ("ё", "\x01y")}
+    assert (result.rows, result.unsealed, result.faults) == (4, 0, [])
