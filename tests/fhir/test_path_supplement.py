@@ -11,11 +11,13 @@ import pytest
 
 from dmed.fhir import codec, path
 from dmed.fhir.path.code import NoHooks
+from dmed.fhir.path.lab import answer
 from dmed.fhir.profile import Catalogue
 from dmed.fhir.profile.leaves import Hooks
 from dmed.fhir.profile.run import ProfileRun
 from dmed.fhir.terminology import Library
 from dmed.fhir.terminology.asked import terminology
+from dmed.fhir.terminology.trial import OwnTerms
 
 BASE = "http://hl7.org/fhir/StructureDefinition/"
 PRESSURE = "https://example.uz/StructureDefinition/pressure"
@@ -210,3 +212,15 @@ def test_slices_are_told_by_their_profile() -> None:
 def test_distances_between_dates(expression: str, expected: list[Any]) -> None:
     """Whole periods, and boundaries crossed; empty where precision leaves it open."""
     assert ask(expression) == expected
+
+
+def test_a_trial_knows_r5_s_own_terminology() -> None:
+    """The trial of an expression has R5's own value sets and nothing else to ask."""
+    expression = f"%terminologies.validateVS('{GENDERS}', gender).parameter.first().value"
+    body = {"resourceType": "Parameters", "parameter": [
+        {"name": "expression", "valueString": expression.replace("gender)",
+                                                                 f"gender, 'system={GENDER}')")},
+        {"name": "resource", "resource": {"resourceType": "Patient", "gender": "male"}}]}
+    told = msgspec.json.decode(answer(msgspec.json.encode(body), OwnTerms))
+
+    assert told["parameter"][1]["part"] == [{"name": "boolean", "valueBoolean": True}]

@@ -38,9 +38,10 @@ def main() -> int:
 
 def _answer(parameters: bytes) -> bytes:
     from dmed.fhir.path.lab import answer
+    from dmed.fhir.terminology.trial import OwnTerms
 
     try:
-        found = answer(parameters)
+        found = answer(parameters, OwnTerms)
     except RecursionError as error:
         raise InvalidError(
             issues=(Issue("too-costly", "The expression is nested too deep"),)

@@ -8,7 +8,7 @@ context (or one for the record) with its values and what trace() told.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -50,11 +50,15 @@ class Traces(NoHooks):
             self.told.append((name, items[:ITEMS_MAX]))
 
 
-def answer(body: bytes) -> bytes:
-    """The Parameters that answer Parameters. Raises InvalidError, PathError among them."""
+def answer(body: bytes, hooks: Callable[[], Traces] = Traces) -> bytes:
+    """The Parameters that answer Parameters. Raises InvalidError, PathError among them.
+
+    `hooks` makes what each evaluation may ask beside the record.
+    """
     asked = _Asked(codec.decode(body, "Parameters"))
     places = _places(asked.resource, asked.resource.fhir_type, {})
-    results = [_result(focus, where, asked, places) for focus, where in _contexts(asked, places)]
+    results = [_result(focus, where, asked, (places, hooks()))
+               for focus, where in _contexts(asked, places)]  # fmt: skip  # One list.
     return _encode(
         {
             "resourceType": "Parameters",
@@ -130,8 +134,10 @@ def _contexts(asked: _Asked, places: dict[int, str]) -> Iterator[tuple[Any, str]
         yield focus, places.get(id(item), f"{asked.context}[{number}]")
 
 
-def _result(focus: Any, where: str, asked: _Asked, places: dict[int, str]) -> Json:
-    traces = Traces()
+def _result(
+    focus: Any, where: str, asked: _Asked, known: tuple[dict[int, str], Traces]
+) -> Json:
+    places, traces = known
     # `typed` takes the focus as it is: a primitive of a context is its Typed.
     expression = compiled(asked.expression, _static(focus), variables=tuple(asked.variables))
     found = expression.typed(
