@@ -42,6 +42,9 @@ OPEN = {
     ("GET", "/.well-known/openid-configuration"),
     ("GET", "/.well-known/oauth-authorization-server"),
     ("GET", "/.well-known/smart-configuration"),
+    # Public keys by which anybody checks the platform's seals.
+    ("GET", "/.well-known/seal-keys.json"),
+    ("GET", "/.well-known/seal-keys.cbor"),
     ("GET", "/language/{code}"),
     ("GET", "/pages/camera-worker.js"),
     ("GET", "/pages/gallery"),  # Components with invented words.
