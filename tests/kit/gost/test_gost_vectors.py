@@ -80,7 +80,7 @@ def test_what_is_signed_verifies(message: bytes, private: int) -> None:
     (S, R + curve.TEST.q), (2**256 - 1, R),
 ])  # fmt: skip  # A table.
 def test_numbers_out_of_range_are_refused(s: int, r: int) -> None:
-    """r and s lie between 1 and q - 1, or the signature does not hold."""
+    """R and s lie between 1 and q - 1, or the signature does not hold."""
     signature = s.to_bytes(32, "big") + (r % 2**256).to_bytes(32, "big")
 
     assert not curve.verify(curve.TEST, (X, Y), HASH, signature)
