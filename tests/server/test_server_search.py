@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
 import pytest_asyncio
+
+from dmed.fhir.query import parse
+from dmed.kit.settings import Settings
+from dmed.server.search import remarks
+from dmed.trust.gateway import SearchPage
 
 IDS = "urn:test:search"
 
@@ -212,3 +218,13 @@ async def test_what_is_not_served_says_so(doctor: httpx.AsyncClient) -> None:
                      f"/Patient/{odd}/*", f"/Patient/{odd}/Observation"):  # fmt: skip
             assert (await doctor.get(path)).status_code == 404, path
     assert (await doctor.get("/Patient/s1/_history/abc")).status_code == 404
+
+
+def test_an_estimated_total_is_said_to_be_one() -> None:
+    """The outcome entry tells an estimate from a count; a count needs no such entry."""
+    asked = parse("Patient", [("_total", "estimate")], settings=Settings())
+    told = json.loads(remarks(asked, SearchPage([], 5_000, None, is_estimate=True)))
+
+    assert remarks(asked, SearchPage([], 5, None)) == b""
+    assert told["issue"][0]["severity"] == "information"
+    assert "about 5000" in told["issue"][0]["diagnostics"]
