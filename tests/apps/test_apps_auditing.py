@@ -19,7 +19,7 @@ from dmed.apps.postgres import Cluster
 from dmed.kit.errors import ConflictError, InvalidError
 from dmed.kit.settings import Settings
 from dmed.store import audit as audits
-from dmed.store import audit_retire, schema, seal_check
+from dmed.store import audit_retire, schema, seal, seal_check
 from dmed.store.model import AuditRow
 from dmed.store.pool import Database
 from dmed.store.seal_check import Result
@@ -221,14 +221,14 @@ async def test_a_replaced_seal_is_found(sealed: Installation) -> None:
         rows = await connection.fetch(
             "SELECT digest FROM audit WHERE request ~ '^s4' ORDER BY xid, digest")
         digests = [row["digest"] for row in rows]
-        one = seal_check.seal_of(await connection.fetchrow(
-            f"{seal_check.SELECT_SQL} WHERE number = 5"))
+        one = seal.seal_of(await connection.fetchrow(
+            f"{seal.SELECT_SQL} WHERE number = 5"))
         new = msgspec.structs.replace(
             one, rows=3, leaves=b"".join(each[:4] for each in digests),
-            root=seal_check.merkle_root(digests))
+            root=seal.merkle_root(digests))
         await connection.execute(
             "UPDATE audit_seal SET rows = 3, leaves = $1, root = $2, hash = $3 WHERE number = 5",
-            new.leaves, new.root, seal_check.hash_of(new))
+            new.leaves, new.root, seal.hash_of(new))
 
     result = await tampered(sealed, replace)
 
