@@ -37,7 +37,8 @@ class Scope(msgspec.Struct, frozen=True):
 
 class Relation(msgspec.Struct, frozen=True, order=True):
     """A care relationship that a record says or makes (store.care), or with kind "refusal" the
-    person's refusal ("" as principal: of everybody)."""
+    person's refusal ("" as principal: of everybody).
+    """
 
     patient: str
     principal: str

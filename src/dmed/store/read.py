@@ -41,7 +41,8 @@ WITH found AS MATERIALIZED (
     ) AS r ON true
 ), rows AS (
     SELECT at, vid, actor, coalesce(bucket, asked_bucket, 0::smallint) AS bucket, type,
-           (CASE WHEN vid IS NULL THEN 404 WHEN seen THEN 200 ELSE 403 END)::smallint AS outcome, 'R' AS action,
+           (CASE WHEN vid IS NULL THEN 404 WHEN seen THEN 200 ELSE 403 END)::smallint AS outcome,
+           'R' AS action,
            request, id, patient FROM found
 ), noted AS (
     INSERT INTO audit (at, vid, actor, bucket, type, outcome, action, digest, request, id, patient)
