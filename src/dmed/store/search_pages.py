@@ -113,7 +113,8 @@ def bodies(plan: Plan, order: Order, args: Arguments, *, backward: bool, total: 
     return (
         f"SELECT {_BODY}, p.place{keys}, {total} AS total, "
         f"(SELECT pg_current_snapshot()::text) AS snapshot FROM p "
-        f"JOIN resource r ON r.type = {number} AND r.vid = p.vid AND r.bucket = p.bucket ORDER BY {columns}"
+        f"JOIN resource r ON r.type = {number} AND r.vid = p.vid AND r.bucket = p.bucket "
+        f"ORDER BY {columns}"
     )
 
 
