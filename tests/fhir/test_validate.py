@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from dmed.fhir import codec, validate
+from dmed.fhir import codec, validate, validate_formats
 
 XHTML = 'xmlns="http://www.w3.org/1999/xhtml"'
 
@@ -291,3 +293,20 @@ def test_a_simple_quantity_has_no_comparator():
     [(where, sentence)] = observation(valueRange={"low": low})
     assert (where, "sqty-1" in sentence) == ("Observation.valueRange.low", True)
     assert observation(valueQuantity=low) == []
+
+
+MOMENT = st.sampled_from([
+    "2024-02-29T10:00:00.123Z", "2023-02-29T10:00:00Z", "2024-05-05T23:59:60+05:00",
+    "0000-01-01T10:00:00Z", "2024-05-05T24:00:00+14:00",
+])  # fmt: skip  # Moments, sound and not.
+
+
+@given(text=MOMENT, at=st.integers(0, 23), sign=st.sampled_from("0129-:.TZ+ ٣"))
+@settings(max_examples=200, deadline=None)
+def test_moments_told_at_a_glance_have_the_form(text: str, at: int, sign: str) -> None:
+    """The quick look at a moment says nothing that the specification's pattern does not."""
+    changed = text[:at] + sign + text[at + 1 :]
+    for each in (text, changed):
+        if validate_formats._is_plain_moment(each):
+            assert validate_formats._is_day(validate_formats._DATE_TIME(each))
+            assert validate_formats._is_day(validate_formats._INSTANT(each))

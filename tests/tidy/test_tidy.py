@@ -101,6 +101,9 @@ def test_banned_calls_do_not_occur() -> None:
             called = _called(node)
             if called in {"datetime.now", "datetime.datetime.now"} and not node.args:
                 found.append(f"{name(path, node)} {called} without a zone")
+            # One named place writes functions from R5's own definitions (decision 0042).
+            if called == "exec" and path == SOURCE / "fhir" / "source.py":
+                continue
             if called in {"datetime.utcnow", "date.today", "eval", "exec"}:
                 found.append(f"{name(path, node)} {called}")
             if called == "print" and floor not in PRINTING_ROOMS:
