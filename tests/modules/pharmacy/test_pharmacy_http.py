@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from dmed.apps import demo
+from dmed.kit import clock
 from dmed.modules.glass import MODULE as GLASS
 from dmed.modules.pharmacy import MODULE as PHARMACY
 from dmed.modules.prescriptions import MODULE as PRESCRIPTIONS
@@ -94,6 +96,8 @@ async def test_from_the_doctors_post_to_the_last_pack(line: Line, ward: Any) -> 
     assert opened.status_code == 200, opened.text
     found = await line.pharmacist.get(search)
     assert [entry["resource"]["id"] for entry in found.json()["entry"]] == [request["id"]]
+    later = clock.now().astimezone(clock.TASHKENT) + timedelta(minutes=1)
+    handed = later.isoformat(timespec="seconds")
     for units in (16, 5):
         dispense = {
             "resourceType": "MedicationDispense", "status": "completed",
@@ -103,11 +107,11 @@ async def test_from_the_doctors_post_to_the_last_pack(line: Line, ward: Any) -> 
             "subject": {"reference": f"Patient/{patient}"},
             "authorizingPrescription": [{"reference": f"MedicationRequest/{request['id']}"}],
             "quantity": {"value": units},
-            "whenHandedOver": "2026-11-23T10:00:00+05:00",
+            "whenHandedOver": handed,
         }  # fmt: skip  # One record.
         answer = await line.pharmacist.post("/MedicationDispense", json=dispense)
         assert answer.status_code == 201, answer.text
-        assert answer.json()["whenHandedOver"] == "2026-11-23T10:00:00+05:00"
+        assert answer.json()["whenHandedOver"] == handed
 
     read = await line.doctor.get(f"/MedicationRequest/{request['id']}")
     assert read.json()["status"] == "completed"
