@@ -17,12 +17,13 @@ from dmed.apps.database import Addresses, prepare
 from dmed.apps.rooms import MODULES
 from dmed.apps.web import Platform
 from dmed.kit.settings import Settings
+from dmed.trust import guides
 
 
 @pytest.fixture(scope="module")
-async def client(module_database_url: str, tmp_path_factory: pytest.TempPathFactory,
-                 ) -> AsyncIterator[httpx.AsyncClient]:
-    """The platform on a fresh database, asked as the service client.
+async def platform(module_database_url: str, tmp_path_factory: pytest.TempPathFactory,
+                   ) -> AsyncIterator[Platform]:
+    """The platform on a fresh database.
 
     Without the modules' say in plain writes: what is proved here is that the store takes R5 as it
     is, while a prescription made elsewhere comes in by import or by an act with its rules.
@@ -31,15 +32,21 @@ async def client(module_database_url: str, tmp_path_factory: pytest.TempPathFact
                         data=tmp_path_factory.mktemp("data"))
     await prepare(Addresses(module_database_url, module_database_url))
     plain = [msgspec.structs.replace(module, interceptors=()) for module in MODULES]
-    platform = Platform(settings, plain)
-    await platform.open()
-    await platform.guard.identity.save_demo()
+    made = Platform(settings, plain)
+    await made.open()
+    await made.guard.identity.save_demo()
+    yield made
+    await made.close()
+
+
+@pytest.fixture(scope="module")
+async def client(platform: Platform) -> AsyncIterator[httpx.AsyncClient]:
+    """The platform, asked as the service client."""
     token = await platform.guard.identity.issue_demo_token("service")
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=platform),
                                  base_url="http://test", headers=headers) as made:
         yield made
-    await platform.close()
 
 
 def _judge(name: str, outcome: Outcome) -> None:
@@ -74,13 +81,16 @@ async def test_national_transaction_bundle(client: httpx.AsyncClient, shared_dat
 
 
 @pytest.fixture(scope="module")
-async def outcomes(client: httpx.AsyncClient, shared_data: Path, r5_examples: Path,
-                   ) -> dict[str, Outcome]:
+async def outcomes(
+    platform: Platform, client: httpx.AsyncClient, shared_data: Path, r5_examples: Path
+) -> dict[str, Outcome]:
     """All three sets, sent once."""
-    return {"national": await real_input.send_all(client, real_input.national(shared_data)),
-            "r5": await real_input.send_all(client, real_input.official(r5_examples)),
-            "r5 entries": await real_input.send_all(
-                client, real_input.official_entries(r5_examples))}
+    found = {"national": await real_input.send_all(client, real_input.national(shared_data)),
+             "r5": await real_input.send_all(client, real_input.official(r5_examples))}
+    # Profiles are among the examples; a worker learns of them every few seconds, here now.
+    await guides.refresh(platform.database)
+    entries = real_input.official_entries(r5_examples)
+    return found | {"r5 entries": await real_input.send_all(client, entries)}
 
 
 @pytest.mark.slow

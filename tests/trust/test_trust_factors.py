@@ -28,7 +28,7 @@ def test_codes_are_those_of_the_standard(moment: int, code: str) -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.binary(min_size=20, max_size=20), st.integers(90, 4 * 10**9), st.integers(-5, 5))
+@given(st.binary(min_size=20, max_size=20), st.integers(300, 4 * 10**9), st.integers(-5, 5))
 def test_only_the_neighbouring_steps_are_taken(secret: bytes, moment: int, off: int) -> None:
     """A code is right for its own step and one before or after, and says which step it was."""
     step = factors.step_of(moment) + off

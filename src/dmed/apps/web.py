@@ -78,7 +78,6 @@ class Platform:
         self.fhir: App | None = None
         self._pages: App | None = None
         self._background: list[asyncio.Task[None]] = []
-        self._secure_by_address = settings.public_url.startswith("https:")
         self.described = b""
         """The OpenAPI document as it is sent; made when it is first asked for."""
 
@@ -164,7 +163,8 @@ class Platform:
         assert self.fhir is not None
         assert self._pages is not None
         began = time.perf_counter()
-        is_secure = self._secure_by_address or scope.get("scheme") == "https"
+        is_secure = (scope.get("scheme") == "https"
+                     or self.settings.public_url.startswith("https:"))
         dressed = headers.of_fhir if room == "fhir" else headers.of_page
         status = 0
 

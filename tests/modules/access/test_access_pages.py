@@ -117,7 +117,8 @@ async def test_browsers_are_kept_on_tls(platform: Platform) -> None:
     async with httpx.AsyncClient(transport=transport) as here:
         for path in ("/signin", "/fhir/metadata"):
             assert name not in (await here.get(f"http://test{path}")).headers
-            assert (await here.get(f"https://test{path}")).headers[name] == "max-age=31536000"
+            said = (await here.get(f"https://test{path}")).headers[name]
+            assert said == "max-age=31536000; includeSubDomains"
         plain = platform.settings
         platform.settings = msgspec.structs.replace(plain, public_url="https://dmed.example")
         try:
