@@ -235,8 +235,9 @@ def step(folder: Path, persons: int, asked: Sequence[Shape], requests: int
          ) -> tuple[dict[str, Measured | None], list[Shape], int]:
     """Load a country of this size into a folder of its own, if need be, and measure every shape."""
     environment = dict(os.environ, DMED_DATA=str(folder), DMED_PORT=str(free_port()))
-    subprocess.run([DMED, "demo", "--persons", str(persons), "--seed", "1"], check=True,
-                   capture_output=True, env=environment, cwd=ROOT)
+    if not (folder / "postgres").exists():
+        subprocess.run([DMED, "demo", "--persons", str(persons), "--seed", "1"], check=True,
+                       capture_output=True, env=environment, cwd=ROOT)
     port = int(environment["DMED_PORT"])
     with Server([str(DMED), "serve", "--workers", "2"], environment,
                 f"http://127.0.0.1:{port}/readyz", folder / "serve.log"):

@@ -75,9 +75,9 @@ def test_every_logger_writes_this_form(capfd: pytest.CaptureFixture[str]) -> Non
     level = root.level
     try:
         configure()
-        logging.getLogger("uvicorn.error").warning("hear")
+        logging.getLogger("a.library").warning("hear")
     finally:
         root.handlers[:] = before
         root.setLevel(level)
 
-    assert json.loads(capfd.readouterr().err)["from"] == "uvicorn.error"
+    assert json.loads(capfd.readouterr().err)["from"] == "a.library"
