@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dmed.kit import cbor, der
 
 
 @given(value=st.integers(-(2**130), 2**130))
+@example(value=-128)
+@example(value=-(2**63))
 @settings(max_examples=60)
 def test_numbers_come_back(value: int) -> None:
     """Any whole number is read as it was written."""

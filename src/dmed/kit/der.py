@@ -252,8 +252,9 @@ def set_of(parts: Iterable[bytes]) -> bytes:
 
 
 def number(value: int) -> bytes:
-    """An INTEGER."""
-    return write(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+    """An INTEGER in the fewest bytes: of -128 that is one, as of 127."""
+    size_bytes = (value if value >= 0 else ~value).bit_length() // 8 + 1
+    return write(INTEGER, value.to_bytes(size_bytes, "big", signed=True))
 
 
 def oid(text: str) -> bytes:
