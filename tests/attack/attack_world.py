@@ -127,7 +127,7 @@ async def csrf_of(browser: httpx.AsyncClient) -> str:
     return found.group(1) if found else ""
 
 
-@pytest_asyncio.fixture(scope="package", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def world(
     cluster: object, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -68,7 +68,13 @@ Canonical: {base}/.well-known/security.txt
 
 
 class Platform:
-    """One worker's ASGI application; it opens the database when the server starts it."""
+    """One worker's ASGI application; it opens the database when the server starts it.
+
+    A process serves one installation: the guides, search parameters and code lists that it has
+    learnt (`trust.guides`, `fhir.params_custom`) are the process's own.
+    """
+
+    _is_open: ClassVar[bool] = False
 
     def __init__(self, settings: Settings, manifests: Sequence[Manifest] = MODULES) -> None:
         self.settings = settings
@@ -82,7 +88,11 @@ class Platform:
         """The OpenAPI document as it is sent; made when it is first asked for."""
 
     async def open(self) -> None:
-        """Connects to the database and builds the rooms."""
+        """Connects to the database and builds the rooms; RuntimeError where this process already
+        serves an installation, whose guides would be mixed with these.
+        """
+        if Platform._is_open:
+            raise RuntimeError("this process already serves an installation")
         self.database = await Database.open(self.settings.database_url, self.settings)
         keys = load_keys(self.settings.data)
         self.gateway = Gateway(self.database, self.settings)
@@ -104,9 +114,11 @@ class Platform:
                                    load_audit_key(self.settings.data)),
                  *(work(self.gateway) for each in self.manifests for work in each.background)]
         self._background = [asyncio.ensure_future(work) for work in works]
+        Platform._is_open = True
 
     async def close(self) -> None:
         """Ends the background work and the connections."""
+        Platform._is_open = False
         for work in self._background:
             work.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -163,8 +175,7 @@ class Platform:
         assert self.fhir is not None
         assert self._pages is not None
         began = time.perf_counter()
-        is_secure = (scope.get("scheme") == "https"
-                     or self.settings.public_url.startswith("https:"))
+        is_secure = guard_module.is_secure(scope, self.settings)
         dressed = headers.of_fhir if room == "fhir" else headers.of_page
         status = 0
 
