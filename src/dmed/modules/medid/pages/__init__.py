@@ -1,20 +1,16 @@
-"""Screens of persons: search, registration with near matches, the card and its entry forms."""
+"""Screens of persons: search, and registration with near matches."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
-from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dmed.kit import clock
-from dmed.kit.errors import InvalidError, NotFoundError
 from dmed.kit.i18n import Speech
 from dmed.modules.facilities import api as facilities
 from dmed.modules.medid import api
@@ -23,15 +19,9 @@ from dmed.trust.manifest import MenuItem, Route
 from dmed.trust.model import Role
 
 SEARCH_CHARACTERS_MAX = 100
-TABS = ("summary", "timeline", "problems", "medicines", "results", "visits", "documents")
-ENTRIES = ("allergy", "diagnosis", "weight", "pregnancy")
-CRITICALITY = ("high", "low", "unable-to-assess")
-SEVERITY = ("severe", "moderate", "mild")
-REACTIONS = ("anaphylaxis", "urticaria", "angioedema", "bronchospasm", "rash", "nausea", "other")
 MASKED = {"pinfl": (0, 4), "phone": (6, 4)}
 """Numbers of another person's card: how many signs at the beginning and at the end are shown."""
 SEES = frozenset({Role.DOCTOR, Role.REGISTRAR})
-WRITES_CARD = frozenset({Role.DOCTOR})
 _TYPED_DAY = re.compile(r"([0-9]{1,2})[./ ]?([0-9]{2}|(?<=[./ ])[0-9])[./ ]?([0-9]{4})")
 _DRAFT_FIELDS = tuple(
     field.name for field in msgspec.structs.fields(api.Draft) if field.name != "is_pinfl_unverified"
@@ -164,80 +154,6 @@ def _districts(region: str, t: Speech) -> list[tuple[str, str]]:
     return sorted(_named(facilities.districts(region, t.language), t), key=lambda row: row[1])
 
 
-async def card(request: Request) -> Response:
-    """The card: banner and one tab; htmx takes the tab alone."""
-    tab = request.query_params.get("tab", TABS[0])
-    if tab not in TABS:
-        raise NotFoundError(f"The card has no tab {tab!r}")
-    language = view.speech(request).language
-    found = await api.card(
-        view.gateway(request), view.signed_in(request), request.path_params["id"], language
-    )
-    is_open = await view.gateway(request).is_in_care(view.signed_in(request), found.banner.id)
-    facts = {"card": found, "tab": tab, "is_closed": not is_open,
-             "registered": "registered" in request.query_params}  # fmt: skip  # Facts.
-    return view.render(request, "medid/card.html", facts)
-
-
-async def entry(request: Request) -> Response:
-    """The form of one fact (allergy, diagnosis, weight, pregnancy) beside the card."""
-    return await _entry(request, {}, "")
-
-
-async def save_entry(request: Request) -> Response:
-    """Writes one fact to the card and shows the card with it."""
-    what, person = request.path_params["what"], request.path_params["id"]
-    form = await view.form(request)
-    gateway, subject = view.gateway(request), view.signed_in(request)
-    if what == "allergy":
-        await api.add_allergy(gateway, subject, person, _allergy(form))
-    elif what == "diagnosis":
-        code, text = view.field(form, "code"), view.field(form, "text")
-        if not code:
-            return await _entry(request, dict(form), "entry.choose")
-        await api.add_diagnosis(gateway, subject, person, code, text)
-    elif what == "weight":
-        await api.add_weight(gateway, subject, person, _number(view.field(form, "weight")))
-    elif what == "pregnancy":
-        weeks = view.field(form, "weeks")
-        if not weeks.isdecimal():
-            return await _entry(request, dict(form), "entry.weeks")
-        await api.add_pregnancy(gateway, subject, person, int(weeks), _day(form))
-    else:
-        raise NotFoundError(f"Nothing called {what!r} is entered on a card")
-    return view.redirect(request, f"/card/{person}")
-
-
-async def _entry(request: Request, typed: dict[str, Any], fault: str) -> Response:
-    what = request.path_params["what"]
-    if what not in ENTRIES:
-        raise NotFoundError(f"Nothing called {what!r} is entered on a card")
-    facts: dict[str, Any] = {
-        "what": what, "typed": typed, "fault": fault, "person": request.path_params["id"],
-        "criticality": CRITICALITY, "severity": SEVERITY, "reactions": REACTIONS,
-    }  # fmt: skip  # Three rows of what the form chooses from.
-    if not view.is_fragment(request):
-        facts["card"] = await api.card(
-            view.gateway(request), view.signed_in(request), request.path_params["id"],
-            view.speech(request).language,
-        )  # fmt: skip  # Who, of whom, and in which language.
-        facts["tab"], facts["registered"] = TABS[0], False
-    template = "medid/entry_form.html" if view.is_fragment(request) else "medid/entry.html"
-    return view.render(request, template, facts, status=422 if fault else 200)
-
-
-def _allergy(form: FormData) -> api.NewAllergy:
-    return api.NewAllergy(
-        text=view.field(form, "text"),
-        inn=view.field(form, "inn"),
-        atc=view.field(form, "atc"),
-        criticality=_one_of(form, "criticality", CRITICALITY),
-        reaction=view.field(form, "reaction"),
-        severity=view.field(form, "severity"),
-        onset=view.field(form, "onset"),
-    )
-
-
 def iso_day(text: str) -> str:
     """A day as people type it (12.03.1992, 12031992, 12/03/1992) as FHIR writes it; other text
     stays, for the check to say what is wrong.
@@ -250,26 +166,6 @@ def iso_day(text: str) -> str:
         return text
     day, month, year = found.groups()
     return f"{year}-{int(month):02d}-{int(day):02d}"
-
-
-def _one_of(form: FormData, name: str, allowed: tuple[str, ...]) -> str:
-    value = view.field(form, name, allowed[0])
-    return value if value in allowed else allowed[0]
-
-
-def _number(text: str) -> Decimal:
-    try:
-        return Decimal(text.replace(",", "."))
-    except InvalidOperation as fault:
-        raise InvalidError(f"{text!r} is no number") from fault
-
-
-def _day(form: FormData) -> date | None:
-    text = view.field(form, "on")
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError as fault:
-        raise InvalidError(f"{text!r} is no date") from fault
 
 
 async def slip(request: Request) -> Response:
@@ -287,9 +183,6 @@ ROUTES: tuple[Route, ...] = (
     Route(path="/persons/new", endpoint=register, roles=SEES, methods=("POST",)),
     Route(path="/persons/pinfl", endpoint=pinfl, roles=SEES),
     Route(path="/persons/districts", endpoint=districts, roles=SEES),
-    Route(path="/card/{id}", endpoint=card, roles=SEES),
-    Route(path="/card/{id}/add/{what}", endpoint=entry, roles=WRITES_CARD),
-    Route(path="/card/{id}/add/{what}", endpoint=save_entry, roles=WRITES_CARD, methods=("POST",)),
     Route(path="/card/{id}/slip.pdf", endpoint=slip, roles=SEES),
 )
 MENU: tuple[MenuItem, ...] = (
