@@ -38,7 +38,7 @@ from dmed.store.keys import type_number
 from dmed.store.model import Scope
 from dmed.store.plan_composite import parts_of, reduced_numbers
 from dmed.store.plan_modifiers import distance
-from dmed.store.plan_where import Arguments, on_vid, ordered, table_of, where
+from dmed.store.plan_where import Arguments, arms, on_vid, ordered, table_of, where
 
 WALKS_MAX = 8
 """Most values of one parameter that are walked side by side."""
@@ -248,7 +248,8 @@ def driver_rows(criterion: Match | Logic, args: Arguments) -> str:
         condition = _composite_row(criterion, criterion.values[0], "d", args)
         return f"SELECT d.vid, d.bucket FROM composite d WHERE {condition}"
     table = table_of(criterion.kind)
-    return f"SELECT d.vid, d.bucket FROM {table} d WHERE {where(criterion, 'd', args)}"
+    return " UNION ALL ".join(f"SELECT d.vid, d.bucket FROM {table} d WHERE {arm}"
+                              for arm in arms(criterion, "d", args))
 
 
 def _leading(part: Criterion, args: Arguments) -> str:
@@ -296,9 +297,24 @@ def matches(
     condition = " AND ".join(conditions) or "true"
     sorting = f" ORDER BY t.vid {order}, t.bucket {order}" if order else ""
     most = "" if limit is None else f" LIMIT {args.bind(limit, 'int')}"
-    once = "" if plan.mode == "type" else (
+    once = "" if comes_once(plan) else (
         "DISTINCT ON (t.vid, t.bucket) " if order else "DISTINCT ")
     return f"SELECT {once}t.vid, t.bucket FROM {source} WHERE {condition}{sorting}{most}"
+
+
+def comes_once(plan: Plan) -> bool:
+    """Whether each record comes once by itself: it has one row of a system and code (store.rows).
+
+    To sort out doubles costs three times the count of a frequent code.
+    """
+    if plan.mode == "type":
+        return True
+    driver = plan.driver
+    if plan.mode != "walk" or not isinstance(driver, Match) or len(driver.values) != 1:
+        return False
+    value = driver.values[0]
+    return (isinstance(value, Token) and value.system is not None and value.code is not None
+            and not driver.modifier and not driver.numbers)
 
 
 def _side_by_side(

@@ -82,6 +82,7 @@ SELECT r.vid FROM resource_version r
 WHERE r.type = $2 AND r.id = $3 AND r.body IS NULL AND r.bucket = coalesce(
     $1::smallint, (SELECT bucket FROM id_claim WHERE type = $2 AND id = $3))
     AND ($4::text[] IS NULL OR {care.seen("r", "$4")})
+    AND ($5::text[] IS NULL OR r.patient = ANY($5) OR r.others && $5)
 ORDER BY r.vid DESC LIMIT 1
 """
 
@@ -105,17 +106,28 @@ def check_type(scope: Scope, type_: str) -> None:
         raise ForbiddenError(f"{type_} is outside what this sign-in may see")
 
 
+def limited(scope: Scope) -> list[str] | None:
+    """The patients to whom a scope is limited, for a statement; None is no limit."""
+    return None if scope.patients is None else list(scope.patients)
+
+
+def is_outside(scope: Scope, patients: Sequence[str]) -> bool:
+    """Whether a scope is limited to patients of whom none is among these."""
+    return scope.patients is not None and not set(scope.patients).intersection(patients)
+
+
 def check_people(scope: Scope, patients: Sequence[str]) -> None:
     """ForbiddenError when the scope is limited to patients and none of these is among them."""
-    if scope.patients is not None and not set(scope.patients) & set(patients):
+    if is_outside(scope, patients):
         raise ForbiddenError("this record belongs to nobody whom this sign-in may see")
 
 
 async def read(db: Database, scope: Scope, audit: AuditRow, type_: str, id_: str) -> Stored:
     """The current version, audited.
 
-    NotFoundError if there never was one, GoneError if it was deleted, ForbiddenError outside the
-    scope, UnavailableError (and no body) when the audit rows could not be written.
+    NotFoundError if there never was one or it is hidden from the scope, GoneError if it was
+    deleted, ForbiddenError for a type outside the scope, UnavailableError (and no body) when the
+    audit rows could not be written.
     """
     check_type(scope, type_)
     if not (id_.isascii() and id_.isprintable()):
@@ -166,7 +178,7 @@ async def missing_in(
     """The same over a connection that the caller has."""
     deleted = await connection.fetchval(
         _LAST_DELETED, bucket_in(id_), type_number(type_), id_,
-        care.principals_for(scope, type_))
+        care.principals_for(scope, type_), limited(scope))
     if deleted is not None and not is_hidden:
         return GoneError(f"{type_}/{id_} was deleted", headers={"ETag": f'W/"{deleted}"'})
     return NotFoundError(f"there is no {type_}/{id_}")
@@ -207,15 +219,10 @@ async def _answer(
         raise await missing(db, scope, type_, id_)
     patients = people(row)
     about = msgspec.structs.replace(about, vid=row["vid"])
-    if not row["seen"]:
+    if not row["seen"] or is_outside(scope, patients):
         await audits.note(db, audits.disclosed(
             msgspec.structs.replace(about, outcome=403), patients))
         raise await missing(db, scope, type_, id_, is_hidden=True)
-    try:
-        check_people(scope, patients)
-    except ForbiddenError:
-        await audits.note(db, [msgspec.structs.replace(about, outcome=403)])
-        raise
     first, *others = patients or [""]
     await audits.note(db, [msgspec.structs.replace(about, patient=one) for one in (first, *others)])
     return stored(type_name(type_number(type_)), id_, row)

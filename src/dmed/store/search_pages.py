@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dmed.fhir.query_model import Query, SortKey
+from dmed.fhir.query_model import Match, Query, SortKey
 from dmed.store.keys import type_number
-from dmed.store.plan import Plan, matches, sort_kind, sort_value
+from dmed.store.plan import Plan, comes_once, matches, sort_kind, sort_value
 from dmed.store.plan_where import Arguments
 from dmed.store.search_cursor import Cursor, Key
 
@@ -76,7 +76,10 @@ def next_page(plan: Plan, order: Order, size: int, place: Cursor, args: Argument
 
 def total_of(plan: Plan, args: Arguments) -> str:
     """The exact number of matches."""
-    return f"SELECT count(*) FROM ({matches(plan, args)}) AS m"
+    # Doubles of one value's walk stand together in its order: no table of all that were seen.
+    in_order = (plan.mode == "walk" and isinstance(plan.driver, Match)
+                and len(plan.driver.values) == 1 and not comes_once(plan))
+    return f"SELECT count(*) FROM ({matches(plan, args, order='ASC' if in_order else '')}) AS m"
 
 
 # Parts ---------------------------------------------------------------------------------------

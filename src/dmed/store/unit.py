@@ -25,7 +25,7 @@ from dmed.store.audit import disclosed
 from dmed.store.keys import type_number
 from dmed.store.model import AuditRow, Relation, Scope, SearchPage, Stored, Write, Written
 from dmed.store.pool import CONNECT_SECONDS_MAX, WRITE_SECONDS_MAX, Database, told
-from dmed.store.read import ONE_SQL, check_people, check_type, missing_in, people, stored
+from dmed.store.read import ONE_SQL, check_type, is_outside, missing_in, people, stored
 
 if TYPE_CHECKING:
     from dmed.fhir.query_model import Query
@@ -66,15 +66,10 @@ class Unit:
         if row is None:
             await self.note([msgspec.structs.replace(about, outcome=404)])
             return None
-        if not row["seen"]:
+        if not row["seen"] or is_outside(self.scope, people(row)):
             refused = msgspec.structs.replace(about, vid=row["vid"], outcome=403)
             self.afterwards += disclosed(refused, people(row))
             return None
-        try:
-            check_people(self.scope, people(row))
-        except ForbiddenError:
-            self.afterwards.append(msgspec.structs.replace(about, outcome=403))
-            raise
         about = msgspec.structs.replace(about, vid=row["vid"])
         await self.note(disclosed(about, people(row)))
         return stored(type_, id_, row)
