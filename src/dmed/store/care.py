@@ -98,14 +98,29 @@ def seen(row: str, principals: str) -> str:
     A record about nobody may. Otherwise one of its people must be in care whose labels open the
     record, and must not have refused, unless the glass was broken.
     """
+    people = f"array_append({row}.others, {row}.patient)"
+    # The second way is asked only where the first fails, so it costs nobody who treats the person.
     return (
         f"({row}.patient IS NULL OR EXISTS (SELECT FROM care k "
-        f"WHERE k.patient = ANY(array_append({row}.others, {row}.patient)) "
-        f"AND k.principal = ANY({principals}) AND k.until > now() "
+        f"WHERE k.patient = ANY({people}) AND {_opens(row, principals, 'k.patient')} OFFSET 0) "
+        f"OR EXISTS (SELECT FROM person_link p JOIN care k ON k.patient = p.other "
+        f"WHERE p.patient = ANY({people}) AND {_opens(row, principals, 'p.patient')} OFFSET 0))"
+    )
+
+
+def _opens(row: str, principals: str, person: str) -> str:
+    """Whether a row k of `care` opens a record of `person`: living, far enough, not refused.
+
+    What a person refused on one of his cards holds for all of them.
+    """
+    return (
+        f"k.principal = ANY({principals}) AND k.until > now() "
         f"AND ({row}.labels & ~k.labels) = 0 AND (k.kind = '{GLASS}' OR NOT EXISTS ("
-        f"SELECT FROM care_refusal f WHERE f.patient = k.patient AND f.until > now() "
+        f"SELECT FROM care_refusal f WHERE f.until > now() "
+        f"AND f.patient = ANY(array_append(ARRAY(SELECT q.other FROM person_link q "
+        f"WHERE q.patient = {person}), {person})) "
         f"AND (f.principal = '' OR f.principal = ANY({principals})) "
-        f"AND (f.labels = 0 OR (f.labels & {row}.labels) <> 0))) OFFSET 0))"
+        f"AND (f.labels = 0 OR (f.labels & {row}.labels) <> 0)))"
     )
 
 
@@ -146,8 +161,10 @@ def probe(scope: Scope, row: str, type_: str, args: Arguments) -> list[str]:
 # Writing --------------------------------------------------------------------------------------
 
 _COVERED = """
-SELECT DISTINCT k.patient FROM care k WHERE k.patient = ANY($1::text[])
+SELECT k.patient FROM care k WHERE k.patient = ANY($1::text[])
 AND k.principal = ANY($2::text[]) AND k.until > now()
+UNION SELECT p.patient FROM person_link p JOIN care k ON k.patient = p.other
+WHERE p.patient = ANY($1::text[]) AND k.principal = ANY($2::text[]) AND k.until > now()
 """
 
 
@@ -282,14 +299,16 @@ SELECT r.patient, r.others, r.labels FROM resource r
 WHERE r.type = $2 AND r.id = $3 AND r.bucket = coalesce(
     $1::smallint, (SELECT bucket FROM id_claim WHERE type = $2 AND id = $3))
 """
-_CARE = """
-SELECT k.patient, k.kind, bit_or(k.labels)::int AS labels FROM care k
-WHERE k.patient = ANY($1::text[]) AND k.principal = ANY($2::text[]) AND k.until > now()
-GROUP BY k.patient, k.kind, k.labels ORDER BY 1, 2, 3
+_CARDS = """SELECT one AS patient, one AS card FROM unnest($1::text[]) AS one
+UNION SELECT patient, other FROM person_link WHERE patient = ANY($1::text[])"""
+_CARE = f"""
+SELECT a.patient, k.kind, k.labels::int AS labels FROM ({_CARDS}) AS a
+JOIN care k ON k.patient = a.card
+WHERE k.principal = ANY($2::text[]) AND k.until > now() GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 """
-_REFUSED = """
-SELECT f.patient, f.labels FROM care_refusal f WHERE f.patient = ANY($1::text[])
-AND f.until > now() AND (f.principal = '' OR f.principal = ANY($2::text[])) ORDER BY 1, 2
+_REFUSED = f"""
+SELECT DISTINCT a.patient, f.labels FROM ({_CARDS}) AS a JOIN care_refusal f ON f.patient = a.card
+WHERE f.until > now() AND (f.principal = '' OR f.principal = ANY($2::text[])) ORDER BY 1, 2
 """
 
 

@@ -18,6 +18,7 @@ identity_claim    (type, system, value) of unique official identifiers -> the ac
 compartment       one row a patient and record: (patient, type, vid) -> home bucket of the record,
                   walked newest first for a card, `Patient/x/*` and a Scope limited to patients.
 care              care relationships: who may see a patient (kind, until when); store.care.
+person_link       pairs of cards that are one person's, after a merge; store.links.
 token             (param, code, vid) INCLUDE (system, bucket). `code` and `system` "" / 0 if absent.
 string            (param, folded, vid) INCLUDE (bucket): prefix search by range on folded;
                   `exact` is NULL when equal to folded; `grams` (GIN) for :contains on names.
@@ -58,7 +59,7 @@ from typing import Any
 import asyncpg
 
 from dmed.kit.ids import milliseconds_of
-from dmed.store import audit_tables, budget, care
+from dmed.store import audit_tables, budget, care, links
 from dmed.store.keys import type_names, type_number
 
 APPLICATION_ROLE = "dmed_app"
@@ -393,7 +394,7 @@ def _words() -> str:
 
 MIGRATIONS: tuple[tuple[int, str], ...] = (
     (1, _first()), (2, _middles()), (3, _words()), (4, audit_tables.DDL),
-    (5, care.migration()), (6, budget.DDL),
+    (5, care.migration()), (6, budget.DDL), (7, links.DDL),
 )  # fmt: skip  # One line reads as the list it is.
 """Numbered once and for ever; a change of the tables is a new number at the end."""
 

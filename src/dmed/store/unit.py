@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import msgspec
 
-from dmed.kit.errors import ConflictError, DmedError, ForbiddenError, UnavailableError
+from dmed.kit.errors import ConflictError, DmedError, UnavailableError
 from dmed.kit.ids import bucket_in
 from dmed.store import audit as audits
-from dmed.store import care
+from dmed.store import care, links
 from dmed.store import write as writes_
 from dmed.store.audit import disclosed
 from dmed.store.keys import type_number
@@ -161,6 +161,10 @@ class Unit:
     async def grant(self, relation: Relation) -> None:
         """A care relationship of the subject that no record says; the caller audits it."""
         await care.grant(self.connection, self.scope, relation)
+
+    async def regroup(self, groups: Sequence[Sequence[str]]) -> None:
+        """Each group is from now on one person's cards (store.links)."""
+        await links.regroup(self.connection, groups)
 
     async def lock_criteria(self, text: str) -> None:
         """Waits for and holds the one right to decide about these criteria until the end."""

@@ -318,6 +318,13 @@ class GatewayUnit:
         await self._unit.grant(
             Relation(patient, principal, "glass", until, ALL, is_bound=False))
 
+    async def regroup(self, groups: Sequence[Sequence[str]]) -> None:
+        """Each group of Patient ids is from now on one person's: care with one of the cards opens
+        the records of all. Part of a merge or its undoing, whose writes say who did it.
+        """
+        self.check(Action.UPDATE, "Patient")
+        await self._unit.regroup(groups)
+
     # Idempotency
 
     async def recall(self, key: str, digest: bytes) -> Kept | None:

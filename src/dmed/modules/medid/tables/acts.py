@@ -3,8 +3,6 @@
 person_merge   one row a merge: which card was merged into which, by whom and why, what it brought
                (exact values, so that undoing takes away these and nothing else), and when it was
                undone. The standing rows are the truth; the links of the cards say the same.
-person_link    every ordered pair of cards of one person, kept with the merges: who follows links
-               reads it, and nobody walks a chain.
 person_review  pairs of cards that may be one person's, for a registrar to decide.
 person_feed    lines of the national feed that were refused, or that a person must look at.
 """
@@ -31,11 +29,6 @@ DDL: tuple[str, ...] = (
     "create index if not exists person_merge_target on person_merge (target)"
     " where undone is null",
     "create index if not exists person_merge_all on person_merge (source, target)",
-    """create table if not exists person_link (
-        patient text collate "C" not null,
-        other text collate "C" not null,
-        primary key (patient, other)
-    )""",
     """create table if not exists person_review (
         number bigint generated always as identity primary key,
         first text collate "C" not null,
