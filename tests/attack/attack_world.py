@@ -36,7 +36,12 @@ CLOSED: dict[str, frozenset[str]] = {
     "pharmacist": frozenset(facts().resources) - {"Communication"},
     "registrar": frozenset(facts().resources),
     "admin": frozenset(facts().resources),
+    "head": frozenset(facts().resources),
+    "inspector": frozenset(facts().resources),
+    "citizen": frozenset(facts().resources),
 }
+STRANGERS = ("doctor", "pharmacist", "registrar", "admin", "head", "inspector", "citizen")
+"""Who attacks: every role of the first institution, and the person of the first card."""
 
 
 class World(msgspec.Struct):
@@ -49,6 +54,8 @@ class World(msgspec.Struct):
     """A signed-in browser each."""
     insider: httpx.AsyncClient
     """The doctor of the second institution."""
+    victim: httpx.AsyncClient
+    """The second person as a citizen."""
     service: httpx.AsyncClient
     here: str
     """The patient of the first institution."""
@@ -92,12 +99,21 @@ async def _planted(platform: Platform, type_: str, person: str) -> str:
 
 async def _accounts(platform: Platform, here: str, there: str) -> None:
     secret = await hashed(PASSWORD)
-    people = [(role, Role(role), here) for role in ("doctor", "pharmacist", "registrar")]
+    people = [(role, Role(role), here)
+              for role in ("doctor", "pharmacist", "registrar", "head", "inspector")]
     people += [("admin", Role.ADMINISTRATOR, here), ("insider", Role.DOCTOR, there),
                ("service", Role.SERVICE, "")]
     for user, role, place in people:
         account = Account(user=user, role=role, name=user, organisation=place,
                           organisation_name=place, demo=True)
+        await save_account(platform.database.hot, _values(account, secret))
+
+
+async def _citizens(platform: Platform, cards: dict[str, str]) -> None:
+    """The two persons themselves: one is a stranger to the other."""
+    secret = await hashed(PASSWORD)
+    for user, card in (("citizen", cards["here"]), ("victim", cards["there"])):
+        account = Account(user=user, role=Role.CITIZEN, name=user, patient=card, demo=True)
         await save_account(platform.database.hot, _values(account, secret))
 
 
@@ -153,12 +169,13 @@ async def world(
             "resourceType": "Patient", "name": [{"family": f"Of-{place}"}],
             "managingOrganization": {"reference": f"Organization/clinic-{place}"}})
         people[place] = made.json()["id"]
+    await _citizens(platform, people)
     records = {type_: await _planted(platform, type_, people["there"]) for type_ in GUARDED}
-    users = ("doctor", "pharmacist", "registrar", "admin")
     yield World(
-        platform=platform, api={user: await _api(platform, user) for user in users},
-        pages={user: await _browser(platform, user) for user in users},
-        insider=await _api(platform, "insider"), service=service, here=people["here"],
+        platform=platform, api={user: await _api(platform, user) for user in STRANGERS},
+        pages={user: await _browser(platform, user) for user in STRANGERS},
+        insider=await _api(platform, "insider"), victim=await _api(platform, "victim"),
+        service=service, here=people["here"],
         there=people["there"], records=records)
     await platform.close()
     cluster.sql(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[attr-defined]  # Same.

@@ -9,6 +9,7 @@ import pytest
 from attack_world import World
 
 from dmed.fhir.facts import facts
+from dmed.trust.model import Role
 
 LETTERS = {"R": "GET", "S": "GET", "C": "POST", "U": "PUT", "D": "DELETE"}
 ORDER = {"intent": "order", "status": "draft"}
@@ -19,7 +20,8 @@ WHOLE: dict[str, dict[str, Any]] = {
 }
 """A module answers for these and reads the record before it decides: it must be a good one."""
 USERS = {"doctor": "doctor", "pharmacist": "pharmacist", "registrar": "registrar",
-         "administrator": "admin", "service": "service"}  # fmt: skip  # A table.
+         "administrator": "admin", "service": "service",
+         "head": "head", "inspector": "inspector", "citizen": "citizen"}  # fmt: skip  # A table.
 
 
 def by_hand() -> dict[tuple[str, str], str]:
@@ -91,6 +93,7 @@ async def test_the_server_does_what_the_hand_wrote(world: World, role: str) -> N
 
 
 def test_the_hand_forgot_no_type() -> None:
-    """Five roles times all types of R5."""
+    """Every role times all types of R5."""
     assert {type_ for _, type_ in by_hand()} == set(facts().resources)
+    assert set(USERS) == set(Role)
     assert len(by_hand()) == len(USERS) * len(facts().resources)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from attack_world import SECRET, World, csrf_of
+from attack_world import SECRET, STRANGERS, World, csrf_of
 
 from dmed.apps.rooms import MODULES
 from dmed.trust.manifest import Route
 
-STRANGERS = ("doctor", "pharmacist", "registrar", "admin")
 WITH_ID = [route for module in MODULES for route in module.routes if "{" in route.path]
 UNSAFE = [route for route in WITH_ID if "POST" in route.methods]
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from attack_world import CLOSED, GUARDED, SECRET, World
+from attack_world import CLOSED, GUARDED, SECRET, STRANGERS, World
 
 from dmed.apps.rooms import MODULES
 from dmed.fhir import params
-
-STRANGERS = ("doctor", "pharmacist", "registrar", "admin")
-
+from dmed.trust.policy.roles import own
 
 NAMED = ("AllergyIntolerance", "Bundle", "Composition", "Condition", "DocumentReference",
          "Encounter", "MedicationDispense", "MedicationRequest", "Observation", "Provenance",
@@ -23,7 +21,7 @@ NAMED = ("AllergyIntolerance", "Bundle", "Composition", "Condition", "DocumentRe
 
 def types_for(user: str) -> list[str]:
     """All types for the role that is stopped record by record; some for those stopped by type."""
-    mine = GUARDED if user == "doctor" else NAMED
+    mine = GUARDED if user in {"doctor", "citizen"} else NAMED
     return [type_ for type_ in mine if type_ in CLOSED[user]]
 
 
@@ -50,6 +48,18 @@ async def test_the_victims_own_doctor_sees_all_of_it(world: World) -> None:
     for type_, id_ in world.records.items():
         answer = await world.insider.get(f"/fhir/{type_}/{id_}")
         if answer.status_code != 200 or SECRET not in answer.text:
+            unseen.append(type_)
+
+    assert unseen == []
+
+
+async def test_the_victim_as_a_citizen_sees_all_that_lies_in_the_own_record(world: World) -> None:
+    """The person reads every type of the own compartment, and finds it by searching."""
+    unseen = []
+    for type_ in sorted(own() & set(GUARDED)):
+        answer = await world.victim.get(f"/fhir/{type_}/{world.records[type_]}")
+        found = await world.victim.get(f"/fhir/{type_}?_id={world.records[type_]}")
+        if {answer.status_code, found.status_code} != {200} or SECRET not in found.text:
             unseen.append(type_)
 
     assert unseen == []

@@ -42,7 +42,7 @@ def fill_at(settings: Settings, addresses: Addresses, *, persons: int, seed: int
 
         loaded = asyncio.run(
             load(addresses.owner, persons=persons, seed=seed, until=last, report=report))
-    asyncio.run(_sign_ins(settings, addresses, persons))
+    asyncio.run(_sign_ins(settings, addresses, persons, seed))
     _tell(loaded, persons, seed, last)
 
 
@@ -53,10 +53,12 @@ def _day(text: str) -> date:
         raise InvalidError(f"{text!r} is no day: write YYYY-MM-DD", "--until") from None
 
 
-async def _sign_ins(settings: Settings, addresses: Addresses, persons: int) -> None:
+async def _sign_ins(
+    settings: Settings, addresses: Addresses, persons: int, seed: int
+) -> None:
     """Accounts come last: an installation whose filling was interrupted is seen as empty."""
     async with opened(settings, addresses) as store:
-        await identity(store, settings).save_demo(accounts(persons))
+        await identity(store, settings).save_demo(accounts(persons, seed))
 
 
 def _tell(loaded: Loaded, persons: int, seed: int, last: date) -> None:

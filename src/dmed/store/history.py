@@ -94,7 +94,7 @@ async def history(
     `count` is 1 to PAGE_MAX. NotFoundError for a record that never was, InvalidError for a cursor
     that is not ours. Audited with one row and one for each person disclosed; no page is returned
     before they are committed. Versions outside the scope are left out; a record wholly outside it
-    is a ForbiddenError.
+    is not there.
     """
     if type_ is not None:
         check_type(scope, type_)

@@ -72,6 +72,8 @@ class Context(msgspec.Struct, frozen=True):
 
     is_plain: bool = False
     record: Record | None = None
+    persons: tuple[str, ...] | None = None
+    """The people whose records alone are open to the subject (a citizen); None: no such limit."""
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -113,6 +115,10 @@ def decide(
         return Verdict(False, (Reason("trust.reason.scope", sentence, values),))
     if context is None or context.record is None:
         return verdict
+    persons = context.persons
+    if persons is not None and not set(persons).intersection(context.record.patients):
+        return _said(False, "own", "The record is not that of this person or of somebody for whom "
+                     "this person answers")
     if resource_type not in needs_care().get((subject.role, is_plain), ()):
         return verdict
     standing = _of_record(context.record)

@@ -65,6 +65,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     organisation_name: str = ""
     post: str = ""
     language: str = ""
+    patient: str = ""
+    """Id of the Patient who a citizen is; "" for everybody else."""
     active: bool = True
     demo: bool = False
     """A demo account: its password is public and `dmed token` serves it."""
@@ -76,6 +78,9 @@ DEMO_PASSWORDS: dict[str, str] = {
     "registrar": "registrar-demo",
     "admin": "admin-demo",
     "service": "service-demo",
+    "head": "head-demo-2026",
+    "inspector": "inspector-demo",
+    "citizen": "citizen-demo",
 }
 """Passwords of the demo accounts, public on purpose; the README shows them."""
 
@@ -95,6 +100,11 @@ DEMO_ACCOUNTS: tuple[Account, ...] = (
         user="admin", role=Role.ADMINISTRATOR, name="Rahimov Bobur", post="administrator", demo=True
     ),
     Account(user="service", role=Role.SERVICE, name="Demo MIS", demo=True),
+    Account(user="head", role=Role.HEAD, name="Tursunov Alisher", post="bosh shifokor", demo=True),
+    Account(
+        user="inspector", role=Role.INSPECTOR, name="Qodirova Zulfiya", post="inspektor", demo=True
+    ),
+    Account(user="citizen", role=Role.CITIZEN, name="Karimova Dilnoza", demo=True),
 )
 """The demo accounts without posts; the demo country replaces them with real ids of its records."""
 
@@ -131,9 +141,12 @@ class Identity:
     async def save(self, account: Account, password: str) -> None:
         """Make an account or replace it; its verified tokens are looked up anew.
 
-        Raises InvalidError for a bad sign-in name or a password shorter than ten characters.
+        Raises InvalidError for a bad sign-in name, a password shorter than ten characters, or a
+        Patient on the account of somebody who is no citizen.
         """
         _user_name(account.user)
+        if account.patient and account.role is not Role.CITIZEN:
+            raise InvalidError("Only a citizen's account is bound to a person's card")
         stored = await passwords.hashed(password)
         await tables.save_account(self._connection, _values(account, stored))
         await tables.next_epoch(self._connection)
@@ -510,4 +523,5 @@ def _values(account: Account, stored: str) -> tuple[Any, ...]:
         account.language,
         account.active,
         account.demo,
+        account.patient,
     )

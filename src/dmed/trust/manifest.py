@@ -77,6 +77,17 @@ class Interceptor(msgspec.Struct, frozen=True, kw_only=True):
     every one is refused, since only the module's acts change such records."""
 
 
+class Keeper(msgspec.Struct, frozen=True, kw_only=True):
+    """A module's look at plain REST writes of a type that stay plain: what they broke is undone.
+
+    `check(unit, type, id)` is asked after the write, in its transaction; the record is read through
+    the unit, None where it was deleted. It raises where the register would no longer hold together.
+    """
+
+    type: str
+    check: Callable[[Any, str, str], Awaitable[None]]
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of a module, as the platform sees it."""
 
@@ -86,6 +97,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     menu: tuple[MenuItem, ...] = ()
     operations: tuple[Operation, ...] = ()
     interceptors: tuple[Interceptor, ...] = ()
+    keepers: tuple[Keeper, ...] = ()
     ddl: tuple[str, ...] = ()
     """Statements that make its own tables, each repeatable (IF NOT EXISTS)."""
     jobs: tuple[tuple[str, Callable[[Any], Awaitable[None]]], ...] = ()

@@ -17,6 +17,12 @@ class Role(StrEnum):
     REGISTRAR = "registrar"
     ADMINISTRATOR = "administrator"
     SERVICE = "service"
+    HEAD = "head"
+    """Head of an institution: answers for its staff, sees the registers and its reviews."""
+    INSPECTOR = "inspector"
+    """Looks into the audit and reviews access, for the authority; keeps no register."""
+    CITIZEN = "citizen"
+    """A person as himself, and for the children and wards whom the register gives him."""
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,5 +47,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """Id of the page session or token."""
     language: str = ""
     """Language chosen by the person: uz, uz-Cyrl, ru, en."""
+    patient: str = ""
+    """Id of the Patient who a citizen is; "" for everybody else."""
     scopes: Scopes = EVERYTHING
     """What the app was allowed through which they act; the default narrows nothing."""

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from dmed.trust.tables import Connection
 
 DDL: tuple[str, ...] = (
-    "alter table account add column if not exists pin text not null default ''",
+    """alter table account
+        add column if not exists pin text not null default '',
+        add column if not exists patient text collate "C" not null default ''""",
     """alter table page_session
         add column if not exists stage text not null default 'open',
         add column if not exists post text collate "C" not null default '',
@@ -49,7 +51,8 @@ _WHO = (
     " coalesce(p.practitioner_role, a.practitioner_role) as practitioner_role,"
     " coalesce(p.organisation, a.organisation) as organisation,"
     " coalesce(p.organisation_name, a.organisation_name) as organisation_name,"
-    " coalesce(p.post, a.post) as post, a.active, a.language, a.demo"
+    " coalesce(p.post, a.post) as post, a.active, a.language, a.demo,"
+    " a.patient"
 )
 _IN_POST = "left join account_post p on p.account = a.name and p.practitioner_role = "
 

@@ -90,15 +90,18 @@ def number_of(cookie: str) -> str:
 
 def subject_from(row: Any, *, language: str = "", session: str = "") -> Subject:
     """The subject of an account's row in its post."""
+    role = Role(row["role"])
     return Subject(
         user=row["name"],
-        role=Role(row["role"]),
+        role=role,
         name=row["display"],
         practitioner=row["practitioner"],
         practitioner_role=row["practitioner_role"],
         organisation=row["organisation"],
         organisation_name=row["organisation_name"],
         post=row["post"],
+        patient=row["patient"] if role is Role.CITIZEN else "",
+        purpose="PATRQT" if role is Role.CITIZEN else "TREAT",
         language=language or row["language"],
         session=session,
     )

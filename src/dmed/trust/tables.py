@@ -73,7 +73,7 @@ DDL: tuple[str, ...] = (
 
 _ACCOUNT = (
     "name, secret, role, display, practitioner, practitioner_role, organisation, "
-    "organisation_name, post, language, active, demo"
+    "organisation_name, post, language, active, demo, patient"
 )
 
 
@@ -140,13 +140,14 @@ async def save_account(connection: Connection, values: tuple[Any, ...]) -> None:
     """Insert an account or replace it; `values` in the order of the columns."""
     await connection.execute(
         "insert into account (name, secret, role, display, practitioner, practitioner_role,"
-        " organisation, organisation_name, post, language, active, demo)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+        " organisation, organisation_name, post, language, active, demo, patient)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
         " on conflict (name) do update set secret = excluded.secret, role = excluded.role,"
         " display = excluded.display, practitioner = excluded.practitioner,"
         " practitioner_role = excluded.practitioner_role, organisation = excluded.organisation,"
         " organisation_name = excluded.organisation_name, post = excluded.post,"
-        " language = excluded.language, active = excluded.active, demo = excluded.demo",
+        " language = excluded.language, active = excluded.active, demo = excluded.demo,"
+        " patient = excluded.patient",
         *values,
     )
 
@@ -155,8 +156,8 @@ async def first_account(connection: Connection, values: tuple[Any, ...]) -> bool
     """Insert an account only where there is none at all; False if there was one."""
     status = await connection.execute(
         "insert into account (name, secret, role, display, practitioner, practitioner_role,"
-        " organisation, organisation_name, post, language, active, demo)"
-        " select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::boolean, $12::boolean"
+        " organisation, organisation_name, post, language, active, demo, patient)"
+        " select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::boolean, $12::boolean, $13"
         " where not exists (select from account)",
         *values,
     )

@@ -18,12 +18,14 @@ from dmed.fhir import codec, params, words
 from dmed.kit.errors import ConflictError, InvalidError
 from dmed.kit.ids import bucket_in
 from dmed.kit.seed import Made
+from dmed.modules.medid import demo as medid
 from dmed.modules.workforce.demo import DEMO_POSTS
 from dmed.store import load as store_load
 from dmed.store.load_chunk import Fault
 from dmed.store.model import AuditRow, Scope, Write
 from dmed.trust.gateway import prepare
 from dmed.trust.identity import DEMO_ACCOUNTS, Account
+from dmed.trust.model import Role
 from dmed.trust.policy import care, sensitivity
 
 CHUNK_HOUSEHOLDS = 10
@@ -149,7 +151,17 @@ async def load(
     return Loaded(records=done.loaded, seconds=done.seconds, digest=told)
 
 
-def accounts(persons: int = 20) -> tuple[Account, ...]:
+def _citizen(persons: int, seed: int) -> str:
+    """The Patient of the demo citizen: the mother of the first family, who is in every country."""
+    country = _country(persons, seed, UNTIL)
+    household, first, size = next(country.households())
+    served = country.at_home(household)
+    people = medid.household(seed, household, first, served.home, UNTIL)[:size]
+    mothers = [one for one in people if one.sex == "female"]
+    return (mothers or people)[0].id
+
+
+def accounts(persons: int = 20, seed: int = 1) -> tuple[Account, ...]:
     """The demo accounts with the posts they hold in every synthetic country."""
     holders = {}
     for served in _country(persons, 1, UNTIL).served:
@@ -158,6 +170,10 @@ def accounts(persons: int = 20) -> tuple[Account, ...]:
     found = []
     for account in DEMO_ACCOUNTS:
         key = DEMO_POSTS.get(account.user)
+        if account.role is Role.CITIZEN:
+            patient = _citizen(persons, seed)
+            found.append(msgspec.structs.replace(account, patient=patient, language="uz"))
+            continue
         if key is None:
             found.append(account)
             continue

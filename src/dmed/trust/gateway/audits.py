@@ -24,6 +24,7 @@ from dmed.store.pool import Database
 from dmed.trust import audit_events
 from dmed.trust.decide import Action, Context, decide
 from dmed.trust.gateway.common import RefusedError, asked_text, audit_of
+from dmed.trust.gateway.persons import is_citizen, persons
 from dmed.trust.model import Subject
 from dmed.trust.oauth import scopes as smart
 from dmed.trust.tables import Told
@@ -65,7 +66,7 @@ class AuditDoor:
         asked, ignored, kept = audit_events.parse(
             pairs, count_default=self._settings.count_default,
             count_max=self._settings.count_max, strict=strict)
-        asked = self._within(subject, asked, patient)
+        asked = self._within(asked, await self._limit(subject, "search"), patient)
         notes: tuple[str, ...] = ()
         if asked.patients is None and asked.since is None:
             asked = msgspec.structs.replace(asked, since=clock.now() - LOOK_BACK)
@@ -85,7 +86,7 @@ class AuditDoor:
         await self._check(subject, Action.READ)
         place = audit_events.place_of(id_)
         row = None if place is None else await audit_read.one(self._db, place)
-        limit = smart.patients(subject.scopes, "read", TYPE)
+        limit = await self._limit(subject, "read")
         if row is None or (limit is not None and row.patient not in limit):
             await self._note(subject, "R", "", [], id_, outcome=404)
             raise NotFoundError(f"there is no {TYPE}/{id_}")
@@ -154,8 +155,15 @@ class AuditDoor:
             names += [row["name"] for row in rows]
         return tuple(names)
 
-    def _within(self, subject: Subject, asked: Asked, patient: str) -> Asked:
-        limit = smart.patients(subject.scopes, "search", TYPE)
+    async def _limit(self, subject: Subject, action: str) -> tuple[str, ...] | None:
+        """The persons of whom a subject may see rows; None is no limit."""
+        limit = smart.patients(subject.scopes, action, TYPE)
+        if not is_citizen(subject):
+            return limit
+        own = await persons(self._db, subject)
+        return own if limit is None else tuple(one for one in limit if one in own)
+
+    def _within(self, asked: Asked, limit: tuple[str, ...] | None, patient: str) -> Asked:
         for allowed in (limit, (patient,) if patient else None):
             if allowed is not None:
                 wanted = asked.patients

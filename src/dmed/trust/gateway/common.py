@@ -82,6 +82,10 @@ def app_scope(scope: Scope, subject: Subject, action: Action, type_: str) -> Sco
     allowed = smart.readable(scopes)
     patients = smart.patients(scopes, action.value, type_) if type_ else None
     types = allowed.types
+    if scope.patients is not None:
+        # A citizen's app sees no more persons than he does.
+        own = scope.patients
+        patients = own if patients is None else tuple(one for one in patients if one in own)
     if patients is None and not type_ and types is not None and not types:
         # Nothing may be seen whole: a search of no type stays in the one compartment.
         patients = (scopes.patient,) if scopes.patient else ()

@@ -55,6 +55,7 @@ from dmed.trust.gateway.common import (
     scope_of,
     within,
 )
+from dmed.trust.gateway.persons import beside, is_citizen, kept_persons, persons
 from dmed.trust.gateway.unit import (
     Change,
     Content,
@@ -96,6 +97,8 @@ class Gateway:
         if not decide(subject, Action.READ, type_, self._context).allowed:
             await self.check_allowed(subject, Action.READ, type_, id_)
         scope = self._known_scope(subject) or await self._scope(subject, Action.READ, type_)
+        if scope.patients is not None:
+            scope = beside(scope, type_)
         if subject.scopes.is_app:
             scope = await self._app_read(subject, scope, type_, id_)
         return await store_read.read(
@@ -364,7 +367,8 @@ class Gateway:
         if id_:
             scope = await self._scope(subject, action, type_)
             known = await store_care.standing(self._db, scope, type_, id_)
-            context = msgspec.structs.replace(context, record=_facts(known))
+            context = msgspec.structs.replace(
+                context, record=_facts(known), persons=scope.patients)
         verdict = decide(subject, action, type_, context)
         row = audit_of(subject, "E", type_, id_, detail=f"explain-access {action.value}")
         await store_audit.note(self._db, [row])
@@ -373,6 +377,8 @@ class Gateway:
     async def is_in_care(self, subject: Subject, patient: str) -> bool:
         """Whether a person's clinical records are open to the subject at all, labels apart."""
         scope = await self._scope(subject)
+        if scope.patients is not None and patient not in scope.patients:
+            return False
         if not scope.guarded:
             return True
         async with self._db.connection() as connection:
@@ -414,6 +420,9 @@ class Gateway:
 
     def _known_scope(self, subject: Subject) -> Scope | None:
         """The Scope where nothing needs to be asked of the database."""
+        if is_citizen(subject):
+            seen = kept_persons(self._db, subject)
+            return None if seen is None else self._scope_of_persons(subject, seen)
         if not needs_institutions(subject, self._context):
             return scope_of(subject, self._context)
         if not subject.organisation:
@@ -426,10 +435,22 @@ class Gateway:
     ) -> Scope:
         """What the subject may reach in a statement about this type, also through an app."""
         scope = self._known_scope(subject)
-        if scope is None:
+        if scope is None and is_citizen(subject):
+            seen = await persons(self._db, subject)
+            scope = self._scope_of_persons(subject, seen)
+        elif scope is None:
             tree = await store_care.tree(self._db, subject.organisation)
             scope = scope_of(subject, self._context, tree)
+        if scope.patients is not None:
+            scope = beside(scope, type_)
         return app_scope(scope, subject, action, type_)
+
+    def _scope_of_persons(self, subject: Subject, seen: tuple[str, ...]) -> Scope:
+        return msgspec.structs.replace(scope_of(subject, self._context), patients=seen)
+
+    async def persons(self, subject: Subject) -> tuple[str, ...]:
+        """The Patient ids of a citizen: himself first, then children and wards; () for others."""
+        return await persons(self._db, subject) if is_citizen(subject) else ()
 
     async def _app_read(self, subject: Subject, scope: Scope, type_: str, id_: str) -> Scope:
         """The Scope of an app's read; NotFoundError where its right is restricted to others."""

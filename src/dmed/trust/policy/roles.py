@@ -14,6 +14,7 @@ import msgspec
 
 from dmed.fhir.facts import facts
 from dmed.trust.model import Role
+from dmed.trust.oauth.scopes import is_in_compartment
 
 
 class Action(StrEnum):
@@ -97,6 +98,16 @@ PLATFORM = frozenset({"AuditEvent", "Provenance", "Subscription", "SubscriptionS
 """Written by the platform; a person's plain REST never makes one."""
 
 
+OF_MANY = frozenset({"Group", "Schedule"})
+"""In the compartments of many at once: one of them would read who the others are."""
+
+
+def own() -> frozenset[str]:
+    """The types of which a citizen's own record is made: those of a Patient's compartment."""
+    found = frozenset(name for name in facts().resources if is_in_compartment(name))
+    return found - PLATFORM - OF_MANY
+
+
 def clinical() -> frozenset[str]:
     """Every other type: what is known of a person's health."""
     named = PERSONS | PLACES | STAFF | MEDICINES | DEFINITIONS | PRESCRIBING | PLATFORM
@@ -143,6 +154,22 @@ def policy() -> dict[Role, tuple[Rule, ...]]:
             # The authority holds and releases an item; it sees no more of a prescription.
             Rule(frozenset({"MedicationRequest", "Task"}), _NONE, _SEE | {Action.UPDATE}),
         ),
+        # Answers for staff, not for the sick: no person's card and nothing of anybody's health.
+        Role.HEAD: (Rule(shared, _SEE, _SEE),),
+        # Sees who looked at whom and decides about it; the records themselves stay closed.
+        Role.INSPECTOR: (
+            Rule(shared, _SEE, _SEE),
+            Rule(frozenset({"AuditEvent"}), _SEE, _SEE),
+        ),
+        # Everything about himself and nothing of anybody else: the Scope is limited to his
+        # Patient and to those for whom he answers (trust.gateway.persons).
+        Role.CITIZEN: (
+            Rule(own(), _SEE, _SEE),
+            Rule(frozenset({"AuditEvent", "Provenance"}), _SEE, _SEE),
+            Rule(PLACES | MEDICINES | DEFINITIONS, _SEE, _SEE),
+            # Names of those who treated him, in the platform's own pages.
+            Rule(STAFF, _NONE, _SEE),
+        ),
         # A system speaks for its own users; what it may do shrinks with its scopes later.
         Role.SERVICE: (Rule(frozenset(facts().resources), _ALL, _ALL),),
     }
@@ -169,6 +196,9 @@ PURPOSES: dict[Role, frozenset[str]] = {
     Role.PHARMACIST: frozenset({"TREAT"}),
     Role.REGISTRAR: frozenset({"TREAT", "HOPERAT"}),
     Role.ADMINISTRATOR: frozenset({"TREAT", "HOPERAT", "HSYSADMIN"}),
+    Role.HEAD: frozenset({"TREAT", "HOPERAT"}),
+    Role.INSPECTOR: frozenset({"TREAT", "HOPERAT", "HSYSADMIN"}),
+    Role.CITIZEN: frozenset({"PATRQT"}),
     Role.SERVICE: frozenset({"TREAT", "ETREAT", "HOPERAT", "HPAYMT", "PUBHLTH", "HSYSADMIN"}),
 }
 """Purposes of use (v3-ActReason) for which a role may see anything."""
