@@ -30,7 +30,8 @@ from dmed.modules.medid.model import (
     TrendPoint,
     Visit,
 )
-from dmed.modules.medid.rules import compose_pinfl
+from dmed.modules.medid.rules import compose_pinfl, reading
+from dmed.modules.medid.service import merging
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ __all__ = [
     "AllergyFact", "Banner", "Card", "DiagnosisFact", "Draft", "FieldPair", "Finding",
     "MedicineFact", "NearMatch", "NearMatchesError", "NewAllergy", "NumberHeldError",
     "PersonFacts", "PersonHit", "Pinfl", "Result", "Span", "TimelineEntry", "TrendPoint", "Visit",
-    "add_allergy", "add_diagnosis", "add_pregnancy", "add_weight", "banner", "card", "check",
-    "compose_pinfl", "facts", "find", "names", "near_matches", "read_pinfl", "register", "slip_pdf",
+    "cards_of", "survivor", "add_allergy", "add_diagnosis", "add_pregnancy", "add_weight", "banner", "card", "check",
+    "compose_pinfl", "facts", "find", "names", "near_matches", "read_pinfl",
+    "reading", "register", "slip_pdf",
 ]  # fmt: skip  # A list of names reads better filled.
 
 
@@ -132,3 +134,16 @@ async def add_diagnosis(
 async def slip_pdf(gateway: Gateway, subject: Subject, patient_id: str, language: str) -> bytes:
     """The registration slip with MED-ID and QR as PDF; the print is noted in the audit."""
     return await service.slip_pdf(gateway, subject, patient_id, language)
+
+
+async def survivor(gateway: Gateway, subject: Subject, patient_id: str) -> str:
+    """The id of the card that stands for this one: itself where it was not merged."""
+    return await merging.survivor(gateway, subject, patient_id)
+
+
+async def cards_of(gateway: Gateway, subject: Subject, patient_id: str) -> list[str]:
+    """All cards of the person to whom this one belongs; the one that stands for them first.
+
+    Records stay with the card they were written to: who shows a person asks for all of these.
+    """
+    return await merging.cards_of(gateway, subject, patient_id)

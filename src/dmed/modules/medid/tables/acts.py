@@ -24,10 +24,10 @@ DDL: tuple[str, ...] = (
         undone_by text not null default '',
         undone_reason text not null default ''
     )""",
-    "create unique index if not exists person_merge_source on person_merge (source)"
-    " where undone is null",
-    "create index if not exists person_merge_target on person_merge (target)"
-    " where undone is null",
+    ("create unique index if not exists person_merge_source on person_merge (source)"
+    " where undone is null"),
+    ("create index if not exists person_merge_target on person_merge (target)"
+    " where undone is null"),
     "create index if not exists person_merge_all on person_merge (source, target)",
     """create table if not exists person_review (
         number bigint generated always as identity primary key,
@@ -43,8 +43,8 @@ DDL: tuple[str, ...] = (
         reviewed timestamptz,
         unique (first, second)
     )""",
-    "create index if not exists person_review_open on person_review (weight desc, number)"
-    " where verdict = ''",
+    ("create index if not exists person_review_open on person_review (weight desc, number)"
+    " where verdict = ''"),
     """create table if not exists person_feed (
         digest text collate "C" not null,
         line bigint not null,
