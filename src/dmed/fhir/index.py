@@ -53,6 +53,7 @@ class Index(msgspec.Struct):
     composites  (parameter, key, low, high): key joins the components' token, string or reference
                 keys with "$"; low and high hold the one ordered component (number, quantity,
                 date), if any; a Location's position is one with key "", latitude and longitude
+    persons     of a Patient alone, one a name: `fhir.persons.PersonRow`
 
     What modifiers ask for stands under numbers of its own (`modified_number`): displays and texts
     of tokens and references ("text") as strings, `type|value` of identifiers ("of-type") and
@@ -67,6 +68,8 @@ class Index(msgspec.Struct):
     references: list[tuple[int, str, str, str]] = msgspec.field(default_factory=list)
     uris: list[tuple[int, str]] = msgspec.field(default_factory=list)
     composites: list[tuple[int, str, Decimal | None, Decimal | None]] = msgspec.field(
+        default_factory=list)
+    persons: list[tuple[int, int, int, int, int, int, int, int, int]] = msgspec.field(
         default_factory=list)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from dmed.fhir import params_contained, path
+from dmed.fhir import params_contained, path, persons
 from dmed.fhir.facts import SearchComponent, SearchFacts, facts
 from dmed.fhir.index import Index, modified_number, parameter_number
 from dmed.fhir.params_composites import Composites
@@ -214,6 +214,8 @@ def extract(resource: Any) -> Index:
     if getattr(resource, "contained", UNSET) is not UNSET:
         params_contained.add(resource, rows, _of_part)
         _inward_plan(resource.fhir_type).walk(resource, rows)
+    if resource.fhir_type == "Patient":
+        rows.persons += persons.rows_of(resource)
     return _distinct(rows)
 
 

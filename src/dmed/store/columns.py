@@ -12,7 +12,9 @@ from typing import Any
 _INTEGERS = {
     "vid": "bigint", "bucket": "smallint", "param": "int", "system": "bigint", "type": "smallint",
     "key": "bigint", "actor": "int", "outcome": "smallint", "expected": "bigint",
-    "home": "smallint", "labels": "smallint",
+    "home": "smallint", "labels": "smallint", "family": "bigint", "given": "bigint",
+    "patronymic": "bigint", "pinfl": "bigint", "phone": "bigint", "born": "int",
+    "district": "int", "traits": "smallint",
 }  # fmt: skip  # A small dictionary reads better in few lines.
 _NULLABLE = {"exact", "version", "patient", "others", "query", "detail", "id", "grams"}
 _BETWEEN, _NOTHING = "\x1f", "\x1e"

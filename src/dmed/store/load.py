@@ -34,7 +34,8 @@ _FEW_RECORDS = 10_000
 PROCESSES_MAX = 8
 _AHEAD = 2
 """Chunks given to each process in advance, so that none waits for the next."""
-_ANALYZED = ("resource", "compartment", "identity_claim", "id_claim", "words", *INDEX_TABLES)
+_ANALYZED = ("resource", "compartment", "identity_claim", "id_claim", "words", "person",
+             *INDEX_TABLES)
 
 
 class Progress(msgspec.Struct):

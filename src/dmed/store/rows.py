@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dmed.store import text
+from dmed.store import persons, text
 from dmed.store.keys import (
     SERVED_BY_RESOURCE,
     TRIGRAM_PARAMETERS,
@@ -30,6 +30,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "uri": ("vid", "bucket", "param", "value"),
     "composite": ("vid", "bucket", "param", "key", "low", "high"),
     "words": ("vid", "bucket", "param", "document"),
+    "person": persons.COLUMNS,
 }
 """Columns of each index table in the order of the tuples that `index_rows` makes."""
 
@@ -62,6 +63,8 @@ def _add(rows: dict[str, list[tuple[Any, ...]]], write: Write) -> None:
         for param, target, id_, version in index.references])
     rows["words"] += text.rows(write.type, vid, bucket, write.texts)
     # Most records have none of these.
+    if index.persons:
+        rows["person"] += [(vid, bucket, *row) for row in index.persons]
     if index.numbers:
         rows["number"] += dict.fromkeys([
             (vid, bucket, param, float(low), float(high)) for param, low, high in index.numbers])

@@ -43,6 +43,7 @@ feed              one row a write, partitioned by month of `vid`; readers take (
                   pg_snapshot_xmin, in that order. `vid` rises within a transaction: it is the seq.
 criteria_lock     a row a conditional's criteria, locked for the length of its transaction.
 idempotency       answers to requests that carried an idempotency key.
+person            a row a name of each Patient: the index of persons (store.persons).
 words             (param, document): the words of a narrative or of a whole record, as the text of a
                   tsvector, with GIN over it (store.text).
 reindex           search parameters that are not R5's own, and work on old records (store.reindex):
@@ -59,7 +60,7 @@ from typing import Any
 import asyncpg
 
 from dmed.kit.ids import milliseconds_of
-from dmed.store import audit_tables, budget, care, links
+from dmed.store import audit_tables, budget, care, links, persons
 from dmed.store.keys import type_names, type_number
 
 APPLICATION_ROLE = "dmed_app"
@@ -184,7 +185,8 @@ _ON = {
     "reference_value": "reference (param, id, vid) INCLUDE (type, bucket)",
     "uri_value": "uri (param, value, vid) INCLUDE (bucket)",
     "composite_value": "composite (param, key, low, vid) INCLUDE (high, bucket)",
-    **{f"{table}_record": f"{table} (vid)" for table in (*INDEX_TABLES, "words")},
+    **persons.INDEXES,
+    **{f"{table}_record": f"{table} (vid)" for table in (*INDEX_TABLES, "words", "person")},
     # New words wait in a short list: to sort each in at once took longer than the rest of a write.
     "words_document": "words USING gin ((document::tsvector)) "
     "WITH (fastupdate = on, gin_pending_list_limit = 1024)",
@@ -392,9 +394,19 @@ def _words() -> str:
     )
 
 
+def _sections() -> str:
+    """Narratives of sections are words too: documents of before are indexed anew."""
+    return (f"INSERT INTO reindex (type, code) SELECT {type_number('Composition')}, c.code "
+            "FROM (VALUES ('section-text'), ('_content')) AS c(code) WHERE EXISTS "
+            f"(SELECT FROM resource r WHERE r.type = {type_number('Composition')}) "
+            "ON CONFLICT (type, code) DO UPDATE SET state = 'waiting', at = 0, until = 0, done = 0, "
+            "vids = '{}';")
+
+
 MIGRATIONS: tuple[tuple[int, str], ...] = (
     (1, _first()), (2, _middles()), (3, _words()), (4, audit_tables.DDL),
     (5, care.migration()), (6, budget.DDL), (7, links.DDL),
+    (8, persons.migration()), (9, _sections()),
 )  # fmt: skip  # One line reads as the list it is.
 """Numbered once and for ever; a change of the tables is a new number at the end."""
 
