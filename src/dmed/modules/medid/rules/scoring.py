@@ -125,6 +125,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """Share of a name that the list does not have."""
     known_share: float = 1e-4
     """From this share on a spelling is a name and no slip of the pen."""
+    caps: dict[str, float] = {}
+    """The most that a pair weighs with such a level ("given.rival"), if no PINFL agrees: there
+    is a third thing that two records can be, and that is relatives."""
     thresholds: dict[str, Cut] = {}
     """"link", "probable" and "review"."""
     bits: dict[tuple[str, str], float] = msgspec.field(default_factory=dict, name="_")
@@ -208,12 +211,16 @@ def _name(name: dict[str, Any]) -> NameFacts:
 # --- Levels ----------------------------------------------------------------------------------
 
 
-def _name_levels(asked: NameFacts, found: NameFacts, is_women: bool) -> dict[str, str]:
+def _name_levels(
+    asked: NameFacts, found: NameFacts, is_women: bool, model: Model
+) -> dict[str, str]:
     levels = {}
     for field in NAME_FIELDS:
         ours, theirs = getattr(asked, field), getattr(found, field)
         if ours.key and theirs.key:
             levels[field] = names.likeness(ours, theirs)
+    if levels.get("given") in ("alike", "near") and _are_two_names(asked.given, found.given, model):
+        levels["given"] = "rival"
     is_crossed = (levels.get("family", "same") != "same" and asked.given.key and asked.family.key
                   and names.likeness(asked.family, found.given) == "same"
                   and names.likeness(asked.given, found.family) == "same")
@@ -286,20 +293,19 @@ def _by_system(facts: PersonFacts) -> dict[str, set[str]]:
 
 def _name_scores(
     asked: PersonFacts, found: PersonFacts, model: Model
-) -> tuple[list[FieldScore], NameFacts, NameFacts]:
+) -> list[FieldScore]:
     """The pair of names that speaks most for one person."""
     is_women = asked.sex == found.sex == "female"
     best: list[FieldScore] = []
-    ours = theirs = NameFacts()
     highest = -1e9
     for one in asked.names:
         for other in found.names:
             scores = [
                 FieldScore(field, level, _name_weight(field, level, one, model))
-                for field, level in _name_levels(one, other, is_women).items()]
+                for field, level in _name_levels(one, other, is_women, model).items()]
             if (total := sum(each.weight for each in scores)) > highest:
-                highest, best, ours, theirs = total, scores, one, other
-    return best, ours, theirs
+                highest, best = total, scores
+    return best
 
 
 def _name_weight(field: str, level: str, name: NameFacts, model: Model) -> float:
@@ -310,9 +316,7 @@ def _name_weight(field: str, level: str, name: NameFacts, model: Model) -> float
     return model.weight(field, level)
 
 
-def _holds(
-    levels: dict[str, str], ours: NameFacts, theirs: NameFacts, model: Model, is_of_many: bool
-) -> tuple[str, ...]:
+def _holds(levels: dict[str, str], is_of_many: bool) -> tuple[str, ...]:
     """Why people decide and no sum: each is a key of a sentence."""
     held = []
     has_pinfl = levels.get("pinfl") == "same"
@@ -321,8 +325,7 @@ def _holds(
         held.append("two-pinfl")
     if given in ("different", "near", ""):
         held.append("given")
-    elif given == "alike" and not has_pinfl and (
-            is_of_many or _are_two_names(ours.given, theirs.given, model)):
+    elif given == "rival" or (given == "alike" and is_of_many and not has_pinfl):
         held.append("twins")
     if has_pinfl:
         return tuple(f"medid.match.hold.{one}" for one in held)
@@ -335,9 +338,17 @@ def _holds(
     return tuple(f"medid.match.hold.{one}" for one in held)
 
 
+def _caps(levels: dict[str, str], model: Model) -> list[float]:
+    """What relatives leave of the sum: all but one field agree between twins, father and son."""
+    if levels.get("pinfl", "").startswith("same"):
+        return []
+    return [cap for field, level in levels.items()
+            if (cap := model.caps.get(f"{field}.{level}")) is not None]
+
+
 def _are_two_names(ours: Sound, theirs: Sound, model: Model) -> bool:
-    """Whether both spellings are names that people have, as twins' often are but for a letter."""
-    if ours.core == theirs.core:
+    """Whether both are names that people have, as twins' often are but for a letter."""
+    if ours.core == theirs.core and ours.key != theirs.key:
         return False
     return all(model.share("given", one.key) >= model.known_share for one in (ours, theirs))
 
@@ -350,14 +361,15 @@ def score(
     `persons`: among how many the candidate was found; 0 takes the number of the model.
     """
     model = model or shipped()
-    named, ours, theirs = _name_scores(asked, found, model)
+    named = _name_scores(asked, found, model)
     beside = _levels_beside_names(asked, found)
     fields = [*named, *(FieldScore(field, level, model.weight(field, level))
                         for field, level in beside.items())]
     fields.sort(key=lambda one: FIELDS.index(one.name))
     weight = sum(one.weight for one in fields) - log2(max(persons or model.persons, 2))
     levels = {one.name: one.level for one in fields}
-    holds = _holds(levels, ours, theirs, model, asked.is_of_many or found.is_of_many)
+    weight = min((weight, *_caps(levels, model)))
+    holds = _holds(levels, asked.is_of_many or found.is_of_many)
     bounded = max(-60.0, min(60.0, weight))
     probability = 1 / (1 + 2**-bounded)
     return Score(weight, probability, _grade(weight, holds, model), tuple(fields), holds)
