@@ -18,7 +18,7 @@ def document(*texts: str) -> str:
 
 
 def texts(record: dict[str, Any]) -> list[str]:
-    return words.texts_of(codec.decode(msgspec.json.encode(record)))
+    return words.texts_of(codec.decode(msgspec.json.encode(record))).all
 
 
 def test_words_have_places_in_one_script() -> None:

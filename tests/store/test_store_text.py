@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -88,3 +89,39 @@ async def test_nothing_is_kept_where_it_is_switched_off(
     for pairs in ([("_content", "x")], [("_filter", "not (_content co x)")]):
         with pytest.raises(InvalidError, match="switched off"):
             parse("Basic", pairs, settings=off)
+
+
+async def test_sections_of_a_document_are_found_by_their_words(db: Database) -> None:
+    """`section-text` finds what sections of any level tell, not the narrative of the whole, and
+    `_content` finds both; other types have no such parameter.
+    """
+    said = [("top", "Tashxis pnevmoniya", "Davolash amoksitsillin"), ("other", "amoksitsillin", "")]
+    for id_, whole, inner in said:
+        div = '<div xmlns="http://www.w3.org/1999/xhtml">{}</div>'
+        section: dict[str, Any] = {"title": "x", "text": {"status": "generated",
+                                                         "div": div.format("birinchi bolim")}}
+        if inner:
+            section["section"] = [{"title": "y", "text": {
+                "status": "generated", "div": div.format(inner)}}]
+        resource = codec.decode(json.dumps({
+            "resourceType": "Composition", "id": id_, "status": "final", "date": "2026-01-01",
+            "type": {"text": "t"}, "title": "t", "author": [{"display": "a"}],
+            "text": {"status": "generated", "div": div.format(whole)},
+            "section": [section]}).encode())
+        vid = new_vid()
+        await write.write(db, SCOPE, AUDIT, Write(
+            kind="update", type="Composition", id=id_, vid=vid, bucket=bucket_of(id_),
+            client_id=True, updated=updated_of(vid), body=codec.encode(resource),
+            index=params.extract(resource), texts=texts_of(resource)))
+
+    async def found(code: str, words: str) -> set[str]:
+        query = parse("Composition", [(code, words)], settings=SETTINGS, strict=True)
+        page = await search.search(db, SCOPE, AUDIT, query)
+        return {hit.record.id for hit in page.hits}
+
+    assert await found("section-text", "amoksitsillin") == {"top"}
+    assert await found("section-text", "birinchi") == {"top", "other"}
+    assert await found("_text", "amoksitsillin") == {"other"}
+    assert await found("_content", "amoksitsillin") == {"top", "other"}
+    with pytest.raises(InvalidError, match="section-text"):
+        parse("Basic", [("section-text", "x")], settings=SETTINGS, strict=True)

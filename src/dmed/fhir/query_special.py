@@ -29,7 +29,7 @@ from dmed.fhir.values import unescape
 from dmed.fhir.words import sought
 from dmed.kit.errors import InvalidError, Issue
 
-SPECIAL = frozenset({"_text", "_content", "_list", "_in"})
+SPECIAL = frozenset({"_text", "_content", "section-text", "_list", "_in"})
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}", re.ASCII)
 _MEMBERS = {"List": "item", "Group": "member", "CareTeam": "participant"}
 """What can be named by `_in`, and the parameter that says who is in it."""
@@ -43,8 +43,10 @@ def special(type_name: str, code: str, modifier: str, field: Field, text: str,
     """
     if modifier:
         raise _not_supported(field, f"modifier {modifier[:50]!r} is not served")
-    if code in {"_text", "_content"}:
+    if code in {"_text", "_content", "section-text"}:
         if code == "_text" and not facts().is_a(type_name, "DomainResource"):
+            return None
+        if code == "section-text" and type_name != "Composition":
             return None
         values = tuple(sought(unescape(piece), field.label) for piece in pieces)
         return Match(type_name, code, "words", parameter_number(type_name, code), "", values)

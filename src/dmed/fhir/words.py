@@ -12,7 +12,7 @@ import html
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import UNSET
 from msgspec.structs import astuple
@@ -49,15 +49,42 @@ _NUMBERS = frozenset({"boolean", "decimal", "integer", "positiveInt", "unsignedI
 # What is kept ------------------------------------------------------------------------------
 
 
-def texts_of(resource: Any) -> list[str]:
-    """The texts of a record (a struct) that are searched by word: its narrative first, without
-    marks ("" where it has none), then all others and all codes in the order of its body.
-    """
-    narrative = getattr(resource, "text", UNSET)
+class Texts(NamedTuple):
+    """The texts of a record that are searched by word, narratives without their marks."""
+
+    narrative: str = ""
+    sections: Sequence[str] = ()
+    """Narratives of a Composition's sections, of all levels in their order."""
+    others: Sequence[str] = ()
+    """All other texts and all codes in the order of the record's body."""
+
+    @property
+    def all(self) -> list[str]:
+        """Every text: the narratives first."""
+        return [self.narrative, *self.sections, *self.others]
+
+
+def texts_of(resource: Any) -> Texts:
+    """What a record (a struct) has to be searched by word."""
+    others: list[str] = []
+    _gather(resource, others.append)
+    sections: list[str] = []
+    if resource.fhir_type == "Composition" and resource.section is not UNSET:
+        sections += _told(resource.section)
+    return Texts(_words_of_narrative(resource), sections, others)
+
+
+def _words_of_narrative(holder: Any) -> str:
+    narrative = getattr(holder, "text", UNSET)
     div = UNSET if narrative is UNSET else narrative.div
-    texts = ["" if div is UNSET else html.unescape(_TAG.sub(" ", div))]
-    _gather(resource, texts.append)
-    return texts
+    return "" if div is UNSET else html.unescape(_TAG.sub(" ", div))
+
+
+def _told(sections: Sequence[Any]) -> Iterator[str]:
+    for section in sections:
+        yield _words_of_narrative(section)
+        if section.section is not UNSET:
+            yield from _told(section.section)
 
 
 def document(texts: Sequence[str], mark: str) -> str:

@@ -17,7 +17,7 @@ from dmed.trust.oauth.addresses import security
 SERVED_KINDS = frozenset(
     {"string", "token", "date", "number", "quantity", "reference", "uri", "composite"}
 )
-_SERVED_SPECIAL = frozenset({"_filter", "_list", "_text", "near"})
+_SERVED_SPECIAL = frozenset({"_filter", "_list", "_text", "near", "section-text"})
 _DEFINED = "http://hl7.org/fhir"
 _META = [
     {"name": name, "definition": f"{_DEFINED}/OperationDefinition/Resource-{name}"}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from dmed.fhir.index import Index
+from dmed.fhir.words import Texts
 from dmed.kit.ids import milliseconds_of
 
 
@@ -105,7 +105,7 @@ class Write(msgspec.Struct, kw_only=True):
     updated: datetime
     body: bytes
     index: Index
-    texts: Sequence[str] = ()
+    texts: Texts = Texts()
     """What is searched by word (fhir.words.texts_of)."""
     patients: tuple[str, ...] = ()
     identities: tuple[tuple[str, str], ...] = ()

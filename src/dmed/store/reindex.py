@@ -24,7 +24,7 @@ import msgspec
 from dmed.fhir import codec, params, params_custom
 from dmed.fhir.facts import SearchFacts
 from dmed.fhir.index import Index, modified_number, parameter_number
-from dmed.fhir.words import texts_of
+from dmed.fhir.words import Texts, texts_of
 from dmed.kit.errors import DmedError
 from dmed.store.keys import type_name, type_number
 from dmed.store.model import Write, updated_of
@@ -333,7 +333,7 @@ def _made(task: _Task, rows: Sequence[Any]) -> dict[str, list[tuple[Any, ...]]]:
         writes.append(Write(
             kind="update", type=name, id=row["id"], bucket=row["bucket"], vid=row["vid"],
             updated=updated_of(row["vid"]), index=index, body=row["body"],
-            texts=() if task.definition else texts_of(resource)))
+            texts=Texts() if task.definition else texts_of(resource)))
     made = index_rows(writes)
     numbers = _numbers(task)
     if numbers is not None:

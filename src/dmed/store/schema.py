@@ -399,8 +399,8 @@ def _sections() -> str:
     return (f"INSERT INTO reindex (type, code) SELECT {type_number('Composition')}, c.code "
             "FROM (VALUES ('section-text'), ('_content')) AS c(code) WHERE EXISTS "
             f"(SELECT FROM resource r WHERE r.type = {type_number('Composition')}) "
-            "ON CONFLICT (type, code) DO UPDATE SET state = 'waiting', at = 0, until = 0, done = 0, "
-            "vids = '{}';")
+            "ON CONFLICT (type, code) DO UPDATE SET state = 'waiting', at = 0, until = 0, "
+            "done = 0, vids = '{}';")
 
 
 MIGRATIONS: tuple[tuple[int, str], ...] = (

@@ -1,4 +1,4 @@
-"""`_text` and `_content`: rows of words of each record, kept by every write and by loads.
+"""`_text`, `section-text`, `_content`: rows of words of each record, kept by writes and loads.
 
 A row holds the text of a tsvector; the index is GIN over it. Each document carries a mark of its
 type and kind, so that a word which is frequent elsewhere costs nothing here. What it costs is in
@@ -14,6 +14,7 @@ from functools import cache
 from dmed.fhir import words
 from dmed.fhir.index import parameter_number
 from dmed.fhir.query_model import Match, Words
+from dmed.fhir.words import Texts
 from dmed.kit import settings
 from dmed.store.keys import type_number
 from dmed.store.plan_filter import Bind
@@ -27,16 +28,17 @@ def keeps_content() -> bool:
     return settings.load().content_search
 
 
-def rows(type_name: str, vid: int, bucket: int, texts: Sequence[str]) -> list[Row]:
+def rows(type_name: str, vid: int, bucket: int, texts: Texts) -> list[Row]:
     """The rows of a record: (vid, bucket, parameter, document), of its texts (`words.texts_of`)."""
-    narrative, is_whole = any(texts[:1]), keeps_content()
-    found = []
-    if narrative:
-        document = words.document(texts[:1], mark(type_name, "_text"))
-        found.append((vid, bucket, _number(type_name, "_text"), document))
-    if is_whole:
-        document = words.document(texts, mark(type_name, "_content"))
-        found.append((vid, bucket, _number(type_name, "_content"), document))
+    asked: list[tuple[str, Sequence[str]]] = []
+    if texts.narrative:
+        asked.append(("_text", [texts.narrative]))
+    if texts.sections:
+        asked.append(("section-text", texts.sections))
+    if keeps_content():
+        asked.append(("_content", texts.all))
+    found = [(vid, bucket, _number(type_name, code), words.document(said, mark(type_name, code)))
+             for code, said in asked]
     return [row for row in found if row[3]]
 
 
