@@ -15,12 +15,12 @@ import pytest_asyncio
 from dmed.apps.rooms import MODULES
 from dmed.apps.web import Platform
 from dmed.kit import clock
-from dmed.kit.errors import ForbiddenError
+from dmed.kit.errors import ForbiddenError, NotFoundError
 from dmed.kit.settings import Settings
 from dmed.modules.oversight import api, service, tables
 from dmed.modules.oversight.model import Case, Kind
 from dmed.store.schema import migrate
-from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS
+from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, Account
 from dmed.trust.model import Role, Subject
 from dmed.trust.tables import DDL
 
@@ -269,3 +269,54 @@ async def test_only_reviewers_see_the_queue(platform: Platform, user: str) -> No
                     for path in ("/oversight", "/oversight/bulk", "/oversight/case/1")]
 
     assert statuses == [403] * 3
+
+
+async def test_a_citizen_disputes_a_look_at_the_own_record(platform: Platform) -> None:
+    """From sign-in to the case: the person needs nobody beside him, and sees nobody else's page."""
+    patient, other = await person(platform, "Odilova"), await person(platform, "Boshqa")
+    await platform.guard.identity.save(
+        Account(user="odilova", role=Role.CITIZEN, patient=patient, demo=True), "odilova-word")
+    doctor = await platform.guard.identity.subject_of("doctor")
+    await platform.gateway.plain().read(doctor, "Patient", patient)
+    async with Reader(platform) as citizen:
+        answer = await citizen.post(
+            "/signin", data={"user": "odilova", "password": "odilova-word"})
+        home = await citizen.get("/")
+        mine = await citizen.get("/my/looked")
+        place = mine.headers["location"]
+        event = re.findall(r"Karimova.*?dispute=([0-9a-f-]+)", (await citizen.get(place)).text,
+                           re.DOTALL)[0]
+        sent = await citizen.submit(
+            place, f"{place}?dispute={event}", event=event, said="I was abroad on that day")
+        foreign = await citizen.get(f"/card/{other}/looked")
+        staff = await citizen.get("/oversight")
+
+    assert (answer.status_code, home.status_code, sent.status_code) == (303, 303, 303)
+    assert (foreign.status_code, staff.status_code) == (404, 403)
+    case = next(one for one in await open_cases(platform) if one.patient == patient)
+    assert case.said == "I was abroad on that day"
+
+
+async def test_a_head_sees_the_cases_of_the_own_staff_alone(platform: Platform) -> None:
+    """The inspector sees every case; the head of another institution none of them."""
+    identity = platform.guard.identity
+    doctor = await identity.subject_of("doctor")
+    async with platform.gateway.unit(ADMIN) as unit:
+        number = await tables.add_case(
+            unit, mark="head-test", kind=Kind.UNUSUAL, subject="doctor", patient="p",
+            findings=(), weight=50)
+    own = Subject(user="head", role=Role.HEAD, organisation=doctor.organisation)
+    foreign = Subject(user="other", role=Role.HEAD, organisation="elsewhere")
+    nowhere = Subject(user="third", role=Role.HEAD)
+    inspector = Subject(user="inspector", role=Role.INSPECTOR)
+    seen = {who.user: {one.number for one in await service.queue(platform.gateway, who)}
+            for who in (own, foreign, nowhere, inspector)}
+
+    assert number in seen["head"]
+    assert number in seen["inspector"]
+    assert seen["other"] == seen["third"] == set()
+    assert number is not None
+    with pytest.raises(NotFoundError):
+        await service.case(platform.gateway, foreign, number)
+    with pytest.raises(ForbiddenError):
+        await service.canaries(platform.gateway, own)

@@ -10,7 +10,7 @@ from dmed.modules.glass.model import REASONS, TEXT_CHARACTERS, VERDICTS
 from dmed.trust.model import Role, Subject
 
 MAY_BREAK = frozenset({Role.DOCTOR, Role.PHARMACIST})
-MAY_REVIEW = frozenset({Role.ADMINISTRATOR})
+MAY_REVIEW = frozenset({Role.ADMINISTRATOR, Role.INSPECTOR})
 
 
 def faults(code: str, text: str) -> tuple[Issue, ...]:

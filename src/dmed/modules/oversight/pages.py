@@ -1,7 +1,7 @@
 """Screens: who looked at a record, the review queue with its cases, canaries and bulk requests.
 
-There is no sign-in of citizens yet. The person's page is opened by a registrar or doctor beside
-them; a future patient role is added to SEES_LOOKS, and its Scope of one person is enough.
+The person's page is opened by the person (a citizen, also for children and wards), or by a
+registrar or doctor beside somebody who has no sign-in.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dmed.kit import clock
+from dmed.kit.errors import NotFoundError
 from dmed.modules.medid import api as medid
 from dmed.modules.oversight import service
 from dmed.modules.oversight.model import Case, Verdict
@@ -17,8 +18,16 @@ from dmed.pages import view
 from dmed.trust.manifest import MenuItem, Route
 from dmed.trust.model import Role
 
-SEES_LOOKS = frozenset({Role.DOCTOR, Role.REGISTRAR})
-"""Who may open the page beside a person; the person's own role comes here."""
+SEES_LOOKS = frozenset({Role.CITIZEN, Role.DOCTOR, Role.REGISTRAR})
+"""The person, and who may open the page at the person's side."""
+
+
+async def mine(request: Request) -> Response:
+    """The citizen's own page, under an address that needs no number."""
+    subject = view.signed_in(request)
+    if not await view.gateway(request).persons(subject):
+        raise NotFoundError("There is no card for this sign-in")
+    return view.redirect(request, f"/card/{subject.patient}/looked")
 
 
 async def looked(request: Request) -> Response:
@@ -34,6 +43,7 @@ async def _looked(
     t = view.speech(request)
     lines = await service.looked(gateway, subject, patient)
     facts = {
+        "persons": await service.persons(gateway, subject, t.language),
         "banner": await medid.banner(gateway, subject, patient, t.language),
         "lines": lines, "disputes": await service.disputes(gateway, subject, patient),
         "fault": fault, "event": event or request.query_params.get("dispute", ""),
@@ -62,7 +72,8 @@ async def queue(request: Request) -> Response:
     return view.render(request, "oversight/queue.html", {
         "cases": cases, "closed": closed, "names": await _names(request, cases),
         "found": request.query_params.get("found", ""),
-        "canaries": await service.canaries(gateway, subject)})
+        "canaries": await service.canaries(gateway, subject)
+        if subject.role in service.REVIEWERS else None})
 
 
 async def _names(request: Request, cases: list[Case]) -> dict[str, str]:
@@ -140,19 +151,23 @@ def _number(request: Request) -> int:
 
 
 _REVIEW = service.REVIEWERS
+_CASES = service.SEES_CASES
 ROUTES: tuple[Route, ...] = (
+    Route(path="/my/looked", endpoint=mine, roles=frozenset({Role.CITIZEN})),
     Route(path="/card/{id}/looked", endpoint=looked, roles=SEES_LOOKS),
     Route(path="/card/{id}/looked", endpoint=dispute, roles=SEES_LOOKS, methods=("POST",)),
-    Route(path="/oversight", endpoint=queue, roles=_REVIEW),
+    Route(path="/oversight", endpoint=queue, roles=_CASES),
     Route(path="/oversight/run", endpoint=run, roles=_REVIEW, methods=("POST",)),
     Route(path="/oversight/canary", endpoint=canary, roles=_REVIEW, methods=("POST",)),
     Route(path="/oversight/bulk", endpoint=bulk, roles=_REVIEW, audit="bulk requests"),
     Route(path="/oversight/bulk", endpoint=ask_bulk, roles=_REVIEW, methods=("POST",)),
     Route(path="/oversight/bulk/{number}", endpoint=approve_bulk, roles=_REVIEW,
           methods=("POST",)),
-    Route(path="/oversight/case/{number}", endpoint=case, roles=_REVIEW),
-    Route(path="/oversight/case/{number}", endpoint=close, roles=_REVIEW, methods=("POST",)),
+    Route(path="/oversight/case/{number}", endpoint=case, roles=_CASES),
+    Route(path="/oversight/case/{number}", endpoint=close, roles=_CASES, methods=("POST",)),
 )
 MENU: tuple[MenuItem, ...] = (
-    MenuItem(key="oversight.menu", path="/oversight", icon="warning", order=60, roles=_REVIEW),
+    MenuItem(key="oversight.menu", path="/oversight", icon="warning", order=60, roles=_CASES),
+    MenuItem(key="oversight.mine", path="/my/looked", icon="journal", order=30,
+             roles=frozenset({Role.CITIZEN})),
 )

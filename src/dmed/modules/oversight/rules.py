@@ -20,7 +20,8 @@ VOLUME_PERSONS = 30
 NIGHT_LOOKS = 5
 UNCARED_PERSONS = 10
 PEERS_MIN = 3
-ROLES = (Role.DOCTOR.value, Role.PHARMACIST.value, Role.REGISTRAR.value, Role.ADMINISTRATOR.value)
+ROLES = (Role.DOCTOR.value, Role.PHARMACIST.value, Role.REGISTRAR.value, Role.ADMINISTRATOR.value,
+         Role.HEAD.value, Role.INSPECTOR.value)
 """People; what systems read is bounded by budgets."""
 _CARING = {Role.DOCTOR.value}
 PairRule = Callable[[Look], Finding | None]

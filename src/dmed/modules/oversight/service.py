@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from dmed.kit import clock
 from dmed.kit.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from dmed.modules.medid import api as medid
 from dmed.modules.oversight import rules, tables
 from dmed.modules.oversight.model import BulkRequest, Case, Finding, Kind, Seen, Verdict
 from dmed.trust import audit_events
@@ -16,8 +17,10 @@ from dmed.trust.model import Role, Subject
 
 PLATFORM = Subject(user="oversight", role=Role.SERVICE, name="DMED", purpose="HSYSADMIN")
 """Who finds what is unusual: a job, no person."""
-REVIEWERS = frozenset({Role.ADMINISTRATOR})
-"""Until inspectors have a role of their own."""
+REVIEWERS = frozenset({Role.ADMINISTRATOR, Role.INSPECTOR})
+"""The authority's inspectors; the administrator of an installation that has none yet."""
+SEES_CASES = REVIEWERS | {Role.HEAD}
+"""A head of an institution sees and closes the cases about the own staff, and no others."""
 PURPOSES = ("PUBHLTH", "HRESCH", "HOPERAT", "HSYSADMIN")
 WORDS_MAX = 1_000
 LOOKED_MAX = 1_000
@@ -52,6 +55,16 @@ async def looked(
     rows = await door.looked(subject, patient, before=before, count=LOOKED_MAX)
     names = await door.people(row.subject for row in rows)
     return rules.seen(rows, names, audit_events.event_id)
+
+
+async def persons(
+    gateway: Gateway, subject: Subject, language: str
+) -> list[tuple[str, str]]:
+    """(Patient id, name) of those whose page a citizen may open; nothing where that is one."""
+    ids = await gateway.persons(subject)
+    if len(ids) < 2:
+        return []
+    return [(each, (await medid.banner(gateway, subject, each, language)).name) for each in ids]
 
 
 async def dispute(
@@ -147,19 +160,28 @@ def _days(looks: list[Look], day: str) -> list[tuple[str, str, str, tuple[Findin
 
 
 async def queue(gateway: Gateway, subject: Subject, *, closed: bool = False) -> list[Case]:
-    """The review queue, for reviewers alone."""
-    _check_reviewer(subject)
+    """The review queue: all of it for reviewers, that of the own staff for a head."""
+    _check_reviewer(subject, SEES_CASES)
     await gateway.note(subject, "E", "review queue")
+    staff = await _staff(gateway, subject)
     async with gateway.unit(subject) as unit:
-        return await tables.cases(unit, closed=closed, limit=QUEUE_MAX)
+        return await tables.cases(unit, closed=closed, limit=QUEUE_MAX, subjects=staff)
+
+
+async def _staff(gateway: Gateway, subject: Subject) -> list[str] | None:
+    """The sign-in names whose cases a head sees; None is no limit."""
+    if subject.role is not Role.HEAD:
+        return None
+    return await gateway.audits().staff_of(subject.organisation)
 
 
 async def case(gateway: Gateway, subject: Subject, number: int) -> Case:
     """One case; seeing it is audited about its person. NotFoundError."""
-    _check_reviewer(subject)
+    _check_reviewer(subject, SEES_CASES)
+    staff = await _staff(gateway, subject)
     async with gateway.unit(subject) as unit:
         found = await tables.case(unit, number)
-    if found is None:
+    if found is None or (staff is not None and found.subject not in staff):
         await gateway.note(subject, "E", f"case {number}", outcome=404)
         raise NotFoundError(f"There is no case {number}")
     await gateway.note(subject, "E", f"case {number}", patient=found.patient)
@@ -188,8 +210,8 @@ async def close(
     raise InvalidError(f"{verdict[:20]!r} is no verdict")
 
 
-def _check_reviewer(subject: Subject) -> None:
-    if subject.role not in REVIEWERS:
+def _check_reviewer(subject: Subject, roles: frozenset[Role] = REVIEWERS) -> None:
+    if subject.role not in roles:
         raise ForbiddenError("The review queue is for inspectors")
 
 

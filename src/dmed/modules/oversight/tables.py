@@ -78,12 +78,15 @@ async def add_case(
     return number
 
 
-async def cases(unit: GatewayUnit, *, closed: bool, limit: int) -> list[Case]:
-    """Open cases, the heaviest first; or closed ones, the latest first."""
+async def cases(
+    unit: GatewayUnit, *, closed: bool, limit: int, subjects: list[str] | None = None
+) -> list[Case]:
+    """Open cases, the heaviest first; or closed ones, the latest first; about `subjects` alone."""
     order = "closed desc" if closed else "weight desc, number desc"
     rows = await unit.fetch(
         f"select {_CASE} from oversight_case where closed is {'not ' if closed else ''}null"
-        f" order by {order} limit $1", limit)
+        f" and ($2::text[] is null or subject = any($2)) order by {order} limit $1",
+        limit, subjects)
     return [_case(row) for row in rows]
 
 

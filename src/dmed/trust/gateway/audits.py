@@ -141,6 +141,14 @@ class AuditDoor:
             sorted(set(names)))
         return {row["name"]: (row["display"], row["practitioner"]) for row in rows}
 
+    async def staff_of(self, organisation: str) -> list[str]:
+        """The sign-in names of those who have a post at an institution; nobody for ""."""
+        rows = await Told(self._db.hot).fetch(
+            "select name from account where $1 <> '' and organisation = $1"
+            " union select account from account_post where $1 <> '' and organisation = $1",
+            organisation)
+        return [row["name"] for row in rows]
+
     async def _events(self, rows: Sequence[Noted]) -> list[dict[str, Any]]:
         actors = await self.people(row.subject for row in rows) if rows else {}
         return [audit_events.event(row, actors) for row in rows]

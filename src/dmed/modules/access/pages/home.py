@@ -42,6 +42,10 @@ async def home(request: Request) -> Response:
     subject = view.signed_in(request)
     if subject.role == Role.PHARMACIST:
         return RedirectResponse("/counter", 303)
+    if subject.role in {Role.HEAD, Role.INSPECTOR}:
+        return RedirectResponse("/oversight", 303)
+    if subject.role == Role.CITIZEN:
+        return RedirectResponse("/my/looked", 303)
     facts: dict[str, Any] = {"today": clock.today()}
     gateway = view.gateway(request)
     if subject.role == Role.DOCTOR:
