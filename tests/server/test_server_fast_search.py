@@ -87,6 +87,21 @@ async def test_it_is_refused_and_audited_like_any_search(
     assert after == before + 1
 
 
+async def test_whose_records_were_sought_is_noted_found_or_not(
+    service: httpx.AsyncClient, counted: Any
+) -> None:
+    """A search by a person's id names that person in its one audit row, on the short way and on the
+    long, also where nothing is found.
+    """
+    for person in ("s0", "s-nobody"):
+        noted = f"audit_told WHERE action = 'E' AND patient = '{person}'"
+        for headers in ({}, {"Prefer": "handling=lenient"}):
+            before = await counted(noted)
+            page = await service.get(f"/Observation?patient={person}", headers=headers)
+            assert bool(page.json().get("entry")) is (person == "s0")
+            assert await counted(noted) == before + 1
+
+
 async def test_a_wrong_sign_in_is_401_here_too(room: Any) -> None:
     """A bearer token that is none is refused before anything is asked."""
     client = room.client("service")

@@ -278,6 +278,13 @@ async def disclose(db: Database, audit: AuditRow, patients: Iterable[str]) -> No
     await note(db, rows)
 
 
+async def disclose_more(db: Database, audit: AuditRow, patients: Iterable[str]) -> None:
+    """Notes further people of a request whose own row is noted already; errors as `disclose`."""
+    rows = [msgspec.structs.replace(audit, patient=one, query="") for one in sorted(patients)]
+    await spend(db, audit, len(rows))
+    await note(db, rows)
+
+
 async def spend(db: Database, audit: AuditRow, rows: int) -> None:
     """Counts what is about to be disclosed; ThrottledError beyond the subject's hourly budget."""
     settings = db.settings

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from dmed.fhir.query_model import Criterion, Match, Missing, Query, Token
+from dmed.fhir.query_model import Criterion, Link, Match, Missing, Query, Token
 from dmed.fhir.subset import subset
 from dmed.kit.clock import now
 from dmed.kit.ids import vid_at
@@ -53,7 +53,7 @@ async def search(db: Database, scope: Scope, audit: AuditRow, query: Query) -> S
     pool = db.connection() if _is_prepared(scope, query) else db.searching()
     async with pool as connection:
         found = await find(connection, scope, query)
-    await audits.disclose(db, audit, found.people)
+    await audits.disclose(db, audit, {*found.people, *_named(query)})
     return found.page
 
 
@@ -99,6 +99,12 @@ def _is_prepared(scope: Scope, query: Query) -> bool:
     if not is_plain or not all(isinstance(each, Match | Missing) for each in query.criteria):
         return False
     return scope.patients is not None or any(_is_selective(each) for each in query.criteria)
+
+
+def _named(query: Query) -> list[str]:
+    """The patient whose records are sought by his id: he is told of the search, found or not."""
+    local = [each for each in query.criteria if isinstance(each, Match) and is_local(each)]
+    return [link.id for each in local for link in each.values if isinstance(link, Link)]
 
 
 def _is_selective(criterion: Criterion) -> bool:
