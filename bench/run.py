@@ -135,14 +135,17 @@ async def audit_rows(cluster: Cluster) -> int:
         await connection.close()
 
 
-def prepare_pgbench(cluster: Cluster) -> dict[str, str]:
+def pgbench_environment(cluster: Cluster) -> dict[str, str]:
+    """Where pgbench finds its database."""
+    return {"PATH": "/usr/bin:/bin", "PGHOST": str(cluster.run), "PGUSER": "postgres",
+            "PGPASSWORD": cluster.words()["postgres"], "PGDATABASE": "bench"}
+
+
+def prepare_pgbench(cluster: Cluster) -> None:
     """Its plain table of a million rows in a database of its own."""
     cluster.make_database("bench")
-    environment = {"PATH": "/usr/bin:/bin", "PGHOST": str(cluster.run), "PGUSER": "postgres",
-                   "PGPASSWORD": cluster.words()["postgres"], "PGDATABASE": "bench"}
     subprocess.run([str(cluster.programs / "pgbench"), "-i", "-q", "-s", "10"], check=True,
-                   env=environment, capture_output=True)
-    return environment
+                   env=pgbench_environment(cluster), capture_output=True)
 
 
 def peer_environment(cluster: Cluster) -> dict[str, str]:
@@ -317,12 +320,11 @@ def measure(given: argparse.Namespace, folder: Path, results: Results) -> None:
             prepare_pgbench(cluster)
             asyncio.run(fill_peer(cluster, folder))
         asyncio.run(sizes(cluster, results))
-        environment = {"PATH": "/usr/bin:/bin", "PGHOST": str(cluster.run), "PGUSER": "postgres",
-                       "PGPASSWORD": cluster.words()["postgres"], "PGDATABASE": "bench"}
         peer = peer_environment(cluster)
         for number in range(given.rounds):
             say(f"round {number + 1} of {given.rounds}")
-            pgbench(results.pgbench, cluster.programs / "pgbench", environment, given.seconds)
+            pgbench(results.pgbench, cluster.programs / "pgbench", pgbench_environment(cluster),
+                    given.seconds)
             measure_ours(cluster, folder, results, given.seconds, free_port())
             measure_peer(folder, peer, results, max(3, given.seconds // 2), free_port())
 
