@@ -90,6 +90,21 @@ def is_licensed_post(post_code: str) -> bool:
     return post_code.partition(".")[0] in _LICENSED
 
 
+def away_until(role: dict[str, Any], day: date) -> date | None:
+    """The last day of the absence (leave, suspension) that holds a day, or None when at work.
+
+    PractitionerRole.availability.notAvailableTime; an absence without end lasts until `date.max`.
+    """
+    ends = []
+    for availability in role.get("availability", []):
+        for absence in availability.get("notAvailableTime", []):
+            during = absence.get("during", {})
+            start, end = _day(during.get("start", "")), _day(during.get("end", ""))
+            if not (start and day < start) and not (end and day > end):
+                ends.append(end or date.max)
+    return max(ends, default=None)
+
+
 def may_sign(found: PractitionerFacts, role: dict[str, Any] | None, day: date) -> Verdict:
     """Whether somebody may sign in a post on a day, and if not, why."""
     values = {"name": found.short_name, "post": found.post}
@@ -101,6 +116,10 @@ def may_sign(found: PractitionerFacts, role: dict[str, Any] | None, day: date) -
     start, end = _day(period.get("start", "")), _day(period.get("end", ""))
     if (start and day < start) or (end and day > end):
         return Verdict(False, (Reason("workforce.reason.post-over", values),), found)
+    away = away_until(role, day)
+    if away is not None:
+        values["until"] = "" if away == date.max else away.strftime("%d.%m.%Y")
+        return Verdict(False, (Reason("workforce.reason.away", values),), found)
     if not is_licensed_post(found.post_code):
         return Verdict(False, (Reason("workforce.reason.post-signs-nothing", values),), found)
     certificates = [one for one in found.licences if one.code == CERTIFICATE]
