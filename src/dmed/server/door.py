@@ -11,7 +11,7 @@ from dmed.server.answer import Answer, version_headers
 from dmed.server.call import Call
 from dmed.server.outcome import success
 from dmed.trust.gateway import Gateway, Stored, Written
-from dmed.trust.manifest import Interceptor, Manifest, Operation
+from dmed.trust.manifest import Interceptor, Keeper, Manifest, Operation
 
 
 class Door:
@@ -28,6 +28,7 @@ class Door:
         self.types = frozenset(facts().resources)
         self.operations: dict[tuple[str, str, bool], Operation] = {}
         self.interceptors: dict[str, Interceptor] = {}
+        self.keepers: dict[str, Keeper] = {}
         for manifest in self.manifests:
             for operation in manifest.operations:
                 key = (operation.type, operation.name.removeprefix("$"), operation.instance)
@@ -38,6 +39,7 @@ class Door:
                 if interceptor.type in self.interceptors:
                     raise ConflictError(f"Two modules intercept {interceptor.type}")
                 self.interceptors[interceptor.type] = interceptor
+            self.keepers.update({keeper.type: keeper for keeper in manifest.keepers})
 
     def check_type(self, name: str) -> None:
         """Refuse a name that is no resource type of R5 (404)."""

@@ -46,4 +46,6 @@ async def _patched(
     found = await unit.current(type_, id_, if_match=call.if_match())
     after = asked.apply(found.body)
     await reserved.check(door, unit, call.subject, "PATCH", type_, id_, after)
-    return written_answer(call, await unit.update(type_, id_, after, if_match=found.vid))
+    written = await unit.update(type_, id_, after, if_match=found.vid)
+    await reserved.look(door, unit, type_, [id_])
+    return written_answer(call, written)

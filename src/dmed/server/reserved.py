@@ -6,6 +6,7 @@ Whoever asks, a system too: alone, in a batch or in a transaction. Lost data com
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from dmed.kit.errors import UnprocessableError
@@ -21,6 +22,19 @@ _LINKS = ("focus", "basedOn")
 def is_guarded(door: Door, type_: str) -> bool:
     """Whether a plain change of this type needs a look at the record before it is made."""
     return type_ in door.interceptors or (type_ == _STEPS and bool(door.interceptors))
+
+
+def needs_unit(door: Door, type_: str) -> bool:
+    """Whether a plain write of this type is looked at in its own transaction."""
+    return is_guarded(door, type_) or type_ in door.keepers
+
+
+async def look(door: Door, unit: GatewayUnit, type_: str, ids: Iterable[str]) -> None:
+    """Let the keeper of the type look at what was just written; what it raises undoes all."""
+    keeper = door.keepers.get(type_)
+    for id_ in ids if keeper is not None else ():
+        assert keeper is not None
+        await keeper.check(unit, type_, id_)
 
 
 async def check_open(door: Door, subject: Subject, action: Action, type_: str, verb: str) -> None:

@@ -93,6 +93,8 @@ async def transaction(door: Door, call: Call, posted: Any, body: bytes) -> Answe
             await _resolve(unit, made)
             changes = _changes(made)
         written = await _write(unit, changes)
+        for type_, id_ in written:
+            await reserved.look(door, unit, type_, [id_])
         entries = [await _response(call, unit, plan, written) for plan in made]
         answer = Answer(body=bundle("transaction-response", entries))
         if key:

@@ -31,13 +31,15 @@ async def create(door: Door, call: Call, type_: str) -> Answer:
     if type_ in door.interceptors:
         return await _intercepted(door, call, type_, body, key)
     criteria = call.headers.get("if-none-exist", "")
-    if not key and not reserved.is_guarded(door, type_):
+    if not key and not reserved.needs_unit(door, type_):
         written = await door.plain.create(call.subject, type_, body, if_none_exist=criteria)
         return written_answer(call, written)
 
     async def act(unit: GatewayUnit) -> Answer:
         await _guard(door, call, unit, type_, "", body)
-        return written_answer(call, await unit.create(type_, body, if_none_exist=criteria))
+        written = await unit.create(type_, body, if_none_exist=criteria)
+        await reserved.look(door, unit, type_, [written.id])
+        return written_answer(call, written)
 
     return await once(door, call, body, act)
 
@@ -106,13 +108,15 @@ async def update(door: Door, call: Call, type_: str, id_: str) -> Answer:
     expected = call.if_match()
     if call.headers.get("if-none-match", "").strip() == "*":
         expected = 0  # RFC 9110: only where there is no such record yet.
-    if not idempotency_key(call) and not reserved.is_guarded(door, type_):
+    if not idempotency_key(call) and not reserved.needs_unit(door, type_):
         written = await door.plain.update(call.subject, type_, id_, body, if_match=expected)
         return written_answer(call, written)
 
     async def act(unit: GatewayUnit) -> Answer:
         await _guard(door, call, unit, type_, id_, body)
-        return written_answer(call, await unit.update(type_, id_, body, if_match=expected))
+        written = await unit.update(type_, id_, body, if_match=expected)
+        await reserved.look(door, unit, type_, [id_])
+        return written_answer(call, written)
 
     return await once(door, call, body, act)
 
@@ -130,6 +134,7 @@ async def update_where(door: Door, call: Call, type_: str) -> Answer:
             id_ = found[0].id if len(found) == 1 else ""
             await _guard(door, call, unit, type_, id_, body)
         written = await unit.update_where(type_, criteria, body, if_match=expected)
+        await reserved.look(door, unit, type_, [written.id])
         return written_answer(call, written)
 
     return await once(door, call, body, act)
@@ -143,6 +148,7 @@ async def delete(door: Door, call: Call, type_: str, id_: str) -> Answer:
     async def act(unit: GatewayUnit) -> Answer:
         await reserved.check(door, unit, call.subject, "DELETE", type_, id_, None)
         written = await unit.delete(type_, id_, if_match=call.if_match())
+        await reserved.look(door, unit, type_, [id_])
         return _deleted(call, type_, [] if written is None else [written])
 
     await door.plain.check_allowed(call.subject, Action.DELETE, type_, id_)
@@ -160,6 +166,7 @@ async def delete_where(door: Door, call: Call, type_: str) -> Answer:
         for stored in await unit.deletable(type_, criteria):
             await reserved.check(door, unit, call.subject, "DELETE", type_, stored.id, None)
             done.append(await unit.delete(type_, stored.id))
+        await reserved.look(door, unit, type_, [each.id for each in done if each is not None])
         return _deleted(call, type_, [each for each in done if each is not None])
 
     return await once(door, call, b"", act)
