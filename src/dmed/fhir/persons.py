@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -37,7 +37,7 @@ _PHONE_DIGITS = range(7, 16)
 _COUNTRY = "998"
 
 SEXES = {"male": 1, "female": 2, "other": 3}
-_MONTH_ONLY, _YEAR_ONLY = 4, 8
+MONTH_ONLY, YEAR_ONLY = 4, 8
 INACTIVE = 16
 
 
@@ -205,8 +205,8 @@ def birth_of(text: str) -> tuple[int, int]:
         if len(parts) == 3:
             return day_of(date(int(parts[0]), int(parts[1]), int(parts[2]))), 0
         if len(parts) == 2:
-            return day_of(date(int(parts[0]), int(parts[1]), 1)), _MONTH_ONLY
-        return (day_of(date(int(parts[0]), 1, 1)), _YEAR_ONLY) if parts[0] else (0, 0)
+            return day_of(date(int(parts[0]), int(parts[1]), 1)), MONTH_ONLY
+        return (day_of(date(int(parts[0]), 1, 1)), YEAR_ONLY) if parts[0] else (0, 0)
     except ValueError:
         return 0, 0
 
@@ -249,20 +249,20 @@ def rows_of(patient: Any) -> list[PersonRow]:
     """
     names = _names(patient) or [(0, 0, 0)]
     pinfls = list(dict.fromkeys(
-        number for each in _list(patient.identifier) if _text(each.system) == PINFL_SYSTEM
+        number for each in listed(patient.identifier) if _text(each.system) == PINFL_SYSTEM
         if (number := pinfl_of(_text(each.value))))) or [0]
     phones = list(dict.fromkeys(
-        number for each in _list(patient.telecom) if _text(each.system) in {"phone", "sms"}
+        number for each in listed(patient.telecom) if _text(each.system) in {"phone", "sms"}
         if (number := phone_of(_text(each.value))))) or [0]
     districts = list(dict.fromkeys(
-        number for each in _list(patient.address)
+        number for each in listed(patient.address)
         if (number := district_of(_text(each.district), _text(each.state))))) or [0]
     born, precision = birth_of(_text(patient.birthDate))
     traits = SEXES.get(_text(patient.gender), 0) | precision
     if patient.active is False:
         traits |= INACTIVE
     made = []
-    for at in range(min(ROWS_MAX, max(map(len, (names, pinfls, phones, districts))))):
+    for at in range(min(ROWS_MAX, max(len(names), len(pinfls), len(phones), len(districts)))):
         family, given, patronymic = names[at if at < len(names) else 0]
         made.append(PersonRow(
             PERSON, family, given, patronymic, pinfls[at if at < len(pinfls) else 0],
@@ -272,18 +272,26 @@ def rows_of(patient: Any) -> list[PersonRow]:
 
 
 def _names(patient: Any) -> list[tuple[int, int, int]]:
+    parts = [_parts(name) for name in listed(patient.name)]
+    # A maiden name is often a surname alone: the rest of it is that of the other names.
+    usual = [next((one[at] for one in parts if one[at]), "") for at in range(3)]
     found: dict[tuple[int, int, int], None] = {}
-    for name in _list(patient.name):
-        given = [each for each in _list(name.given) if isinstance(each, str)]
-        patronymic = " ".join((*given[1:], *(each for each in _list(name.suffix)
-                                             if isinstance(each, str))))
-        family = _text(name.family)
-        if not family and not given:
-            words = name_words(_text(name.text))
-            family, given = " ".join(words[:1]), words[1:2]
-            patronymic = " ".join(words[2:])
-        found.update(dict.fromkeys(triples(family, given[0] if given else "", patronymic)))
+    for one in parts:
+        family, given, patronymic = (
+            part or other for part, other in zip(one, usual, strict=True))
+        found.update(dict.fromkeys(triples(family, given, patronymic)))
     return list(found)
+
+
+def _parts(name: Any) -> tuple[str, str, str]:
+    """(surname, given name, patronymic) of a HumanName; of a text alone by its usual order."""
+    given = [each for each in listed(name.given) if isinstance(each, str)]
+    behind = [each for each in listed(name.suffix) if isinstance(each, str)]
+    family = _text(name.family)
+    if not family and not given:
+        words = name_words(_text(name.text))
+        return " ".join(words[:1]), " ".join(words[1:2]), " ".join(words[2:])
+    return family, given[0] if given else "", " ".join((*given[1:], *behind))
 
 
 def triples(family: str, given: str, patronymic: str) -> list[tuple[int, int, int]]:
@@ -303,7 +311,8 @@ def first_code(text: str) -> int:
     return next(iter(name_codes(text)), 0)
 
 
-def _list(value: Any) -> Sequence[Any]:
+def listed(value: Any) -> Sequence[Any]:
+    """The items of an element that may be absent."""
     return () if value is UNSET or value is None else value
 
 
@@ -327,12 +336,14 @@ class Pair(NamedTuple):
 
 
 class Range(NamedTuple):
-    """Names from one number to another; of a given name also its patronymics."""
+    """Names from one number to another, with patronymics and districts in ranges."""
 
     first: int
     last: int
     patronymic: int = 0
     patronymic_last: int = 2**62
+    district: int = -(2**31)
+    district_last: int = 2**31 - 1
 
 
 class Probes(NamedTuple):
@@ -358,10 +369,3 @@ class Probes(NamedTuple):
     def is_empty(self) -> bool:
         """Whether nothing is looked up."""
         return not any(self[:8])
-
-
-def joined(parts: Iterable[Probes]) -> Probes:
-    """All that several ask, once each; the bounds are those of the first."""
-    each = list(parts)
-    columns = [tuple(dict.fromkeys(one for part in each for one in part[at])) for at in range(8)]
-    return Probes(*columns, each[0].each_max, each[0].rows_max)

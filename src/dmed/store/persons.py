@@ -8,7 +8,7 @@ docs/reference/person-search.md; docs/decisions/0051-persons-by-keys.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -72,19 +72,23 @@ class Candidate(NamedTuple):
     traits: int
 
 
-def _probe(source: str, where: str, order: str, table: str = "person p") -> str:
+def _probe(source: str, where: str, order: str) -> str:
     """Rows of one kind of key. The order that the index has anyhow keeps the planner on it,
     whatever its statistics say of a table that was filled a moment ago.
     """
-    return (f"SELECT p.* FROM {source}, LATERAL (SELECT {_READ} FROM {table} WHERE {where} "
+    return (f"SELECT p.* FROM {source}, LATERAL (SELECT {_READ} FROM person p WHERE {where} "
             f"ORDER BY {order} LIMIT {{most}}) AS p")
 
 
-def _ranges(name: str, at: str, key: str, guard: str = "") -> tuple[str, str]:
-    source = f"unnest({at}) AS q(low, high)"
-    return name, _probe(source, f"{key} >= q.low AND {key} <= q.high{guard}", key)
+def _born_with(name: str) -> str:
+    key = _DATED.format(name=name)
+    source = "unnest({0}::bigint[], {1}::bigint[]) AS q(low, high)"
+    return _probe(source, f"{key} >= q.low AND {key} <= q.high", key)
 
 
+_RANGES = (
+    "unnest({0}::bigint[], {1}::bigint[], {2}::bigint[], {3}::bigint[], {4}::int[], {5}::int[]) "
+    "AS q(low, high, third, third_last, place, place_last)")
 _KINDS: dict[str, str] = {
     "pinfls": _probe("unnest({0}::bigint[]) AS q(value)",
                      "pinfl >= q.value AND pinfl <= q.value AND pinfl <> 0", "pinfl"),
@@ -94,8 +98,8 @@ _KINDS: dict[str, str] = {
         f"SELECT p.* FROM unnest({{0}}::text[]) AS q(value), LATERAL (SELECT t.vid FROM token t "
         f"WHERE t.param = {_NUMBER} AND t.code = q.value ORDER BY t.vid LIMIT {{most}}) AS t, "
         f"LATERAL (SELECT {_READ} FROM person WHERE person.vid = t.vid LIMIT 8) AS p"),
-    "dated_given": _ranges("", "{0}::bigint[], {1}::bigint[]", _DATED.format(name="given"))[1],
-    "dated_family": _ranges("", "{0}::bigint[], {1}::bigint[]", _DATED.format(name="family"))[1],
+    "dated_given": _born_with("given"),
+    "dated_family": _born_with("family"),
     "pairs": _probe(
         "unnest({0}::bigint[], {1}::bigint[], {2}::bigint[], {3}::int[], {4}::int[], {5}::int[], "
         "{6}::int[]) AS q(family, low, high, born, born_last, district, district_last)",
@@ -104,19 +108,18 @@ _KINDS: dict[str, str] = {
         "p.given, p.born"),
     # A word alone is dense: at most so many rows are looked through for a patronymic.
     "families": (
-        "SELECT p.* FROM unnest({0}::bigint[], {1}::bigint[], {2}::bigint[], {3}::bigint[]) "
-        "AS q(low, high, third, third_last), LATERAL (SELECT * FROM (SELECT "
-        f"{_READ} FROM person WHERE family >= q.low AND family <= q.high "
-        f"ORDER BY family, given, born LIMIT {{scanned}}) AS s WHERE s.patronymic >= q.third "
-        "AND s.patronymic <= q.third_last LIMIT {most}) AS p"),
-    "givens": _probe(
-        "unnest({0}::bigint[], {1}::bigint[], {2}::bigint[], {3}::bigint[]) "
-        "AS q(low, high, third, third_last)",
-        "p.given >= q.low AND p.given <= q.high AND p.patronymic >= q.third "
-        "AND p.patronymic <= q.third_last", "p.given, p.patronymic"),
+        f"SELECT p.* FROM {_RANGES}, LATERAL (SELECT * FROM (SELECT {_READ} FROM person "
+        "WHERE family >= q.low AND family <= q.high ORDER BY family, given, born "
+        "LIMIT {scanned}) AS s WHERE s.patronymic >= q.third AND s.patronymic <= q.third_last "
+        "AND s.district >= q.place AND s.district <= q.place_last LIMIT {most}) AS p"),
+    "givens": (
+        f"SELECT p.* FROM {_RANGES}, LATERAL (SELECT * FROM (SELECT {_READ} FROM person "
+        "WHERE given >= q.low AND given <= q.high AND patronymic >= q.third "
+        "AND patronymic <= q.third_last ORDER BY given, patronymic LIMIT {scanned}) AS s "
+        "WHERE s.district >= q.place AND s.district <= q.place_last LIMIT {most}) AS p"),
 }  # fmt: skip  # One entry a kind, in the order of Probes.
 _WIDTHS = {"pinfls": 1, "phones": 1, "numbers": 1, "dated_given": 2, "dated_family": 2, "pairs": 7,
-           "families": 4, "givens": 4}
+           "families": 6, "givens": 6}
 
 
 @lru_cache(maxsize=256)
@@ -132,7 +135,11 @@ def _statement(kinds: tuple[str, ...], each_max: int, rows_max: int) -> str:
     return " UNION ALL ".join(parts)
 
 
-async def candidates(db: Database, probes: Probes) -> list[Candidate]:
+Fetch = Callable[..., Awaitable[Sequence[Any]]]
+"""`fetch` of a connection or of an open unit."""
+
+
+async def candidates(fetch: Fetch, probes: Probes) -> list[Candidate]:
     """The rows that these keys find, each once, those of the surest kinds first.
 
     They say nothing of a person by themselves that may be told: whoever calls reads the records
@@ -151,9 +158,24 @@ async def candidates(db: Database, probes: Probes) -> list[Candidate]:
             values.append(list(asked))
         else:
             values += [list(column) for column in zip(*asked, strict=True)]
-    async with db.connection() as connection:
-        rows = await connection.fetch(statement, *values)
+    rows = await fetch(statement, *values)
     return list(dict.fromkeys(Candidate(*row) for row in rows))
+
+
+_BEGUN = """
+WITH RECURSIVE step AS (
+    (SELECT family FROM person WHERE family >= $1 AND family <= $2 ORDER BY family LIMIT 1)
+    UNION ALL
+    SELECT (SELECT p.family FROM person p WHERE p.family > step.family AND p.family <= $2
+            ORDER BY p.family LIMIT 1) FROM step WHERE step.family IS NOT NULL
+)
+SELECT family FROM step WHERE family IS NOT NULL LIMIT $3
+"""
+
+
+async def families(fetch: Fetch, first: int, last: int, most: int) -> list[int]:
+    """The distinct surnames from one number to another, in order: one probe of the index each."""
+    return [row["family"] for row in await fetch(_BEGUN, first, last, most)]
 
 
 _RECORDS = f"""
@@ -167,7 +189,7 @@ ORDER BY q.n
 """
 
 
-async def records(db: Database, scope: Scope, found: Sequence[Candidate]) -> list[Stored]:
+async def records(fetch: Fetch, scope: Scope, found: Sequence[Candidate]) -> list[Stored]:
     """The Patients of these candidates that the scope reaches, in order, each once. Not audited:
     the caller names to `disclose` whom he tells. ForbiddenError outside of the scope's types.
     """
@@ -176,10 +198,9 @@ async def records(db: Database, scope: Scope, found: Sequence[Candidate]) -> lis
     if not keys:
         return []
     within = None if scope.patients is None else list(scope.patients)
-    async with db.connection() as connection:
-        rows = await connection.fetch(
-            _RECORDS, [vid for vid, _ in keys], [bucket for _, bucket in keys],
-            care.principals_for(scope, "Patient"), within)
+    rows = await fetch(
+        _RECORDS, [vid for vid, _ in keys], [bucket for _, bucket in keys],
+        care.principals_for(scope, "Patient"), within)
     return [Stored("Patient", row["id"], row["vid"], row["bucket"], row["body"]) for row in rows]
 
 

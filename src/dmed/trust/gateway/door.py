@@ -55,6 +55,7 @@ from dmed.trust.gateway.common import (
     scope_of,
     within,
 )
+from dmed.trust.gateway.people import PeopleDoor
 from dmed.trust.gateway.persons import beside, is_citizen, kept_persons, persons
 from dmed.trust.gateway.unit import (
     Change,
@@ -89,6 +90,10 @@ class Gateway:
     def audits(self) -> AuditDoor:
         """The door to the audit itself: who looked, and FHIR AuditEvent."""
         return AuditDoor(self._db, self.settings, self._context)
+
+    def people(self) -> PeopleDoor:
+        """The door to the index of persons: who may be meant."""
+        return PeopleDoor(self, self._db)
 
     # Reading
 
@@ -166,6 +171,11 @@ class Gateway:
         scope = within(await self._scope(subject, Action.SEARCH, type_), patient)
         audit = audit_of(subject, "E", type_, query=asked_text(pairs), patient=patient)
         return asked, await store_search.search(self._db, scope, audit, asked)
+
+    async def search_scope(self, subject: Subject, type_: str) -> Scope:
+        """What a search of this type reaches; RefusedError where the subject may not search it."""
+        await self.check_allowed(subject, Action.SEARCH, type_)
+        return await self._scope(subject, Action.SEARCH, type_)
 
     async def search_pattern(self, subject: Subject, pattern: Pattern, id_: str) -> SearchPage:
         """As `search` of the pattern with this id, without reading and planning it again."""

@@ -20,7 +20,7 @@ from dmed.kit.errors import (
     UnprocessableError,
 )
 from dmed.kit.settings import Settings
-from dmed.store.model import Relation, SearchPage, Stored, Write, Written
+from dmed.store.model import AuditRow, Relation, SearchPage, Stored, Write, Written
 from dmed.store.unit import Unit
 from dmed.trust.decide import Action, Context, decide
 from dmed.trust.gateway import prepare
@@ -324,6 +324,10 @@ class GatewayUnit:
         """
         self.check(Action.UPDATE, "Patient")
         await self._unit.regroup(groups)
+
+    async def note(self, rows: Sequence[AuditRow]) -> None:
+        """Audit rows of what was read inside beside `get` and `find`."""
+        await self._unit.note(rows)
 
     # Idempotency
 
