@@ -120,16 +120,16 @@ async def test_nothing_is_answered_when_audit_fails(db: Database) -> None:
 
 
 async def test_scope_limits_reads_and_history(db: Database) -> None:
-    """A scope limited to patients or types sees nothing else, and the refusal is noted."""
+    """A scope limited to patients or types sees nothing else; the refusal is noted."""
     one, other = record(patients=("p1",)), record(patients=("p2", "p1"))
     for each in (one, other):
         await write.write(db, SCOPE, audit("C"), each)
     narrow = Scope("p2", patients=("p2",))
-    with pytest.raises(ForbiddenError):
+    with pytest.raises(NotFoundError):
         await read.read(db, narrow, audit("R", "refused"), "Observation", one.id)
-    with pytest.raises(ForbiddenError):
+    with pytest.raises(NotFoundError):
         await read.vread(db, narrow, audit(), "Observation", one.id, one.vid)
-    with pytest.raises(ForbiddenError):
+    with pytest.raises(NotFoundError):
         await history.history(db, narrow, audit(), "Observation", one.id)
     with pytest.raises(ForbiddenError):
         await write.write(db, narrow, audit("U"), record(id_="z", patients=("p1",)))

@@ -8,6 +8,8 @@ import pkgutil
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 import dmed.store
 
 EXEMPT = {
@@ -19,6 +21,8 @@ EXEMPT = {
     "reports.open_reports": "tables", "schema": "tables",
     "upkeep": "the platform's own upkeep", "audit": "audit rows, no records",
     "seal": "audit rows", "pool": "connections", "connections": "connections",
+    "links": "which cards are one person: ids for statements that carry a Scope of their own",
+    "persons.disclose": "audit rows", "persons.is_whole": "how far the index of persons is made",
     "search_area.holding": "boundaries of places, which are nobody's records",
 }  # fmt: skip  # A table.
 
@@ -58,3 +62,33 @@ def test_every_function_that_reaches_records_asks_for_a_scope() -> None:
     assert sorted(bare) == BARE_BY_DESIGN
 
 
+
+
+def test_no_scope_can_be_left_out() -> None:
+    """A Scope is asked for by name and type: no default, and None is no Scope."""
+    loose = []
+    for name, function in _functions():
+        for each in inspect.signature(function).parameters.values():
+            if "Scope" in str(each.annotation):
+                is_asked = str(each.annotation) == "Scope" and each.default is each.empty
+                loose += [] if is_asked else [name]
+
+    assert loose == []
+
+
+async def test_a_call_without_a_scope_reaches_nothing() -> None:
+    """Called without one, every such function ends before its first statement."""
+    called = []
+    for name, function in _functions():
+        parameters = inspect.signature(function).parameters
+        wanted = [each for each in parameters.values()
+                  if each.default is each.empty and each.annotation != "Scope"
+                  and each.kind in {each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY}]
+        if len(wanted) == len(parameters) or not any(
+                each.annotation == "Scope" for each in parameters.values()):
+            continue
+        with pytest.raises(TypeError, match="scope"):
+            await function(**{each.name: None for each in wanted})
+        called.append(name)
+
+    assert {"read.read", "history.history", "search.search", "write.write"} <= set(called)

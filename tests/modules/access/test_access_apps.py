@@ -20,6 +20,7 @@ from joserfc.jwk import ECKey, KeySet, RSAKey
 
 from dmed.apps.web import Platform
 from dmed.trust import keys as key_files
+from dmed.trust.identity import Account
 from dmed.trust.model import Role, Subject
 from dmed.trust.oauth.clients import CONFIDENTIAL, Client
 
@@ -385,3 +386,73 @@ async def test_keys_rotate_without_a_restart(platform: Platform) -> None:
     assert len(keys.public()["keys"]) == 1
     assert await _refused(platform, old)
     assert await _refused(platform, new)
+
+
+async def test_a_remembered_app_is_let_in_until_it_wants_more(
+    platform: Platform, patient: str
+) -> None:
+    """No question for what was allowed; one for a wider wish, for prompt=consent, after forgetting.
+
+    A right that was not ticked is not given without a question either.
+    """
+    some = SCOPES.replace(" user/Practitioner.rs", "")
+    async with Browser(platform) as here:
+        await here.enter("doctor")
+
+        async def asked(**changes: str) -> str:
+            away = await here.get("/oauth/authorize", params=asking(**{"scope": some, **changes}))
+            page = away.headers["location"]
+            number = page.partition("request=")[2]
+            return (await here.submit(
+                "/oauth/patient", page, request=number, patient=patient)).headers["location"]
+
+        page = await asked()
+        ticks = re.findall(r'name="tick" value="([^"]+)"', (await here.get(page)).text)
+        left = [each for each in ticks if each != "s patient/*.rs"]
+        await here.submit("/oauth/consent", page, request=page.partition("request=")[2],
+                          answer="allow", tick=left, remember="1")
+        again = await asked()
+        got = (await exchanged(platform, parse_qs(urlsplit(again).query)["code"][0])).json()
+        listed = (await here.get("/me")).text
+        wider = await asked(scope=SCOPES)
+        prompted = await here.get("/oauth/authorize", params=asking(prompt="consent"))
+        silent = await here.get("/oauth/authorize", params=asking(
+            prompt="none", scope="openid patient/*.rs launch/patient"))
+        await here.submit("/me/apps/forget", "/me", client="app")
+        forgotten = await asked()
+        refused = await token(platform, grant_type="refresh_token", client_id="app",
+                              refresh_token=got["refresh_token"])
+
+    assert again.startswith(BACK)
+    assert "patient/*.r " in f'{got["scope"]} '
+    assert "/me/apps/forget" in listed
+    assert wider.startswith("/oauth/consent")
+    assert prompted.headers["location"].startswith("/oauth/consent")
+    assert "error=consent_required" in silent.headers["location"]
+    assert forgotten.startswith("/oauth/consent")
+    assert refused.status_code == 400
+
+
+async def test_a_citizen_lets_an_app_into_the_own_record_alone(
+    platform: Platform, patient: str
+) -> None:
+    """The person to choose is the citizen; another's record cannot be chosen."""
+    who = Subject(user="registrar", role=Role.REGISTRAR)
+    born: dict[str, Any] = {"resourceType": "Patient", "name": [{"family": "O‘zim"}]}
+    own = (await platform.gateway.create(who, "Patient", born)).id
+    await platform.guard.identity.save(
+        Account(user="citizen", role=Role.CITIZEN, patient=own, demo=True), "citizen-demo")
+    async with Browser(platform) as here:
+        await here.enter("citizen")
+        page = (await here.get("/oauth/authorize", params=asking())).headers["location"]
+        shown = (await here.get(page)).text
+        number = page.partition("request=")[2]
+        foreign = await here.submit("/oauth/patient", page, request=number, patient=patient)
+        answer = await allowed(here, own)
+        got = (await exchanged(platform, answer["code"])).json()
+        bearer = {"Authorization": f"Bearer {got['access_token']}"}
+        mine = await here.get(f"/fhir/Patient/{own}", headers=bearer)
+        other = await here.get(f"/fhir/Patient/{patient}", headers=bearer)
+
+    assert (own in shown, patient in shown) == (True, False)
+    assert (foreign.status_code, mine.status_code, other.status_code) == (404, 200, 404)

@@ -30,6 +30,7 @@ from dmed.trust.oauth import requests, tables
 from dmed.trust.oauth.addresses import Addresses
 from dmed.trust.oauth.clients import Client, Clients
 from dmed.trust.oauth.errors import OAuthError
+from dmed.trust.oauth.remembered import Remembered
 from dmed.trust.oauth.requests import Wanted
 from dmed.trust.oauth.scopes import Scopes, narrowed, parse
 from dmed.trust.sessions import digest_of
@@ -70,6 +71,7 @@ class Grants:
         self._settings = settings
         self._keys = keys
         self._identity = identity
+        self.remembered = Remembered(self._connection)
 
     # Before the consent
 
@@ -355,9 +357,18 @@ class Grants:
         return [dict(row) for row in await tables.families_of(self._connection, user)]
 
     async def end_consent(self, user: str, family: str) -> None:
-        """A person takes a consent back; silent where it is not theirs."""
-        if any(row["id"] == family for row in await self.consents(user)):
-            await self.end(family)
+        """A person takes a consent back, and is asked again; silent where it is not theirs."""
+        for row in await self.consents(user):
+            if row["id"] == family:
+                await self.forget(user, row["client"])
+
+    async def forget(self, user: str, client: str) -> None:
+        """End all that a person gave an app, remembered or not ("": every app)."""
+        for row in await self.consents(user):
+            if client in {"", row["client"]}:
+                await tables.end_family(self._connection, row["id"])
+        await self.remembered.forget(user, client)
+        await accounts.next_epoch(self._connection)
 
 
 def who(scopes: Scopes, subject: Subject, at: Addresses) -> dict[str, Any]:

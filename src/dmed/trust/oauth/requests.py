@@ -15,7 +15,7 @@ import msgspec
 from dmed.kit.errors import InvalidError
 from dmed.trust.oauth.clients import Client
 from dmed.trust.oauth.errors import OAuthError
-from dmed.trust.oauth.scopes import Scopes, narrowed, parse
+from dmed.trust.oauth.scopes import Scopes, is_within, narrowed, parse
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _VALUE_MAX = 2_000
@@ -133,6 +133,13 @@ def ticked(asked: Scopes, chosen: Iterable[str]) -> Scopes:
         if word not in {"offline_access", "online_access"} or word in marks
     )
     return msgspec.structs.replace(asked, grants=tuple(grants), plain=kept)
+
+
+def ticks_within(asked: Scopes, allowed: Scopes) -> list[str]:
+    """The ticks of a request that lie within what was allowed before."""
+    ticks = [tick(grant.text(), letter) for grant in asked.grants for letter in grant.letters
+             if is_within(grant, letter, allowed)]  # fmt: skip  # One list.
+    return ticks + [word for word in asked.plain if word in allowed.plain]
 
 
 def tick(scope: str, letter: str) -> str:

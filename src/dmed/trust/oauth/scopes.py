@@ -267,14 +267,15 @@ def narrowed(asked: Scopes, allowed: Scopes) -> Scopes:
     """
     grants = []
     for grant in asked.grants:
-        letters = "".join(each for each in grant.letters if _is_within(grant, each, allowed))
+        letters = "".join(each for each in grant.letters if is_within(grant, each, allowed))
         if letters:
             grants.append(msgspec.structs.replace(grant, letters=letters))
     plain = tuple(word for word in asked.plain if word in allowed.plain)
     return msgspec.structs.replace(asked, grants=tuple(grants), plain=plain)
 
 
-def _is_within(grant: Grant, letter: str, allowed: Scopes) -> bool:
+def is_within(grant: Grant, letter: str, allowed: Scopes) -> bool:
+    """Whether one right of a grant is among those allowed."""
     return any(
         each.level == grant.level
         and each.covers(letter, grant.type)

@@ -64,6 +64,15 @@ DDL: tuple[str, ...] = (
     )""",
     "create index if not exists oauth_family_account on oauth_family (account)",
     "create index if not exists oauth_family_ends on oauth_family (ends)",
+    """create table if not exists oauth_remembered (
+        account text collate "C" not null references account (name) on delete cascade,
+        client text collate "C" not null references oauth_client (id) on delete cascade,
+        asked text not null,
+        allowed text not null,
+        made timestamptz not null default now(),
+        used timestamptz not null default now(),
+        primary key (account, client)
+    )""",
     """create table if not exists oauth_code (
         digest bytea primary key,
         family text collate "C" not null references oauth_family (id) on delete cascade,
@@ -230,9 +239,9 @@ async def is_family_open(connection: Connection, id_: str) -> bool:
 async def families_of(connection: Connection, account: str) -> list[Any]:
     """The consents of a person that still give something: id, client's name, scopes, times."""
     return await connection.fetch(
-        "select f.id, c.name, f.scopes, f.patient, f.made, f.seen, f.ends from oauth_family f"
-        " join oauth_client c on c.id = f.client where f.account = $1 and not f.is_ended"
-        " and f.ends > now() order by f.made desc",
+        "select f.id, f.client, c.name, f.scopes, f.patient, f.made, f.seen, f.ends"
+        " from oauth_family f join oauth_client c on c.id = f.client"
+        " where f.account = $1 and not f.is_ended and f.ends > now() order by f.made desc",
         account,
     )
 

@@ -42,6 +42,7 @@ ROUTES: tuple[Route, ...] = (
     _post("/me/post", door.post),
     _post("/me/sessions/end", me.end_session),
     _post("/me/apps/end", me.end_app),
+    _post("/me/apps/forget", me.forget_app),
     *_both("/accounts/{user}", me.account, me.end_account, _ADMIN),
     *_both("/apps", apps.apps, apps.open_app, _PEOPLE),
     Route(path="/oauth/authorize", endpoint=apps.authorize, roles=ANYBODY),

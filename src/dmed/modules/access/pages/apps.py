@@ -60,11 +60,39 @@ async def authorize(request: Request) -> Response:
             return to_door(request)
         subject = _person(subject)
         number = await guard.grants.ask(subject, cookie_of(request), wanted)
+        let_in = await _unasked(request, subject, number, given.get("prompt", "").split())
     except OAuthError as fault:
         values = {"error": fault.code, "error_description": fault.description,
                   "state": given.get("state", "")}  # fmt: skip  # One answer.
         return RedirectResponse(requests.answer(place, values, at.issuer), 303)
-    return RedirectResponse(f"/oauth/consent?request={number}", 303)
+    return let_in or RedirectResponse(f"/oauth/consent?request={number}", 303)
+
+
+async def _unasked(
+    request: Request, subject: Subject, number: str, prompt: list[str]
+) -> Response | None:
+    """The answer without a question where one is remembered and the app does not forbid that."""
+    found = None if "consent" in prompt else await _remembered(request, subject, number)
+    if found is None and "none" in prompt:
+        raise OAuthError("consent_required", "the person must be asked")
+    return found
+
+
+async def _remembered(request: Request, subject: Subject, number: str) -> Response | None:
+    """The answer to the app that the person remembered; None where the person must be asked."""
+    grants, cookie = guard_of(request).grants, cookie_of(request)
+    asked = await grants.asked(number, cookie)
+    if asked.waits_for_patient:
+        return None
+    ticks = await grants.remembered.ticks(subject.user, asked.client.id, asked.scopes)
+    if ticks is None:
+        return None
+    code = await grants.allow(subject, number, cookie, ticks)
+    said = f"app {asked.client.id} allowed as remembered"
+    await view.gateway(request).note(subject, "E", said, patient=asked.patient)
+    values = {"code": code, "state": asked.state}
+    return RedirectResponse(
+        requests.answer(asked.redirect_uri, values, _at(request).issuer), 303)
 
 
 def _person(subject: Subject | None) -> Subject:
@@ -98,6 +126,11 @@ async def consent_page(request: Request) -> Response:
 
 
 async def _persons(request: Request, subject: Subject, text: str) -> list[Any]:
+    if subject.role == Role.CITIZEN:
+        language = view.speech(request).language
+        gateway = view.gateway(request)
+        return [await medid.banner(gateway, subject, each, language)
+                for each in await gateway.persons(subject)]
     if subject.role not in rules.SEES_PERSONS or len(text) < rules.PERSONS_MIN_CHARACTERS:
         return []
     return await medid.find(view.gateway(request), subject, text, _FOUND_MAX)
@@ -110,6 +143,16 @@ async def pick(request: Request) -> Response:
     number, patient = view.field(form, "request"), view.field(form, "patient")
     await view.gateway(request).read(subject, "Patient", patient)
     await guard_of(request).grants.choose_patient(number, cookie_of(request), patient)
+    asked = await guard_of(request).grants.asked(number, cookie_of(request))
+    try:
+        let_in = await _remembered(request, subject, number)
+    except OAuthError as fault:
+        values = {"error": fault.code, "error_description": fault.description,
+                  "state": asked.state}  # fmt: skip  # One answer.
+        return RedirectResponse(
+            requests.answer(asked.redirect_uri, values, _at(request).issuer), 303)
+    if let_in is not None:
+        return let_in
     return RedirectResponse(f"/oauth/consent?request={number}", 303)
 
 
@@ -127,6 +170,8 @@ async def consent(request: Request) -> Response:
         ticks = [value for value in form.getlist("tick") if isinstance(value, str)]
         try:
             values = {"code": await grants.allow(subject, number, cookie, ticks)}
+            if form.get("remember"):
+                await grants.remembered.keep(subject.user, asked.client.id, asked.scopes, ticks)
         except OAuthError as fault:
             values = {"error": fault.code, "error_description": fault.description}
     said = f"app {asked.client.id} {'allowed' if 'code' in values else 'not allowed'}"

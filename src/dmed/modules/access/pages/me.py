@@ -35,6 +35,7 @@ async def _me(request: Request, fault: str = "", said: str = "", status: int = 2
         "has_factor": await guard.identity.factors.is_set(subject.user),
         "recovery_left": await guard.identity.factors.recovery_left(subject.user),
         "apps": await guard.grants.consents(subject.user),
+        "remembered": await guard.grants.remembered.of(subject.user),
     }
     return view.render(request, "access/me.html", facts, status=status)
 
@@ -58,6 +59,16 @@ async def end_app(request: Request) -> Response:
     family = view.field(await view.form(request), "app")
     await guard_of(request).grants.end_consent(subject.user, family)
     await view.gateway(request).note(subject, "E", "an app's access was taken back")
+    return RedirectResponse("/me", 303)
+
+
+async def forget_app(request: Request) -> Response:
+    """Asks again the next time, and takes back what the app has now."""
+    subject = view.signed_in(request)
+    client = view.field(await view.form(request), "client")
+    if client:
+        await guard_of(request).grants.forget(subject.user, client)
+        await view.gateway(request).note(subject, "E", f"app {client} is asked about again")
     return RedirectResponse("/me", 303)
 
 
@@ -150,8 +161,7 @@ async def end_account(request: Request) -> Response:
             await guard.identity.sessions.end(user, view.field(form, "number"))
         case "sessions":
             await guard.identity.sessions.end_others(user, "")
-            for row in await guard.grants.consents(user):
-                await guard.grants.end(row["id"])
+            await guard.grants.forget(user, "")
         case "factor":
             await guard.identity.factors.remove(user)
             await guard.identity.sessions.end_others(user, "")
