@@ -522,6 +522,25 @@ def audit_retire(folder: Path, keep: int | None) -> None:
     retire(_chosen(), folder, months=keep)
 
 
+@main.group()
+def staff() -> None:
+    """Staff: files of practitioners and posts."""
+
+
+@staff.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_plainly
+def staff_import(file: Path) -> None:
+    """Loads practitioners and posts from CSV or NDJSON; refused rows go to FILE.refused.csv.
+
+    Columns: docs/reference/workforce.md. An interrupted import goes on where it stopped when it is
+    called again; exit status 1 tells that rows were refused.
+    """
+    from dmed.apps.staff_import import run
+
+    sys.exit(1 if run(_chosen(), file) else 0)
+
+
 @main.command(hidden=True)
 @_plainly
 def docs() -> None:

@@ -43,7 +43,7 @@ class Served(msgspec.Struct, frozen=True):
     places: Institutions
     staff: Staff
     others: tuple[Holder, ...]
-    """Registrar and administrator of the polyclinic."""
+    """Registrar, administrator and head of the polyclinic."""
 
 
 def _serve(region: Region, district: District) -> tuple[Served, list[Made]]:
@@ -67,7 +67,7 @@ def _serve(region: Region, district: District) -> tuple[Served, list[Made]]:
                           for place, (pharmacy, name) in enumerate(places.pharmacies)),
     )
     others = (take("registrar", 0, clinic, clinic_name),
-              take("administrator", 0, clinic, clinic_name))
+              take("administrator", 0, clinic, clinic_name), take("head", 0, clinic, clinic_name))
     home = Home(region=region.code, region_name=region.uz, district=district.code,
                 district_name=district.uz, clinic=clinic, clinic_name=clinic_name)
     return Served(home, places, staff, others), made

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 from dmed.modules.workforce import service
 from dmed.modules.workforce.model import Licence, PractitionerFacts, Reason, Verdict
+from dmed.modules.workforce.rules.importing import House, Item, Person, Planner, resources_of
+from dmed.modules.workforce.service.following import known
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway
 
 __all__ = [
-    "Licence", "PractitionerFacts", "Reason", "Verdict", "licence_valid", "practitioner",
-    "staff",
+    "House", "Item", "Licence", "Person", "Planner", "PractitionerFacts", "Reason", "Verdict",
+    "follow", "known", "licence_valid", "practitioner", "resources_of", "staff",
 ]  # fmt: skip  # A list of names reads better filled.
 
 
@@ -37,3 +39,8 @@ async def staff(gateway: Gateway, subject: Subject, organisation_id: str) -> (
         list[PractitionerFacts]):
     """Everybody with an active post at an institution, by name, at most 200."""
     return await service.staff(gateway, subject, organisation_id)
+
+
+async def follow(gateway: Gateway) -> int:
+    """Brings the lists of staff up to date with the records at once; how many rows were read."""
+    return await service.follow(gateway)

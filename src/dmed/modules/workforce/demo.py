@@ -13,13 +13,19 @@ import msgspec
 
 from dmed.kit.seed import Made, fixed_id, generator, local, make
 from dmed.modules.medid.api import compose_pinfl, names
+from dmed.modules.workforce.model import Employment, Held, Kind
 from dmed.modules.workforce.rules import ARGOS_SYSTEM, CERTIFICATE
+from dmed.modules.workforce.rules.records import KIND, RATE, beside
 
 _PROFILE = "https://dhp.uz/fhir/core/StructureDefinition/uz-core-"
 _CS = "https://terminology.dhp.uz/fhir/core/CodeSystem/"
 _V2_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 PINFL_SYSTEM = "https://dhp.uz/fhir/core/sid/pid/uz/ni"
 HIRED = date(2024, 1, 9)
+_SOON = 2.0
+"""A draw for whose certificate ends within weeks of the country's last day."""
+_SOON_ENDS = ("1726266", "gp", 1)
+_HELD = ("oliy toifa", "birinchi toifa", "ikkinchi toifa")
 
 
 class Post(msgspec.Struct, frozen=True):
@@ -41,6 +47,7 @@ POSTS = {
         Post("gynaecologist", "2212.14", "ginekolog", "394585009"),
         Post("cardiologist", "2212.45", "kardiolog", "394579002"),
         Post("pharmacist", "2262.13", "farmatsevt"),
+        Post("head", "1120.18", "bosh shifokor", is_licensed=False),
         Post("registrar", "", "registrator", is_licensed=False),
         Post("administrator", "", "administrator", is_licensed=False),
     )
@@ -64,12 +71,14 @@ _DEMO = {
     ("1726266", "registrar", 0): ("Tosheva", "Malika", "Botirovna", "female"),
     ("1726266", "pharmacist", 0): ("Aliyev", "Sardor", "Anvarovich", "male"),
     ("1726266", "administrator", 0): ("Rahimov", "Bobur", "Sobirovich", "male"),
+    ("1726266", "head", 0): ("Tursunov", "Alisher", "Rustamovich", "male"),
 }
 DEMO_POSTS = {
     "doctor": ("1726266", "therapist", 0),
     "pharmacist": ("1726266", "pharmacist", 0),
     "registrar": ("1726266", "registrar", 0),
     "admin": ("1726266", "administrator", 0),
+    "head": ("1726266", "head", 0),
 }
 """Demo sign-ins and the posts they hold."""
 
@@ -99,6 +108,8 @@ def _qualifications(post: Post, code: str, started: date, draw: float) -> list[A
     if post.is_licensed:
         since = date(2022, 6, 1) + timedelta(days=int(draw * 1200))
         until = date(since.year + (5 if draw > 1 / 40 else 3), since.month, 28)
+        if draw == _SOON:
+            since, until = date(2021, 12, 16), date(2026, 12, 15)
         made.append({
             "identifier": [{"use": "official", "value": f"S-{code}"}],
             "code": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0360",
@@ -108,6 +119,24 @@ def _qualifications(post: Post, code: str, started: date, draw: float) -> list[A
             "issuer": {"display": "Sog‘liqni saqlash vazirligi"},
         })
     return made
+
+
+def _draw(district: str, post_key: str, place: int, numbers: Random) -> float:
+    if (district, post_key, place) == _SOON_ENDS:
+        return _SOON
+    return 0.5 if (district, post_key, place) in _DEMO else numbers.random()
+
+
+def _category(post: Post, code: str, seed: str) -> dict[str, Any]:
+    """The category of those who practise under a certificate, as extension."""
+    if not post.is_licensed:
+        return {}
+    numbers = generator("category", seed)
+    ends = date(2026, 12, 1) + timedelta(days=numbers.randrange(1500))
+    return {"extension": [beside(Held(
+        kind=Kind.CATEGORY, title=_HELD[numbers.randrange(3)], number=f"T-{code}",
+        valid_from=date(ends.year - 5, ends.month, 1), valid_until=ends,
+        issuer="Sog‘liqni saqlash vazirligi"))]}
 
 
 def hire(district: str, post_key: str, place: int, organisation: str, organisation_name: str) -> (
@@ -124,6 +153,7 @@ def hire(district: str, post_key: str, place: int, organisation: str, organisati
     practitioner = make(practitioner_id, moment, f"{_PROFILE}practitioner", {
         "resourceType": "Practitioner",
         "language": "uz",
+        **_category(post, code, seed),
         "identifier": [
             {"use": "official", "type": {"coding": [{"system": _V2_0203, "code": "NI"}]},
              "system": ARGOS_SYSTEM, "value": f"{numbers.randrange(10**10):010d}"},
@@ -140,12 +170,13 @@ def hire(district: str, post_key: str, place: int, organisation: str, organisati
         "gender": sex,
         "birthDate": born.isoformat(),
         "qualification": _qualifications(
-            post, code, born + timedelta(days=24 * 365),
-            0.5 if (district, post_key, place) in _DEMO else numbers.random()),
+            post, code, born + timedelta(days=24 * 365), _draw(district, post_key, place, numbers)),
     })
     role: dict[str, Any] = {
         "resourceType": "PractitionerRole",
         "language": "uz",
+        "extension": [{"url": RATE, "valueDecimal": 1},
+                      {"url": KIND, "valueCode": Employment.MAIN.value}],
         "active": True,
         "period": {"start": "2024-01-09"},
         "practitioner": {"reference": f"Practitioner/{practitioner_id}",

@@ -155,7 +155,11 @@ def policy() -> dict[Role, tuple[Rule, ...]]:
             Rule(frozenset({"MedicationRequest", "Task"}), _NONE, _SEE | {Action.UPDATE}),
         ),
         # Answers for staff, not for the sick: no person's card and nothing of anybody's health.
-        Role.HEAD: (Rule(shared, _SEE, _SEE),),
+        Role.HEAD: (
+            Rule(shared - STAFF, _SEE, _SEE),
+            # Orders about the staff of his institutions are acts of modules/workforce.
+            Rule(STAFF, _SEE, _WRITE),
+        ),
         # Sees who looked at whom and decides about it; the records themselves stay closed.
         Role.INSPECTOR: (
             Rule(shared, _SEE, _SEE),
@@ -164,7 +168,9 @@ def policy() -> dict[Role, tuple[Rule, ...]]:
         # Everything about himself and nothing of anybody else: the Scope is limited to his
         # Patient and to those for whom he answers (trust.gateway.persons).
         Role.CITIZEN: (
-            Rule(own(), _SEE, _SEE),
+            Rule(own() - {"Communication"}, _SEE, _SEE),
+            # What he says against an entry of his record, in the card's own act.
+            Rule(frozenset({"Communication"}), _SEE, _ADD),
             Rule(frozenset({"AuditEvent", "Provenance"}), _SEE, _SEE),
             Rule(PLACES | MEDICINES | DEFINITIONS, _SEE, _SEE),
             # Names of those who treated him, in the platform's own pages.

@@ -207,7 +207,7 @@ def beside(one: Held) -> dict[str, Any]:
         ("title", one.title), ("number", one.number), ("issuer", one.issuer)) if text]
     if one.valid_from or one.valid_until:
         parts.append({"url": "period", "valuePeriod": _period(one.valid_from, one.valid_until)})
-    return {"url": HELD, "extension": parts}
+    return {"extension": parts, "url": HELD}
 
 
 def with_held(practitioner: dict[str, Any], one: Held) -> dict[str, Any]:

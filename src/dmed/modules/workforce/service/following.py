@@ -13,6 +13,8 @@ from dmed.kit import clock
 from dmed.kit.text import name_key
 from dmed.modules.workforce.model import Kind
 from dmed.modules.workforce.rules import is_licensed_post, records
+from dmed.modules.workforce.rules.importing import House
+from dmed.modules.workforce.rules.importing import Person as KnownPerson
 from dmed.modules.workforce.tables import kept
 from dmed.trust.gateway import decoded
 from dmed.trust.model import Role, Subject
@@ -72,6 +74,10 @@ def house_row(record: dict[str, Any], vid: int) -> kept.HouseRow:
         id=record["id"], vid=vid, name=record.get("name", ""), kind=kind,
         region=address.get("state", ""),
         parent=str(record.get("partOf", {}).get("reference", "")).rpartition("/")[2],
+        numbers=" ".join(sorted({
+            value for one in record.get("identifier", [])
+            if one.get("use", "official") == "official"
+            and (value := str(one.get("value", ""))) and " " not in value})),
         active=record.get("active") is not False)
 
 
@@ -134,3 +140,21 @@ async def fresh(gateway: Gateway) -> datetime:
 async def keep(unit: GatewayUnit, type_: str, body: bytes, vid: int) -> None:
     """Keeps the row of a record in the transaction that writes it."""
     await kept.put(unit, [_ROWS[type_](decoded(body), vid)])
+
+
+async def known(gateway: Gateway) -> tuple[dict[str, KnownPerson], dict[str, House]]:
+    """(people by PINFL and Argos number, institutions by number and id) as the register has them.
+
+    The lists are brought up to date first.
+    """
+    await follow(gateway)
+    people: dict[str, KnownPerson] = {}
+    houses: dict[str, House] = {}
+    async with gateway.unit(PLATFORM) as unit:
+        for row in await kept.known_people(unit):
+            person = KnownPerson(id=row["id"], born=row["born"], line=0)
+            people.update((key, person) for key in (row["pinfl"], row["argos"]) if key)
+        for row in await kept.known_houses(unit):
+            house = House(row["id"], row["name"])
+            houses.update((number, house) for number in (*row["numbers"], row["id"]) if number)
+    return people, houses

@@ -50,6 +50,7 @@ DDL: tuple[str, ...] = (
         kind text collate "C" not null,
         region text collate "C" not null,
         parent text collate "C" not null,
+        numbers text[] collate "C" not null,
         active boolean not null
     )""",
     "create index if not exists staff_house_region on staff_house (region)",

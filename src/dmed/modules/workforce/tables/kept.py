@@ -43,11 +43,13 @@ on conflict (id) do update set vid = excluded.vid, practitioner = excluded.pract
 where staff_post.vid < excluded.vid
 """
 _HOUSE = """
-insert into staff_house (id, vid, name, kind, region, parent, active)
-select * from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
-    $7::boolean[])
+insert into staff_house (id, vid, name, kind, region, parent, numbers, active)
+select id, vid, name, kind, region, parent, string_to_array(numbers, ' '), active
+from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+    $8::boolean[]) as r(id, vid, name, kind, region, parent, numbers, active)
 on conflict (id) do update set vid = excluded.vid, name = excluded.name, kind = excluded.kind,
-    region = excluded.region, parent = excluded.parent, active = excluded.active
+    region = excluded.region, parent = excluded.parent, numbers = excluded.numbers,
+    active = excluded.active
 where staff_house.vid < excluded.vid
 """
 _TABLES = {"Practitioner": "staff_person", "PractitionerRole": "staff_post",
@@ -102,6 +104,8 @@ class HouseRow(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     region: str
     parent: str
+    numbers: str
+    """Official numbers, joined by blanks."""
     active: bool
 
 
@@ -137,3 +141,13 @@ def hours_of(text: str) -> tuple[Hours, ...]:
     """The hours of a row."""
     rows: list[Any] = msgspec.json.decode(text)
     return tuple(Hours(*row) for row in rows)
+
+
+async def known_people(unit: GatewayUnit) -> list[Any]:
+    """(id, born, pinfl, argos) of everybody in the register who is active."""
+    return await unit.fetch("select id, born, pinfl, argos from staff_person where active")
+
+
+async def known_houses(unit: GatewayUnit) -> list[Any]:
+    """(id, name, numbers) of every active institution."""
+    return await unit.fetch("select id, name, numbers from staff_house where active")

@@ -132,8 +132,8 @@ async def house(unit: GatewayUnit, id_: str) -> Any | None:
 async def below(unit: GatewayUnit, id_: str, limit: int = 500) -> list[str]:
     """An institution and those below it, at most eight steps down."""
     rows = await unit.fetch(
-        "with recursive t as (select $1::text as id, 0 as depth union select h.id, t.depth + 1"
-        " from staff_house h join t on h.parent = t.id where t.depth < 8)"
+        'with recursive t as (select $1::text collate "C" as id, 0 as depth'
+        " union select h.id, t.depth + 1 from staff_house h join t on h.parent = t.id where t.depth < 8)"
         " select id from t limit $2", id_, limit)
     return [row["id"] for row in rows]
 
