@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dmed.modules.medid import pages, tables
+from dmed.modules.medid import operations, pages, tables
 from dmed.trust.manifest import Manifest
 
 MODULE = Manifest(
@@ -10,5 +10,6 @@ MODULE = Manifest(
     titles={"uz": "Shaxslar", "ru": "Лица", "en": "Persons"},
     routes=pages.ROUTES,
     menu=pages.MENU,
+    operations=operations.OPERATIONS,
     ddl=tables.DDL,
 )
