@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dmed.modules.card.pages import ROUTES
+from dmed.modules.card.operations import OPERATIONS
+from dmed.modules.card.pages import MENU, ROUTES
 from dmed.trust.manifest import Manifest
 
 MODULE = Manifest(
     name="card",
     titles={"uz": "Yagona karta", "ru": "Единая карта", "en": "Unified card"},
     routes=ROUTES,
+    menu=MENU,
+    operations=OPERATIONS,
 )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dmed.modules.oversight.model import BulkRequest
+from dmed.modules.oversight.model import BulkRequest, Seen
 from dmed.modules.oversight.service import (
     approve_bulk,
     ask_bulk,
     find_unusual,
     look_through,
+    looked,
     mark_canary,
     use_bulk,
 )
 
 __all__ = [
-    "BulkRequest", "approve_bulk", "ask_bulk", "find_unusual", "look_through", "mark_canary",
-    "use_bulk",
+    "BulkRequest", "Seen", "approve_bulk", "ask_bulk", "find_unusual", "look_through", "looked",
+    "mark_canary", "use_bulk",
 ]  # fmt: skip  # A list of names reads better filled.

@@ -20,8 +20,8 @@ from starlette.responses import Response
 from dmed.kit import clock, ids
 from dmed.kit.errors import InvalidError, NotFoundError, UnprocessableError
 from dmed.kit.i18n import Speech
+from dmed.modules.card import api as cards
 from dmed.modules.medicines import api as medicines
-from dmed.modules.medid import api as medid
 from dmed.modules.prescriptions import api
 from dmed.modules.prescriptions.model import (
     Alert,
@@ -168,8 +168,7 @@ async def _show(
     facts["key"] = ids.secret(128)
     if view.is_fragment(request):
         return view.render(request, "prescriptions/workspace.html", facts)
-    facts.update(tab="summary", registered=False)
-    facts["card"] = await medid.card(
+    facts["card"] = await cards.open_card(
         view.gateway(request), view.signed_in(request), draft.patient, facts["language"]
     )
     if not draft.diagnosis:

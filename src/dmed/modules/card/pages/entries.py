@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dmed.kit.errors import InvalidError, NotFoundError
+from dmed.modules.card.pages import staff
 from dmed.modules.medid import api as medid
 from dmed.pages import view
 from dmed.trust.manifest import Route
@@ -61,11 +62,7 @@ async def _entry(request: Request, typed: dict[str, Any], fault: str) -> Respons
         "criticality": CRITICALITY, "severity": SEVERITY, "reactions": REACTIONS,
     }  # fmt: skip  # Three rows of what the form chooses from.
     if not view.is_fragment(request):
-        facts["card"] = await medid.card(
-            view.gateway(request), view.signed_in(request), request.path_params["id"],
-            view.speech(request).language,
-        )  # fmt: skip  # Who, of whom, and in which language.
-        facts["tab"], facts["registered"] = "summary", False
+        facts |= await staff.beside(request, request.path_params["id"])
     template = "medid/entry_form.html" if view.is_fragment(request) else "medid/entry.html"
     return view.render(request, template, facts, status=422 if fault else 200)
 
