@@ -432,3 +432,25 @@ async def test_a_draft_that_nobody_signs_ends(line: Line, ward: Any) -> None:
     request = (await line.doctor.get(f"/{task['resource']['focus']['reference']}")).json()
     assert request["status"] == "entered-in-error"
     await refused(line.doctor, task["resource"]["id"], "activate", parameters(), 409, "more than")
+
+
+async def test_a_document_is_handed_out_for_signing(line: Line, ward: Any) -> None:
+    """$prepare-signature of drafts and of a request that will be posted, and its use over HTTP."""
+    patient = await ward.person()
+    made = await line.doctor.post("/MedicationRequest/$prescribe", json=_drafts(patient))
+    task = made.json()["parameter"][2]["resource"]
+    prepared = await line.doctor.post(f"/Task/{task['id']}/$prepare-signature", json=parameters())
+    assert prepared.status_code == 200, prepared.text
+    request, document = prepared.json()["parameter"]
+    body = parameters()
+    body["parameter"].append({"name": "signature", "part": [
+        {"name": "request", "valueString": request["valueString"]},
+        {"name": "pkcs7", "valueBase64Binary": "no base64!"}]})  # fmt: skip  # One parameter.
+    await refused(line.doctor, task["id"], "activate", body, 400, "no Base64")
+    body["parameter"][-1]["part"][1]["valueBase64Binary"] = document["valueBase64Binary"]
+    await refused(line.doctor, task["id"], "activate", body, 422, "makes the signature itself")
+    posted = _drafts(patient)["parameter"][0]["resource"]["entry"][0]["resource"]
+    other = await line.doctor.post("/MedicationRequest/$prepare-signature", json={
+        "resourceType": "Parameters", "parameter": [{"name": "resource", "resource": posted}]})
+
+    assert other.status_code in {200, 409, 422}, other.text

@@ -18,8 +18,9 @@ import pytest_asyncio
 from dmed.apps import eimzo_sim
 from dmed.apps.signing import Tally, verified, verify_one
 from dmed.kit import clock
-from dmed.kit.errors import ConflictError, ForbiddenError, UnavailableError
-from dmed.modules.prescriptions import api
+from dmed.kit.errors import ConflictError, ForbiddenError, UnavailableError, UnprocessableError
+from dmed.modules.prescriptions import api, operations
+from dmed.modules.prescriptions.service import activating, signing
 from dmed.modules.signing.api import Given, SignatureError, Why
 from dmed.modules.workforce import api as workforce
 from dmed.trust.gateway import Gateway
@@ -280,3 +281,67 @@ async def test_one_request_makes_one_prescription(ward: Any, desk: Desk) -> None
     assert len(refused) == 2
     assert all(isinstance(one, SignatureError | ConflictError) for one in refused)
     assert len(await api.for_person(ward.gateway, ward.doctor, patient)) == 1
+
+
+def _posted(patient: str) -> dict[str, Any]:
+    """A request for amoxicillin as a system of a clinic posts it."""
+    return {
+        "resourceType": "MedicationRequest", "status": "active", "intent": "order",
+        "medication": {"concept": {
+            "coding": [{"system": "http://www.whocc.no/atc", "code": "C09CA01"}],
+            "text": "Losartan 50 mg film-coated tablet"}},
+        "subject": {"reference": f"Patient/{patient}"},
+        "reason": [{"concept": {"coding": [
+            {"system": "http://hl7.org/fhir/sid/icd-10", "code": "I10"}]}}],
+        "dosageInstruction": [{
+            "timing": {"repeat": {"frequency": 1, "period": 1, "periodUnit": "d",
+                                  "boundsDuration": {"value": 28, "unit": "d", "code": "d",
+                                                     "system": "http://unitsofmeasure.org"}}},
+            "doseAndRate": [{"doseQuantity": {"value": 1, "unit": "dona"}}]}],
+    }  # fmt: skip  # One record.
+
+
+async def test_a_posted_request_carries_its_national_signature(ward: Any, desk: Desk) -> None:
+    """Prepared, signed by the program, posted with the PKCS#7; without or for another: refused."""
+    resource = _posted(await ward.person())
+    asked = await signing.prepare(desk.gateway, ward.doctor, operations.draft_of(resource))
+
+    def signed(document: bytes) -> dict[str, Any]:
+        message = base64.b64encode(desk.simulator.signed(document, desk.holder)).decode()
+        return {**resource, "extension": [{"url": operations.SIGNATURE, "extension": [
+            {"url": "request", "valueString": asked.id},
+            {"url": "pkcs7", "valueBase64Binary": message}]}]}
+
+    for sent, reason in ((resource, Why.NO_SIGNER), (signed(b"{}"), Why.OTHER_DOCUMENT)):
+        with pytest.raises(SignatureError) as caught:
+            await operations.create_request(desk.gateway, ward.doctor, copy.deepcopy(sent))
+        assert caught.value.reason is reason
+    made = await operations.create_request(desk.gateway, ward.doctor, signed(asked.document))
+    record = (await ward.gateway.find(
+        ward.doctor, "Provenance", f"target=MedicationRequest/{made}"))[0]
+    stored = await ward.gateway.get(ward.doctor, "MedicationRequest", made)
+
+    assert len(record["signature"]) == 2
+    assert operations.SIGNATURE not in json.dumps(stored, default=str)
+    assert await failures(desk.gateway, record) == ""
+    with pytest.raises(UnprocessableError, match=r"used before|already taken"):
+        await operations.create_request(desk.gateway, ward.doctor, signed(asked.document))
+
+
+async def test_drafts_are_activated_with_a_national_signature(ward: Any, desk: Desk) -> None:
+    """$prepare-signature and $activate: the message is over the drafts, once, and is kept."""
+    resource = {**_posted(await ward.person()), "status": "draft"}
+    draft = operations.draft_of(resource)
+    made = await activating.prescribe(desk.gateway, ward.doctor, draft, (resource,), "")
+    with pytest.raises(SignatureError) as caught:
+        await activating.activate(desk.gateway, ward.doctor, made.number, {})
+    assert caught.value.reason is Why.NO_SIGNER
+    asked = await activating.prepare(desk.gateway, ward.doctor, made.number, {})
+    given = Given(asked.id, desk.simulator.signed(asked.document, desk.holder))
+    await activating.activate(desk.gateway, ward.doctor, made.number, {}, given=given)
+    record = await provenance(ward, made)
+
+    assert len(record["signature"]) == 2
+    assert await failures(desk.gateway, record) == ""
+    with pytest.raises(ConflictError, match="othing is left"):
+        await activating.prepare(desk.gateway, ward.doctor, made.number, {})

@@ -7,6 +7,7 @@ with signature in the same transaction. https://hl7.org/fhir/R5/medicationreques
 
 from __future__ import annotations
 
+import base64
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dmed.kit import clock
-from dmed.kit.errors import ConflictError, ForbiddenError, UnprocessableError
+from dmed.kit.errors import ConflictError, ForbiddenError, InvalidError, UnprocessableError
 from dmed.modules.medicines import api as medicines
 from dmed.modules.prescriptions import tables
 from dmed.modules.prescriptions.model import CANCEL_REASONS, HOLD_REASONS, OVERRIDE_REASONS, Draft
@@ -24,6 +25,7 @@ from dmed.modules.prescriptions.service import activating, drafts, lifetime, par
 from dmed.modules.prescriptions.service.adopting import PLATFORM
 from dmed.modules.prescriptions.service.case import move, open_case, start_if_due
 from dmed.modules.prescriptions.service.parameters import Input
+from dmed.modules.signing import api as signatures
 from dmed.trust.manifest import Endpoint, Operation
 from dmed.trust.model import Role, Subject
 
@@ -49,11 +51,36 @@ async def create_request(gateway: Gateway, subject: Subject, resource: dict[str,
         )
     if subject.role is not Role.DOCTOR:
         raise ForbiddenError("Only a doctor may write a prescription")
+    given = _taken_signature(resource)
     draft = draft_of(resource)
     authored = resource.get("authoredOn")
     moment = resources.moment_of(str(authored)) if authored and "T" in str(authored) else None
-    made = await signing.sign(gateway, subject, draft, authored=moment, bases=(resource,))
+    made = await signing.sign(
+        gateway, subject, draft, authored=moment, bases=(resource,), given=given)
     return made.items[0].request
+
+
+def _taken_signature(resource: dict[str, Any]) -> signatures.Given | None:
+    """What the doctor's own program signed, taken out of a posted request: the extension
+    SIGNATURE with `request` and `pkcs7`; None without one.
+    """
+    kept = [one for one in resource.get("extension", ()) if one.get("url") != SIGNATURE]
+    found = [one for one in resource.get("extension", ()) if one.get("url") == SIGNATURE]
+    if not found:
+        return None
+    resource.pop("extension")
+    if kept:
+        resource["extension"] = kept
+    parts = {str(one.get("url")): one for one in found[0].get("extension", ())}
+    return _signature(str(parts.get("request", {}).get("valueString", "")),
+                      str(parts.get("pkcs7", {}).get("valueBase64Binary", "")))
+
+
+def _signature(request: str, pkcs7: str) -> signatures.Given:
+    try:
+        return signatures.Given(request, base64.b64decode(pkcs7, validate=True))
+    except ValueError as error:
+        raise InvalidError("The signature is no Base64") from error
 
 
 def draft_of(resource: dict[str, Any]) -> Draft:
@@ -146,7 +173,24 @@ PRESCRIBED = (
     Input("code", text="The access code, for the patient.", is_required=True),
     Input("task", "Task", "One an item.", is_required=True, is_list=True),
 )
-ACTIVATE = (
+SIGNATURE = "https://dmed.uz/fhir/StructureDefinition/pkcs7-signature"
+"""Extension of a posted MedicationRequest: the PKCS#7 message over the document of a request."""
+_SIGNED = Input(
+    "signature",
+    text="What the doctor's own program signed: the document of $prepare-signature.",
+    parts=(
+        Input("request", text="Number of the request.", is_required=True),
+        Input("pkcs7", "base64Binary", "PKCS#7, attached or detached.", is_required=True),
+    ),
+)
+PREPARED = (
+    Input("request", text="Number of the request; for a quarter of an hour.", is_required=True),
+    Input("document", "base64Binary", "What is signed, byte for byte.", is_required=True),
+)
+POSTED = (
+    Input("resource", "Resource", "The MedicationRequest as it will be posted.", is_required=True),
+)
+_OVERRIDES = (
     Input(
         "override",
         text="A coded reason that leads past an alert.",
@@ -158,6 +202,7 @@ ACTIVATE = (
         ),
     ),
 )
+ACTIVATE = (*_OVERRIDES, _SIGNED)
 CANCEL = (Input("reason", "code", f"One of: {', '.join(CANCEL_REASONS)}.", is_required=True),)
 HOLD = (Input("reason", "code", f"One of: {', '.join(HOLD_REASONS)}.", is_required=True),)
 
@@ -191,14 +236,43 @@ async def activate(request: Request) -> Response:
     prescription. 422 has one issue for each stop and each alert without a coded reason.
     """
     call = await parameters.called(request, ACTIVATE)
-    overrides: dict[int, dict[str, str]] = {}
+    signed = [_signature(part.text("request"), part.text("pkcs7"))
+              for part in call.given.parts("signature")]  # fmt: skip  # None or one.
+    await activating.activate(
+        call.gateway, call.subject, call.number, _overrides(call), key=call.key,
+        expected=call.expected, given=signed[0] if signed else None,
+    )  # fmt: skip  # Who, what, how.
+    return await parameters.answer(call)
+
+
+def _overrides(call: parameters.TaskCall) -> dict[int, dict[str, str]]:
+    found: dict[int, dict[str, str]] = {}
     for part in call.given.parts("override"):
         item = int(part.amount("item") or call.item)
-        overrides.setdefault(item, {})[part.text("rule")] = part.text("reason")
-    await activating.activate(
-        call.gateway, call.subject, call.number, overrides, key=call.key, expected=call.expected
-    )
-    return await parameters.answer(call)
+        found.setdefault(item, {})[part.text("rule")] = part.text("reason")
+    return found
+
+
+async def prepare_task(request: Request) -> Response:
+    """`Task/{id}/$prepare-signature`: what the doctor's own program signs for `$activate`."""
+    call = await parameters.called(request, _OVERRIDES)
+    return _prepared(await activating.prepare(
+        call.gateway, call.subject, call.number, _overrides(call)))
+
+
+async def prepare_request(request: Request) -> Response:
+    """`MedicationRequest/$prepare-signature`: the same for a request that will be posted."""
+    given = parameters.read(await request.body(), POSTED)
+    draft = draft_of(given.values["resource"][0])
+    gateway, subject = request.app.state.gateway, request.state.subject
+    return _prepared(await signing.prepare(gateway, subject, draft))
+
+
+def _prepared(asked: signatures.Request) -> Response:
+    return parameters.written([
+        {"name": "request", "valueString": asked.id},
+        {"name": "document", "valueBase64Binary": base64.b64encode(asked.document).decode()},
+    ])  # fmt: skip  # One answer.
 
 
 async def cancel(request: Request) -> Response:
@@ -248,6 +322,13 @@ OPERATIONS = (
         endpoint=prescribe,
         roles=frozenset({Role.DOCTOR}),
     ),
+    Operation(
+        name="prepare-signature",
+        type="MedicationRequest",
+        endpoint=prepare_request,
+        roles=frozenset({Role.DOCTOR}),
+    ),
+    _operation("prepare-signature", prepare_task, Role.DOCTOR),
     _operation("activate", activate, Role.DOCTOR),
     _operation("cancel", cancel, Role.DOCTOR),
     _operation("hold", hold, Role.ADMINISTRATOR),
@@ -259,6 +340,19 @@ DEFINITIONS = (
         "Drafts get a number, a code and Tasks",
         PRESCRIBE,
         PRESCRIBED,
+        type_="MedicationRequest",
+    ),
+    parameters.definition(
+        "prepare-signature",
+        "What the doctor's own program signs",
+        _OVERRIDES,
+        PREPARED,
+    ),
+    parameters.definition(
+        "prepare-signature",
+        "What the doctor's own program signs of a request that will be posted",
+        POSTED,
+        PREPARED,
         type_="MedicationRequest",
     ),
     parameters.definition("activate", "Sign the drafts of a prescription", ACTIVATE, (_TASK,)),

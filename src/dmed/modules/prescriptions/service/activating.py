@@ -84,28 +84,60 @@ async def activate(
     *,
     key: str = "",
     expected: Mapping[int, int] | None = None,
+    given: signatures.Given | None = None,
 ) -> None:
-    """Check and sign every draft of a prescription; see `operations.activate`."""
+    """Check and sign every draft of a prescription; see `operations.activate`. `given`: what the
+    doctor's own program signed, over the document of `prepare`.
+    """
     now = clock.now()
     who = await signing.signer(gateway, subject, now)
     found = await views.prescription(gateway, subject, number)
-    alerts, signed = [], None
+    alerts: list[Alert] = []
+    signed = None
     if any(item.state is ItemState.DRAFT for item in found.items):
-        draft = await _draft(gateway, subject, found, overrides)
-        alerts = await drafts.check(gateway, subject, draft)
-        blocking = checks.unanswered(alerts)
-        if blocking:
-            raise signing.refusal(blocking)
+        draft, alerts = await _judged(gateway, subject, found, overrides)
         patient = await gateway.get(subject, "Patient", draft.patient)
         signed = await signing.confirmed(
-            gateway, subject, draft, who, patient, now, f"activate {number} {now.isoformat()}", None
+            gateway, subject, draft, who, patient, now, f"activate {number} {now.isoformat()}",
+            given
         )
+        now = resources.moment_of(str(signatures.read(signed.document)["at"]))
     async with gateway.unit(subject) as unit:
         case = await open_case(unit, number)
         if not await once(unit, subject, key, "activate", number):
             return
         expect(case, expected)
+        if signed is not None:
+            await signatures.use(unit, subject, signed)
         await _activated(unit, gateway, subject, case, who, alerts, now, signed)
+
+
+async def prepare(
+    gateway: Gateway, subject: Subject, number: str, overrides: Overrides
+) -> signatures.Request:
+    """The document of a prescription's drafts, judged as `activate` does, for the doctor's own
+    program. ConflictError where nothing is left to sign.
+    """
+    now = clock.now()
+    who = await signing.signer(gateway, subject, now)
+    found = await views.prescription(gateway, subject, number)
+    if not any(item.state is ItemState.DRAFT for item in found.items):
+        raise ConflictError("Nothing is left to activate")
+    draft, _ = await _judged(gateway, subject, found, overrides)
+    patient = await gateway.get(subject, "Patient", draft.patient)
+    return await signing.shown(gateway, subject, draft, who, patient, now)
+
+
+async def _judged(
+    gateway: Gateway, subject: Subject, found: Prescription, overrides: Overrides
+) -> tuple[Draft, list[Alert]]:
+    """The draft of the unsigned records with its alerts; UnprocessableError where one blocks."""
+    draft = await _draft(gateway, subject, found, overrides)
+    alerts = await drafts.check(gateway, subject, draft)
+    blocking = checks.unanswered(alerts)
+    if blocking:
+        raise signing.refusal(blocking)
+    return draft, alerts
 
 
 async def _draft(

@@ -203,8 +203,8 @@ def definition(
         "code": name,
         "resource": [type_],
         "system": False,
-        "type": name == "prescribe",
-        "instance": name != "prescribe",
+        "type": type_ != "Task",
+        "instance": type_ == "Task",
         "parameter": [
             *(_defined(each, "in") for each in inputs),
             *(_defined(each, "out") for each in outputs),

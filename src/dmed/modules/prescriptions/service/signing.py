@@ -316,8 +316,16 @@ async def prepare(gateway: Gateway, subject: Subject, draft: Draft) -> signature
     draft = drafts.derive(draft)
     await _judged(gateway, subject, draft)
     patient = await gateway.get(subject, "Patient", draft.patient)
-    shown = _document(draft, who, patient, now, ids.secret(128))
-    return await signatures.prepare(gateway, subject, documents.ACT, shown)
+    return await shown(gateway, subject, draft, who, patient, now)
+
+
+async def shown(
+    gateway: Gateway, subject: Subject, draft: Draft, who: Signer, patient: dict[str, Any],
+    at: datetime,
+) -> signatures.Request:  # fmt: skip  # One signature.
+    """Keep the document of a judged draft until the doctor's own program has signed it."""
+    document = _document(draft, who, patient, at, ids.secret(128))
+    return await signatures.prepare(gateway, subject, documents.ACT, document)
 
 
 async def confirmed(
@@ -339,16 +347,16 @@ async def confirmed(
         return await signatures.sign(
             gateway, who.right, _document(draft, who, patient, at, nonce)
         )
-    shown = await signatures.opened(gateway, subject, documents.ACT, given)
-    said = signatures.read(shown)
+    kept = await signatures.opened(gateway, subject, documents.ACT, given)
+    said = signatures.read(kept)
     moment = resources.moment_of(str(said["at"]))
-    if _document(draft, who, patient, moment, str(said["id"])) != shown:
+    if _document(draft, who, patient, moment, str(said["id"])) != kept:
         raise signatures.SignatureError(
             signatures.Why.OTHER_DOCUMENT,
-            "The draft or your entry in the staff register was changed after it was shown for "
+            "The draft or your entry in the staff register was changed after it was kept for "
             "signing: sign it again",
         )
-    return await signatures.sign(gateway, who.right, shown, given)
+    return await signatures.sign(gateway, who.right, kept, given)
 
 
 def _document(
