@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmed.modules.medid.api import Span
-from dmed.modules.medid.pages import MASKED, _masked, iso_day
+from dmed.modules.medid.pages.shared import MASKED, iso_day, masked
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_numbers_of_others_show_only_their_ends(parts: list[tuple[str, bool]]) -
     """Of a PINFL the last four digits, marks kept; the length does not change."""
     spans = tuple(Span(text, differs) for text, differs in parts)
     whole = "".join(span.text for span in spans)
-    shown = _masked(spans, *MASKED["pinfl"])
+    shown = masked(spans, *MASKED["pinfl"])
 
     said = "".join(span.text for span in shown)
     assert said == "•" * max(len(whole) - 4, 0) + whole[max(len(whole) - 4, 0) :]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dmed.modules.medid import rules, service
 from dmed.modules.medid.demo import names
 from dmed.modules.medid.model import (
+    CATEGORIES,
     AllergyFact,
     Banner,
     Card,
@@ -31,6 +32,7 @@ from dmed.modules.medid.model import (
     Visit,
 )
 from dmed.modules.medid.rules import compose_pinfl, reading
+from dmed.modules.medid.rules.documents import CHOSEN as DOCUMENT_KINDS
 from dmed.modules.medid.service import merging
 from dmed.trust.model import Subject
 
@@ -38,10 +40,12 @@ if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway
 
 __all__ = [
+    "CATEGORIES", "DOCUMENT_KINDS",
     "AllergyFact", "Banner", "Card", "DiagnosisFact", "Draft", "FieldPair", "Finding",
     "MedicineFact", "NearMatch", "NearMatchesError", "NewAllergy", "NumberHeldError",
     "PersonFacts", "PersonHit", "Pinfl", "Result", "Span", "TimelineEntry", "TrendPoint", "Visit",
-    "cards_of", "survivor", "add_allergy", "add_diagnosis", "add_pregnancy", "add_weight", "banner", "card", "check",
+    "add_allergy", "add_diagnosis", "add_pregnancy", "add_weight", "banner", "card", "cards_of",
+    "check",
     "compose_pinfl", "facts", "find", "names", "near_matches", "read_pinfl",
     "reading", "register", "slip_pdf",
 ]  # fmt: skip  # A list of names reads better filled.

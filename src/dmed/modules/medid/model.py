@@ -67,6 +67,20 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """Code of regions-cs: "1726266"."""
     address_line: str = ""
     language: str = "uz"
+    category: str = ""
+    """"": a person known by name; "newborn", "unknown" or "foreigner" (CATEGORIES)."""
+    mother: str = ""
+    """Of a newborn: id of the mother's Patient."""
+    birth_order: str = ""
+    """Of several born together: 1, 2, 3..."""
+    document_kind: str = ""
+    """Code of rules.documents.CHOSEN: "passport", "passport-foreign"..."""
+    document: str = ""
+    country: str = ""
+    """Two letters: of the citizenship and of a foreign document; "" is Uzbekistan."""
+
+
+CATEGORIES = ("", "newborn", "unknown", "foreigner")
 
 
 class Span(msgspec.Struct, frozen=True):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,15 +12,14 @@ from dmed.kit import clock
 from dmed.kit.i18n import Speech
 from dmed.modules.facilities import api as facilities
 from dmed.modules.medid import api
+from dmed.modules.medid.pages import keeping, merging
+from dmed.modules.medid.pages.shared import MASKED, districts_of, iso_day, masked, named, plain
 from dmed.pages import view
 from dmed.trust.manifest import MenuItem, Route
 from dmed.trust.model import Role
 
 SEARCH_CHARACTERS_MAX = 100
-MASKED = {"pinfl": (0, 4), "phone": (6, 4)}
-"""Numbers of another person's card: how many signs at the beginning and at the end are shown."""
 SEES = frozenset({Role.DOCTOR, Role.REGISTRAR})
-_TYPED_DAY = re.compile(r"([0-9]{1,2})[./ ]?([0-9]{2}|(?<=[./ ])[0-9])[./ ]?([0-9]{4})")
 _DRAFT_FIELDS = tuple(
     field.name for field in msgspec.structs.fields(api.Draft) if field.name != "is_pinfl_unverified"
 )
@@ -57,6 +54,7 @@ async def register(request: Request) -> Response:
     asked = dict(typed)
     typed["birth_date"] = iso_day(typed["birth_date"])
     draft = api.Draft(**typed, is_pinfl_unverified=bool(form.get("is_pinfl_unverified")))
+    draft = await _with_mother(request, draft)
     findings = api.check(draft, clock.today())
     if any(finding.severity == "error" for finding in findings):
         return _form(request, asked, findings, status=422)
@@ -78,39 +76,28 @@ async def register(request: Request) -> Response:
     return view.render(request, "medid/near.html", {**kept, **seen})
 
 
+async def _with_mother(request: Request, draft: api.Draft) -> api.Draft:
+    """The mother named by a number becomes the id of her card; nobody where it names none."""
+    if draft.category != "newborn" or not draft.mother:
+        return draft
+    hits = await api.find(view.gateway(request), view.signed_in(request), draft.mother, 2)
+    return msgspec.structs.replace(draft, mother=hits[0].id if len(hits) == 1 else "")
+
+
 def _match(t: Speech, match: api.NearMatch) -> dict[str, Any]:
     """A near match as the template shows it: dates and sex in words, numbers of others masked."""
     rows = []
     for pair in match.fields:
         draft, record = pair.draft, pair.record
         if pair.field in MASKED:
-            record = _masked(record, *MASKED[pair.field])
+            record = masked(record, *MASKED[pair.field])
         elif pair.field == "birth_date" and pair.verdict == "same":
-            draft, record = _plain(draft, t.date), _plain(record, t.date)
+            draft, record = plain(draft, t.date), plain(record, t.date)
         elif pair.field == "sex":
-            draft, record = (_plain(one, lambda code: t(f"sex.{code}")) for one in (draft, record))
+            draft, record = (plain(one, lambda code: t(f"sex.{code}")) for one in (draft, record))
         rows.append({"field": pair.field, "draft": draft, "record": record,
                      "verdict": pair.verdict, "weight": pair.weight})  # fmt: skip  # One row.
     return {"hit": match.hit, "is_certain": match.is_certain, "fields": rows}
-
-
-def _plain(spans: tuple[api.Span, ...], say: Callable[[str], str]) -> tuple[api.Span, ...]:
-    """The spans' whole text said in another way; marks are lost where nothing differs anyhow."""
-    text = "".join(span.text for span in spans)
-    return (api.Span(say(text)),) if text else ()
-
-
-def _masked(spans: tuple[api.Span, ...], head: int, tail: int) -> tuple[api.Span, ...]:
-    """The spans with dots for all but the first and last signs: enough to compare, no more."""
-    total, at, made = sum(len(span.text) for span in spans), 0, []
-    for span in spans:
-        shown = "".join(
-            sign if place < head or place >= total - tail else "•"
-            for place, sign in enumerate(span.text, at)
-        )
-        made.append(api.Span(shown, span.is_different))
-        at += len(span.text)
-    return tuple(made)
 
 
 def _form(
@@ -131,8 +118,12 @@ def _form(
         {
             "typed": typed,
             "errors": errors,
-            "regions": _named(facilities.regions(t.language), t),
-            "districts": _districts(typed.get("region", ""), t),
+            "regions": named(facilities.regions(t.language), t),
+            "districts": districts_of(typed.get("region", ""), t),
+            "categories": [(code, t(f"medid.category.{code or 'known'}"))
+                           for code in api.CATEGORIES],
+            "kinds": [("", "—"), *((code, t(f"medid.document.{code}"))
+                                   for code in api.DOCUMENT_KINDS)],
         },
         status=status,
     )
@@ -140,32 +131,8 @@ def _form(
 
 async def districts(request: Request) -> Response:
     """The districts of the chosen region, as options of the form's field."""
-    found = _districts(request.query_params.get("region", ""), view.speech(request))
+    found = districts_of(request.query_params.get("region", ""), view.speech(request))
     return view.render(request, "medid/districts.html", {"districts": found})
-
-
-def _named(places: list[tuple[str, str]], t: Speech) -> list[tuple[str, str]]:
-    """(code, name) of regions or districts in the reader's letters."""
-    return [(code, t.script(name)) for code, name in places]
-
-
-def _districts(region: str, t: Speech) -> list[tuple[str, str]]:
-    """(code, name) of the districts of a region, by name; none for an unknown one."""
-    return sorted(_named(facilities.districts(region, t.language), t), key=lambda row: row[1])
-
-
-def iso_day(text: str) -> str:
-    """A day as people type it (12.03.1992, 12031992, 12/03/1992) as FHIR writes it; other text
-    stays, for the check to say what is wrong.
-
-    >>> iso_day("12.3.1992"), iso_day("12031992"), iso_day("1992-03-12")
-    ('1992-03-12', '1992-03-12', '1992-03-12')
-    """
-    found = _TYPED_DAY.fullmatch(text)
-    if found is None:
-        return text
-    day, month, year = found.groups()
-    return f"{year}-{int(month):02d}-{int(day):02d}"
 
 
 async def slip(request: Request) -> Response:
@@ -184,7 +151,10 @@ ROUTES: tuple[Route, ...] = (
     Route(path="/persons/pinfl", endpoint=pinfl, roles=SEES),
     Route(path="/persons/districts", endpoint=districts, roles=SEES),
     Route(path="/card/{id}/slip.pdf", endpoint=slip, roles=SEES),
+    *merging.ROUTES,
+    *keeping.ROUTES,
 )
 MENU: tuple[MenuItem, ...] = (
     MenuItem(key="menu.persons", path="/persons", icon="persons", roles=SEES, order=20),
+    *merging.MENU,
 )

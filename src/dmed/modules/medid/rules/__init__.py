@@ -1,17 +1,15 @@
 """Decisions and readings as pure functions: numbers, likeness, records read and written."""
 
+from dmed.modules.medid.rules.drafts import check, complete, is_pinfl_sound
 from dmed.modules.medid.rules.likeness import NEAR_WEIGHT, compare, sound_of, spans
 from dmed.modules.medid.rules.numbers import (
     MED_ID_SYSTEM,
     PINFL_SYSTEM,
     age_months,
     age_years,
-    check,
-    complete,
     compose_pinfl,
     digits,
     is_med_id,
-    is_pinfl_sound,
     mask_phone,
     mask_pinfl,
     med_id_check_digit,

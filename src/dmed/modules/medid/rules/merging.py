@@ -105,7 +105,7 @@ def compose(base: Record, sources: list[Record]) -> tuple[Record, list[Brought]]
 
 
 def strip(composed: Record, brought: Brought) -> Record:
-    """The card without what a merge brought. What was changed since is the card's own, and stays."""
+    """The card without what a merge brought; what was changed since is its own, and stays."""
     made = deepcopy(composed)
     for element, value in reversed(brought):
         if element not in _LISTS:

@@ -1,4 +1,4 @@
-"""PINFL, MED-ID, phones, dates, and what is to say of a draft.
+"""PINFL, MED-ID, phones and dates.
 
 PINFL (JShShIR), 14 digits: century and sex, DDMMYY, area (3), serial (3), check digit = weights
 7-3-1 over the first thirteen, sum modulo 10. The form is hard, the check digit a warning, since
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from datetime import date
 
-from dmed.modules.medid.model import Draft, Finding, Pinfl
+from dmed.modules.medid.model import Pinfl
 
 PINFL_SYSTEM = "https://dhp.uz/fhir/core/sid/pid/uz/ni"
 MED_ID_SYSTEM = "https://dhp.uz/fhir/core/sid/pid/uz/hc"
@@ -26,7 +26,6 @@ _PINFL_SEX_AND_CENTURY = {
     "1": ("male", 1800), "2": ("female", 1800), "3": ("male", 1900), "4": ("female", 1900),
     "5": ("male", 2000), "6": ("female", 2000),
 }  # fmt: skip  # A small table reads better filled.
-_AGE_YEARS_MAX = 125
 
 
 # --- Numbers ---------------------------------------------------------------------------------
@@ -114,7 +113,7 @@ def mask_phone(value: str) -> str:
     return "•" * max(0, len(value) - 2) + value[-2:] if value else ""
 
 
-# --- Drafts ----------------------------------------------------------------------------------
+# --- Dates -----------------------------------------------------------------------------------
 
 
 def read_date(text: str) -> date | None:
@@ -128,91 +127,6 @@ def read_date(text: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         return None
-
-
-def complete(draft: Draft) -> Draft:
-    """The draft in normal form: blanks trimmed, numbers bare; the PINFL fills date and sex."""
-    told = read_pinfl(draft.pinfl)
-    born = read_date(draft.birth_date)
-    return Draft(
-        family=" ".join(draft.family.split()),
-        given=" ".join(draft.given.split()),
-        patronymic=" ".join(draft.patronymic.split()),
-        birth_date=born.isoformat() if born else draft.birth_date.strip() or (
-            told.birth_date.isoformat() if told else ""),
-        sex=draft.sex or (told.sex if told else ""),
-        pinfl=digits(draft.pinfl),
-        is_pinfl_unverified=draft.is_pinfl_unverified,
-        phone=read_phone(draft.phone) or draft.phone.strip(),
-        region=draft.region or draft.district[:4],
-        district=draft.district,
-        address_line=" ".join(draft.address_line.split()),
-        language=draft.language or "uz",
-    )
-
-
-def check(draft: Draft, today: date) -> list[Finding]:
-    """Everything to say of a draft before it is registered, errors first."""
-    draft = complete(draft)
-    found = [*_check_names(draft), *_check_birth(draft, today), *_check_pinfl(draft)]
-    if draft.phone and not read_phone(draft.phone):
-        found.append(Finding("medid.check.phone-form", "phone"))
-    if draft.district and not draft.district.startswith(draft.region):
-        found.append(Finding("medid.check.district-of-region", "district"))
-    return sorted(found, key=lambda finding: finding.severity != "error")
-
-
-def _check_names(draft: Draft) -> list[Finding]:
-    found = []
-    for field in ("family", "given"):
-        text = getattr(draft, field)
-        if not any(letter.isalpha() for letter in text):
-            found.append(Finding("medid.check.name-missing", field))
-    for field in ("family", "given", "patronymic"):
-        text = getattr(draft, field)
-        if any(letter.isdigit() or letter in "<>{}@#" for letter in text):
-            found.append(Finding("medid.check.name-letters", field))
-    return found
-
-
-def _check_birth(draft: Draft, today: date) -> list[Finding]:
-    found = []
-    if draft.sex not in ("male", "female"):
-        found.append(Finding("medid.check.sex-missing", "sex"))
-    born = read_date(draft.birth_date)
-    if born is None:
-        key = "medid.check.birth-form" if draft.birth_date else "medid.check.birth-missing"
-        found.append(Finding(key, "birth_date"))
-    elif born > today:
-        found.append(Finding("medid.check.birth-future", "birth_date"))
-    elif age_years(born, today) > _AGE_YEARS_MAX:
-        found.append(Finding("medid.check.birth-too-old", "birth_date"))
-    return found
-
-
-def _check_pinfl(draft: Draft) -> list[Finding]:
-    if not draft.pinfl:
-        return [Finding("medid.check.pinfl-missing", "pinfl", "warning")]
-    told = read_pinfl(draft.pinfl)
-    if told is None:
-        return [Finding("medid.check.pinfl-form", "pinfl")]
-    found = []
-    if not told.is_check_right:
-        found.append(Finding("medid.check.pinfl-check-digit", "pinfl", "warning"))
-    born = read_date(draft.birth_date)
-    if born is not None and born != told.birth_date:
-        found.append(Finding("medid.check.pinfl-birth", "pinfl", "warning",
-                             {"birth": told.birth_date.strftime("%d.%m.%Y")}))
-    if draft.sex in ("male", "female") and draft.sex != told.sex:
-        found.append(Finding("medid.check.pinfl-sex", "pinfl", "warning"))
-    return found
-
-
-def is_pinfl_sound(draft: Draft) -> bool:
-    """Whether the PINFL may stand as official: check digit right, birth date and sex agree."""
-    told = read_pinfl(draft.pinfl)
-    return (told is not None and told.is_check_right and draft.sex == told.sex
-            and draft.birth_date == told.birth_date.isoformat())
 
 
 # --- Ages ------------------------------------------------------------------------------------

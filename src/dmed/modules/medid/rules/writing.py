@@ -8,7 +8,7 @@ from typing import Any
 
 from dmed.kit.text import is_cyrillic
 from dmed.modules.medid.model import Draft, NewAllergy
-from dmed.modules.medid.rules import numbers
+from dmed.modules.medid.rules import documents, drafts, merging, numbers
 from dmed.modules.medid.rules.reading import ATC_SYSTEM, ICD10, LOINC, WEIGHT_LOINC
 from dmed.trust.model import Subject
 
@@ -40,53 +40,123 @@ def patient(
     draft: Draft, med_id: str, subject: Subject, today: date, region: str, district: str
 ) -> dict[str, Any]:
     """The Patient of a completed draft; `region` and `district` are names for the address line."""
+    made: dict[str, Any] = {
+        "resourceType": "Patient",
+        "meta": {"profile": [f"{_PROFILE}patient"]},
+        "language": "ru" if draft.language == "ru" else "uz",
+        "extension": [*_citizenship(draft), {
+            "url": merging.ATTACHED, "valueDate": today.isoformat()}],
+        "identifier": _identifiers(draft, med_id),
+        "active": True,
+        "name": [name_of(draft, med_id)],
+        "gender": draft.sex or "unknown",
+    }
+    if draft.birth_date:
+        made["birthDate"] = draft.birth_date
+    if draft.birth_order:
+        made["multipleBirthInteger"] = int(draft.birth_order)
+    if draft.phone:
+        made["telecom"] = [{"system": "phone", "value": draft.phone, "use": "mobile"}]
+    place = address(draft, region, district)
+    if place:
+        made["address"] = [place]
+    if subject.organisation:
+        made["managingOrganization"] = {"reference": f"Organization/{subject.organisation}",
+                                        "display": subject.organisation_name}
+    else:
+        made["extension"].pop()
+        if not made["extension"]:
+            del made["extension"]
+    return made
+
+
+def _citizenship(draft: Draft) -> list[dict[str, Any]]:
+    """https://hl7.org/fhir/extensions/StructureDefinition-patient-citizenship.html"""
+    if not draft.country or draft.country == "UZ":
+        return []
+    return [{"url": "http://hl7.org/fhir/StructureDefinition/patient-citizenship", "extension": [
+        {"url": "code", "valueCodeableConcept": _coded("urn:iso:std:iso:3166", draft.country)}]}]
+
+
+def _identifiers(draft: Draft, med_id: str) -> list[dict[str, Any]]:
     kinds = {code: _coded(f"{_THO}v2-0203", code) for code in ("NI", "HC")}
-    is_official = numbers.is_pinfl_sound(draft) and not draft.is_pinfl_unverified
-    identifiers = []
+    is_official = drafts.is_pinfl_sound(draft) and not draft.is_pinfl_unverified
+    found = []
     if draft.pinfl:
-        identifiers.append({
+        found.append({
             "use": "official" if is_official else UNVERIFIED_USE, "type": kinds["NI"],
             "system": numbers.PINFL_SYSTEM, "value": draft.pinfl})
-    identifiers.append({"use": "official", "type": kinds["HC"],
-                        "system": numbers.MED_ID_SYSTEM, "value": med_id})
-    name: dict[str, Any] = {
-        "use": "official",
-        "text": " ".join(part for part in (draft.family, draft.given, draft.patronymic) if part),
-        "family": draft.family,
-        "given": [draft.given],
-    }
-    if is_cyrillic(draft.family):
+    found.append({"use": "official", "type": kinds["HC"],
+                  "system": numbers.MED_ID_SYSTEM, "value": med_id})
+    if draft.document:
+        found.append(documents.identifier(
+            draft.document_kind, draft.document, country=draft.country))
+    if draft.category == "unknown":
+        found.append(documents.identifier("unknown", med_id))
+    return found
+
+
+UNKNOWN_NAME = {"male": "Noma’lum erkak", "female": "Noma’lum ayol"}
+_NEWBORN = "chaqaloq"
+
+
+def name_of(draft: Draft, med_id: str) -> dict[str, Any]:
+    """The HumanName of a completed draft; who has none is called by what is known of him."""
+    if not draft.family and not draft.given:
+        said = UNKNOWN_NAME.get(draft.sex, "Noma’lum shaxs")
+        return {"use": "anonymous", "text": f"{said} {med_id[-4:]}"}
+    parts = [draft.family, draft.given, draft.patronymic]
+    use = "official"
+    if draft.category == "newborn" and not draft.given:
+        use, parts = "temp", [draft.family, _NEWBORN, draft.birth_order]
+    name: dict[str, Any] = {"use": use, "text": " ".join(part for part in parts if part)}
+    if draft.family:
+        name["family"] = draft.family
+    if draft.given:
+        name["given"] = [draft.given]
+    if is_cyrillic(draft.family or draft.given):
         code = "ru" if draft.language == "ru" else "uz-Cyrl"
         name = {"extension": [{"url": "http://hl7.org/fhir/StructureDefinition/language",
                                "valueCode": code}], **name}
     if draft.patronymic:
         name["suffix"] = [draft.patronymic]
+    return name
+
+
+def relative(
+    patient_id: str, role: str, kin: dict[str, Any], today: date, paper: str = ""
+) -> dict[str, Any]:
+    """The RelatedPerson that the holder of the card `kin` is to a patient; `role` is a code of
+    v3-RoleCode, `paper` the document that makes a guardian one.
+    """
+    named = [one for one in kin.get("identifier", [])
+             if one.get("system") in (numbers.MED_ID_SYSTEM, numbers.PINFL_SYSTEM)
+             and one.get("use", "official") == "official"]
+    if paper:
+        named.append({"use": "secondary", "type": {"text": "Guardianship document"},
+                      "value": paper})
     made: dict[str, Any] = {
-        "resourceType": "Patient",
-        "meta": {"profile": [f"{_PROFILE}patient"]},
-        "language": "ru" if draft.language == "ru" else "uz",
-        "extension": [{"url": f"{_EXTENSION}managing-organization-attachment",
-                       "valueDate": today.isoformat()}],
-        "identifier": identifiers,
+        "resourceType": "RelatedPerson",
+        "meta": {"profile": [f"{_PROFILE}relatedperson"]},
+        "identifier": named,
         "active": True,
-        "name": [name],
-        "gender": draft.sex,
-        "birthDate": draft.birth_date,
+        "patient": {"reference": f"Patient/{patient_id}"},
+        "relationship": [{"coding": [
+            {"system": f"{_THO}v3-RoleClass", "code": "NOK"},
+            {"system": f"{_THO}v3-RoleCode", "code": role}]}],
+        "name": [one for one in kin.get("name", []) if one.get("use") == "official"][:1],
+        "period": {"start": today.isoformat()},
     }
-    if draft.phone:
-        made["telecom"] = [{"system": "phone", "value": draft.phone, "use": "mobile"}]
-    address = _address(draft, region, district)
-    if address:
-        made["address"] = [address]
-    if subject.organisation:
-        made["managingOrganization"] = {"reference": f"Organization/{subject.organisation}",
-                                        "display": subject.organisation_name}
-    else:
-        del made["extension"]
+    for element in ("telecom", "gender", "birthDate"):
+        if kin.get(element):
+            made[element] = kin[element]
+    if not made["name"]:
+        del made["name"]
     return made
 
 
-def _address(draft: Draft, region: str, district: str) -> dict[str, Any]:
+def address(draft: Draft, region: str, district: str) -> dict[str, Any]:
+    """The home address of a draft, or {} where none was typed."""
     text = ", ".join(part for part in (region, district, draft.address_line) if part)
     if not text:
         return {}

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from dmed.kit import clock, i18n, pdf
 from dmed.kit.errors import InvalidError, Issue, UnprocessableError
-from dmed.kit.text import name_words
+from dmed.kit.text import name_key
 from dmed.modules.facilities import api as facilities
 from dmed.modules.medid import rules
 from dmed.modules.medid.model import (
@@ -28,6 +28,7 @@ from dmed.modules.medid.model import (
     PersonHit,
 )
 from dmed.modules.medid.rules import reading, writing
+from dmed.modules.medid.service import acts, finding, merging, review
 from dmed.trust.decide import Action, Context, decide
 from dmed.trust.model import Subject
 
@@ -64,73 +65,7 @@ async def _patients(
 
 async def find(gateway: Gateway, subject: Subject, text: str, limit: int) -> list[PersonHit]:
     """Persons for what was typed into the one box, best first."""
-    text = " ".join(text.split())
-    number = rules.digits(text)
-    if not text or limit < 1:
-        return []
-    if number.isdecimal():
-        by_number = await _by_number(gateway, subject, number, limit)
-        if by_number or len(number) > 8:
-            return by_number
-    phone = rules.read_phone(text)
-    if phone:
-        found = await _patients(gateway, subject, ("phone", phone), count=limit)
-        return [reading.hit(one, "phone") for one in found]
-    return await _by_name(gateway, subject, text, limit)
-
-
-async def _by_number(
-    gateway: Gateway, subject: Subject, number: str, limit: int
-) -> list[PersonHit]:
-    asked: list[tuple[str, str, str]] = []
-    if rules.read_pinfl(number):
-        asked.append(("identifier", f"{rules.PINFL_SYSTEM}|{number}", "pinfl"))
-    if rules.is_med_id(number):
-        asked.append(("identifier", f"{rules.MED_ID_SYSTEM}|{number}", "medid"))
-    if phone := rules.read_phone(number):
-        asked.append(("phone", phone, "phone"))
-    for name, value, found_by in asked:
-        found = await _patients(gateway, subject, (name, value), count=limit)
-        if found:
-            return [reading.hit(one, found_by) for one in found]
-    return []
-
-
-async def _by_name(gateway: Gateway, subject: Subject, text: str, limit: int) -> list[PersonHit]:
-    born: list[tuple[str, str]] = []
-    if day := _DAY.search(text):
-        told = rules.read_date(day.group())
-        born = [("birthdate", told.isoformat())] if told else []
-        text = text.replace(day.group(), " ")
-    elif year := _YEAR.search(text):
-        born = [("birthdate", year.group())]
-        text = text.replace(year.group(), " ")
-    words = [word for word in name_words(text) if any(letter.isalpha() for letter in word)]
-    if not words and not born:
-        return []
-    heard = [("phonetic", _escaped(word)) for word in words]
-    found = await _patients(gateway, subject, *heard, *born, count=limit * 2)
-    if len(found) < limit and words:
-        # A name half typed has another skeleton than the whole one: read it as it stands, too.
-        begun = [("name", _escaped(word)) for word in words]
-        seen = {one["id"] for one in found}
-        more = await _patients(gateway, subject, *begun, *born, count=limit)
-        found += [one for one in more if one["id"] not in seen]
-    hits = [reading.hit(one, "name") for one in found]
-    typed = rules.sound_of(" ".join(words))
-
-    def distance(hit: PersonHit) -> tuple[bool, int, int, str]:
-        sounds = rules.sound_of(f"{hit.name} {hit.name_other}")
-        spelt = tuple(name_words(f"{hit.name} {hit.name_other}"))
-        # Karimova before Karimov, whose sound is the same: Enter takes the first.
-        misspelt = sum(not any(one.startswith(word) for one in spelt) for word in words)
-        return (not hit.active, len(typed - sounds), misspelt, hit.name)
-
-    return sorted(hits, key=distance)[:limit]
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([\\,|$])", r"\\\1", text)
+    return await finding.find(gateway, subject, text, limit)
 
 
 # --- Near matches and registration -----------------------------------------------------------
@@ -139,33 +74,10 @@ def _escaped(text: str) -> str:
 async def near_matches(gateway: Gateway, subject: Subject, draft: Draft) -> list[NearMatch]:
     """Cards that may be the draft's person, strongest first."""
     draft = rules.complete(draft)
-    found = await asyncio.gather(
-        *(_patients(gateway, subject, *pairs) for pairs in _keys(draft)))
-    candidates = {one["id"]: one for part in found for one in part}
-    matches = [match for one in candidates.values() if (match := _match(draft, one))]
+    found = await finding.near(
+        gateway, subject, draft, lambda one: _match(draft, one) is not None)
+    matches = [match for one in found if (match := _match(draft, one))]
     return sorted(matches, key=lambda match: match.weight, reverse=True)
-
-
-def _keys(draft: Draft) -> list[list[tuple[str, str]]]:
-    """The searches that together bring everybody who may be the same person."""
-    heard = {field: [("phonetic", _escaped(word)) for word in name_words(getattr(draft, field))]
-             for field in ("family", "given")}
-    keys: list[list[tuple[str, str]]] = []
-    if draft.pinfl:
-        keys.append([("identifier", f"{rules.PINFL_SYSTEM}|{draft.pinfl}")])
-    if draft.phone:
-        keys.append([("phone", draft.phone)])
-    if born := rules.read_date(draft.birth_date):
-        keys += [[("birthdate", born.isoformat()), *heard["given"]],
-                 [("birthdate", born.isoformat()), *heard["family"]]]
-        if born.day <= 12 and born.day != born.month:
-            swapped = born.replace(month=born.day, day=born.month)
-            keys.append([("birthdate", swapped.isoformat()), *heard["given"]])
-        years = [("birthdate", f"ge{born.year - 1}"), ("birthdate", f"le{born.year + 1}")]
-        keys.append([*heard["family"], *heard["given"], *years])
-    else:
-        keys.append([*heard["family"], *heard["given"]])
-    return keys
 
 
 def _match(draft: Draft, patient: Record) -> NearMatch | None:
@@ -184,6 +96,9 @@ def _match(draft: Draft, patient: Record) -> NearMatch | None:
         "address": (draft.address_line, [
             line for one in patient.get("address", []) for line in one.get("line", [])]),
     }
+    if _are_crossed(draft, sides["family"][1], sides["given"][1]):
+        sides |= {"family": (draft.family, sides["given"][1]),
+                  "given": (draft.given, sides["family"][1])}
     fields = tuple(
         max((rules.compare(field, ours, one) for one in theirs if one),
             key=lambda pair: pair.weight, default=rules.compare(field, ours, ""))
@@ -196,12 +111,19 @@ def _match(draft: Draft, patient: Record) -> NearMatch | None:
     return NearMatch(reading.hit(patient), weight, fields, is_certain)
 
 
+def _are_crossed(draft: Draft, families: list[str], givens: list[str]) -> bool:
+    """Whether surname and given name stand in each other's place."""
+    family, given = name_key(draft.family), name_key(draft.given)
+    return (bool(family and given) and family != given
+            and family in map(name_key, givens) and given in map(name_key, families))
+
+
 async def register(
     gateway: Gateway, subject: Subject, draft: Draft, *, despite: tuple[str, ...]
 ) -> str:
     """Check, look for the person, then make the card."""
     today = clock.today()
-    draft = rules.complete(draft)
+    draft, mother = await acts.newborn_of(gateway, subject, rules.complete(draft))
     _refuse_errors(draft, today)
     matches = await near_matches(gateway, subject, draft)
     is_official = rules.is_pinfl_sound(draft) and not draft.is_pinfl_unverified
@@ -219,8 +141,35 @@ async def register(
         if await _patients(gateway, subject, ("identifier", f"{rules.MED_ID_SYSTEM}|{number}")):
             continue  # One in ten thousand millions: draw again.
         record = writing.patient(draft, number, subject, today, region, district)
-        return (await gateway.create(subject, "Patient", record)).id
+        seen = {*despite, *(one.hit.id for one in matches)}
+        made = await _make(gateway, subject, draft, record, seen, mother)
+        # Somebody was quicker: who that is, the registrar must see.
+        return made or await register(gateway, subject, draft, despite=despite)
     raise InvalidError("no free MED-ID was drawn; try again")
+
+
+async def _make(
+    gateway: Gateway, subject: Subject, draft: Draft, record: Record, seen: set[str],
+    mother: Record | None,
+) -> str:
+    """The id of the new card, or "" where another near match has come since those `seen`."""
+
+    def is_late(one: Record) -> bool:
+        return one["id"] not in seen and _match(draft, one) is not None
+
+    async with gateway.unit(subject) as unit:
+        # Who registers the same person at this moment waits here, and then finds the card.
+        await finding.hold(unit, finding.rows_of_draft(draft))
+        if await finding.near(gateway, subject, draft, is_late, unit):
+            return ""
+        made = (await unit.create("Patient", record)).id
+        for one in sorted(seen):
+            # Put aside by the registrar in a hurry: somebody with time looks at it once more.
+            await review.propose_in(unit, made, one, "registration", {})
+        if mother is not None:
+            await unit.create("RelatedPerson", writing.relative(
+                made, "MTH", mother, clock.today()))
+        return made
 
 
 def _refuse_errors(draft: Draft, today: date) -> None:
@@ -239,15 +188,17 @@ def _refuse_errors(draft: Draft, today: date) -> None:
 async def _of_patient(
     gateway: Gateway, subject: Subject, patient_id: str, wanted: dict[str, int]
 ) -> dict[str, list[Record]]:
-    """Records of one person by type, newest first, with all searches under way at once.
+    """Records of one person by type, newest first, with all searches under way at once; also
+    those of cards that were merged.
 
     What the subject's role may not see at all (a registrar: anything clinical) stays empty.
     """
+    cards = await merging.cards_of(gateway, subject, patient_id)
 
     async def one(type_: str, count: int) -> list[Record]:
         if not decide(subject, Action.SEARCH, type_, Context()).allowed:
             return []
-        query = [("patient", f"Patient/{patient_id}")]
+        query = [("patient", ",".join(f"Patient/{card}" for card in cards))]
         return await _search(gateway, subject, type_, query, count)
 
     found = await asyncio.gather(*(one(type_, count) for type_, count in wanted.items()))

@@ -21,7 +21,7 @@ from dmed.kit.errors import (
 )
 from dmed.modules.medid.model import Finding
 from dmed.modules.medid.rules import merging
-from dmed.modules.medid.tables import merges
+from dmed.modules.medid.tables import merges, reviews
 from dmed.modules.medid.tables.merges import Merge
 from dmed.trust.decide import Action, Context, decide
 from dmed.trust.model import Subject
@@ -146,6 +146,7 @@ async def _undo(unit: GatewayUnit, subject: Subject, done: Merge, reason: str) -
     base, standing = await _own(unit, below)
     left = [(row, one) for row, one in standing if row.number != done.number]
     await merges.close(unit, done.number, subject.user, reason)
+    await reviews.reopen(unit, done.source, done.target)
     below = await _recomposed(unit, base, left)
     changed.append(below)
     while below["id"] != root:
