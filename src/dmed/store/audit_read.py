@@ -98,7 +98,8 @@ async def _firsts(
     if asked.patients is not None:
         return [since]
     newest = min(until, await connection.fetchval("SELECT now()"))
-    return [*(newest - window for window in _WINDOWS if newest - window > since), since]
+    # Asked this way round: before the year 1 there is no moment to compare with.
+    return [*(newest - window for window in _WINDOWS if newest - since > window), since]
 
 
 def _conditions(asked: Asked) -> tuple[list[str], list[Any]]:
