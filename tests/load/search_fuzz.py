@@ -4,6 +4,7 @@
 statement may take over `--seconds` (a longer one is cut by the database and answered 503); every
 answer must be JSON. Of the valid searches the share that answered 200 is told, and the share whose
 answer is what a slow reading of the records expects (search_reference); any other is a fault.
+SIGTERM ends it early with the same report of what was seen.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -286,10 +288,15 @@ async def fuzz(
 ) -> Report:
     """Send so many strings, half of them hostile, `tasks` at a time, over `records(count)`."""
     report, strings, left = Report(), Strings(seed), iter(range(searches))
+    stopped = asyncio.Event()
+    # Asked to end early, it tells what it has seen.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     reading = Reading(records(count, random.Random(1)))  # noqa: S311  # Nothing secret.
 
     async def work() -> None:
         for number in left:
+            if stopped.is_set():
+                return
             is_valid = number % 2 == 0
             text = strings.valid() if is_valid else strings.hostile()
             request = client.build_request("GET", "/x")
