@@ -79,7 +79,7 @@ async def vacancies(request: Request) -> Response:
     found = await lists.vacancies(view.gateway(request), view.signed_in(request), place)
     return await _shown(request, "vacancies", "vacancies", place, {
         "lines": found, "open": sum((one.open for one in found), Decimal(0)),
-        "is_draft": any(one.is_draft for one in found), "source": watch.norms().source})
+        "is_draft": any(one.is_draft for one in found)})
 
 
 async def set_norm(request: Request) -> Response:

@@ -42,7 +42,9 @@ async def home(request: Request) -> Response:
     subject = view.signed_in(request)
     if subject.role == Role.PHARMACIST:
         return RedirectResponse("/counter", 303)
-    if subject.role in {Role.HEAD, Role.INSPECTOR}:
+    if subject.role == Role.HEAD:
+        return RedirectResponse("/staff", 303)
+    if subject.role == Role.INSPECTOR:
         return RedirectResponse("/oversight", 303)
     if subject.role == Role.CITIZEN:
         return RedirectResponse("/my/looked", 303)

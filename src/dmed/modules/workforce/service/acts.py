@@ -17,6 +17,7 @@ from dmed.kit.errors import ForbiddenError, InvalidError, NotFoundError, Unproce
 from dmed.modules.workforce.model import Act, Employment, Held, Measure, Order, Post
 from dmed.modules.workforce.rules import ARGOS_SYSTEM, PINFL_SYSTEM, records, rows, watch
 from dmed.modules.workforce.service import files, following, lists
+from dmed.modules.workforce.tables import lists as kept_lists
 from dmed.modules.workforce.tables import orders
 from dmed.trust.model import Subject
 
@@ -39,6 +40,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """A post at an institution, as an order gives it."""
 
     organisation: str
+    """Its id; in a transfer its official number or whole name as well."""
     code: str
     title: str
     rate: Decimal
@@ -189,10 +191,12 @@ async def transfer(
     post, held = await _own_post(gateway, subject, role)
     _check_rates(held, to.rate, without=role)
     async with gateway.unit(subject) as unit:
-        house = await unit.fetchrow(
-            "select id, name from staff_house where id = $1 and active", to.organisation)
-        if house is None:
+        houses = await kept_lists.named_house(unit, to.organisation)
+        if not houses:
             raise NotFoundError("There is no such institution in the register")
+        if len(houses) > 1:
+            raise InvalidError("Several institutions carry this name: give the number")
+        house = houses[0]
         number = await orders.add(
             unit, act=Act.TRANSFER, practitioner=post.practitioner, role=role,
             organisation=post.organisation, effective=day, maker=subject.user,

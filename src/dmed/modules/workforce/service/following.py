@@ -27,7 +27,7 @@ PLATFORM = Subject(user="workforce", role=Role.SERVICE, name="DMED", purpose="HS
 _PAGE = 500
 _AGAIN = timedelta(minutes=2)
 """Versions of transactions that were open when the last page was read come late."""
-_FRESH_S = 60.0
+_FRESH_S = 10.0
 _FAR = date(9999, 12, 30)
 
 
@@ -129,7 +129,7 @@ async def follow(gateway: Gateway, pages_max: int = 10_000) -> int:
 
 
 async def fresh(gateway: Gateway) -> datetime:
-    """Follows where this worker has not for a minute; the moment of the newest record in lists."""
+    """Follows where this worker has not for ten seconds; the moment of the newest record in lists."""
     at = gateway.held("staff lists", dict[str, float]).get("at")
     if at is None or time.monotonic() - at > _FRESH_S:
         await follow(gateway, pages_max=20)

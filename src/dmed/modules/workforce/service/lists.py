@@ -129,7 +129,8 @@ async def vacancies(gateway: Gateway, subject: Subject, place: House) -> list[Va
     """The staffing table of an institution against its posts; a draft norm where it has none."""
     async with gateway.unit(subject) as unit:
         own = await lists.norm(unit, place.id)
-        filled = {row["code"]: row for row in await lists.filled(unit, place.id, clock.today())}
+        filled = {row["code"] or row["title"]: row
+                  for row in await lists.filled(unit, place.id, clock.today())}
     known = watch.norms()
     lines = [(row["code"], row["title"], row["rates"], False, row["source"]) for row in own]
     if not lines:
@@ -137,12 +138,13 @@ async def vacancies(gateway: Gateway, subject: Subject, place: House) -> list[Va
                  for one in known.staffing.get(place.kind, ())]
     made = []
     for code, title, rates, is_draft, source in lines:
-        row = filled.pop(code, None)
+        row = filled.pop(code or title, None)
         made.append(Vacancy(
             post_code=code, title=title, norm=Decimal(rates), is_draft=is_draft, source=source,
             filled=row["rates"] if row else Decimal(0), people=row["people"] if row else 0))
-    made += [Vacancy(post_code=code, title=row["title"], norm=Decimal(0), filled=row["rates"],
-                     people=row["people"], is_draft=False) for code, row in filled.items()]
+    made += [Vacancy(post_code=row["code"], title=row["title"], norm=Decimal(0),
+                     filled=row["rates"], people=row["people"], is_draft=False)
+             for row in filled.values()]
     return made
 
 

@@ -16,8 +16,11 @@ _RUNS = ("p.active and (p.since is null or p.since <= {day}) "
          "and (p.until is null or p.until >= {day})")
 _LINE = """
 select p.practitioner, p.id as role, coalesce(s.name, '') as name, p.organisation,
-    coalesce(h.name, '') as organisation_name, p.code as post_code, p.title, p.rate, p.kind,
-    p.since, (select max(upper(a)) - 1 from unnest(p.absences) a where a @> $1::date) as away_until,
+    coalesce(h.name, '') as organisation_name, p.code as post_code, p.title,
+    trim_scale(p.rate) as rate,
+    p.kind,
+    p.since,
+    (select max(upper(a)) - 1 from unnest(p.absences) a where a @> $1::date) as away_until,
     s.certificate_until, s.category_until, s.licence_until, s.born, p.licensed as is_certified
 from staff_post p left join staff_person s on s.id = p.practitioner
 left join staff_house h on h.id = p.organisation
@@ -53,7 +56,8 @@ async def staff(
         values.append(code)
         where.append(f"and p.code = ${len(values)}")
     values += [limit, start]
-    where.append(f"order by s.name_key, p.id limit ${len(values) - 1} offset ${len(values)}")
+    order = "s.name" if organisations else "s.name_key"
+    where.append(f"order by {order}, p.id limit ${len(values) - 1} offset ${len(values)}")
     return [_line(row) for row in await unit.fetch(" ".join(where), *values)]
 
 
@@ -61,7 +65,7 @@ async def figures(unit: GatewayUnit, organisations: Sequence[str], day: date) ->
     """People, posts, rates, away, and how many certificates run out within 90 days."""
     row = await unit.fetchrow(
         "select count(distinct p.practitioner) as people, count(*) as posts,"
-        " coalesce(sum(p.rate), 0) as rates,"
+        " trim_scale(coalesce(sum(p.rate), 0)) as rates,"
         " count(distinct p.practitioner) filter (where p.absences @> $1::date) as away,"
         " count(distinct p.practitioner) filter (where p.licensed and s.certificate_until"
         " <= $1 + 90) as expiring"
@@ -94,16 +98,18 @@ async def expiring(
 async def filled(unit: GatewayUnit, organisation: str, day: date) -> list[Any]:
     """(code, title, rates, people) of running posts at an institution."""
     return await unit.fetch(
-        "select p.code, min(p.title) as title, sum(p.rate) as rates,"
+        "select p.code, min(p.title) as title, trim_scale(sum(p.rate)) as rates,"
         " count(distinct p.practitioner) as people from staff_post p"
-        f" where {_RUNS.format(day='$1')} and p.organisation = $2 group by p.code order by p.code",
+        f" where {_RUNS.format(day='$1')} and p.organisation = $2"
+        " group by p.code, case p.code when '' then p.title end order by p.code, title",
         day, organisation)
 
 
 async def norm(unit: GatewayUnit, organisation: str) -> list[Any]:
     """(code, title, rates, source) of an institution's own staffing table."""
     return await unit.fetch(
-        "select code, title, rates, source from staff_norm where organisation = $1 order by code",
+        "select code, title, trim_scale(rates) as rates, source from staff_norm"
+        " where organisation = $1 order by code",
         organisation)
 
 
@@ -129,11 +135,19 @@ async def house(unit: GatewayUnit, id_: str) -> Any | None:
         "select id, name, kind, region, parent from staff_house where id = $1", id_)
 
 
+async def named_house(unit: GatewayUnit, text: str) -> list[Any]:
+    """(id, name) of active institutions with this id, official number or whole name; at most 2."""
+    return await unit.fetch(
+        "select id, name from staff_house where active and"
+        " (id = $1 or $1 = any(numbers) or lower(name) = lower($1)) order by id limit 2", text)
+
+
 async def below(unit: GatewayUnit, id_: str, limit: int = 500) -> list[str]:
     """An institution and those below it, at most eight steps down."""
     rows = await unit.fetch(
         'with recursive t as (select $1::text collate "C" as id, 0 as depth'
-        " union select h.id, t.depth + 1 from staff_house h join t on h.parent = t.id where t.depth < 8)"
+        " union select h.id, t.depth + 1 from staff_house h join t on h.parent = t.id"
+        " where t.depth < 8)"
         " select id from t limit $2", id_, limit)
     return [row["id"] for row in rows]
 
@@ -151,7 +165,8 @@ async def several(
         " (select q.practitioner from staff_post q where q.organisation = $2 and q.active))"
         " group by p.practitioner having count(*) > 1 or sum(p.rate) > $3 limit $4)"
         " select p.id, p.practitioner, p.organisation, coalesce(h.name, '') as house, p.code,"
-        " p.title, p.rate, p.kind, p.since, p.until, p.hours::text as hours, s.name"
+        " p.title, trim_scale(p.rate) as rate, p.kind, p.since, p.until,"
+        " p.hours::text as hours, s.name"
         " from many join staff_post p using (practitioner)"
         " join staff_person s on s.id = p.practitioner"
         " left join staff_house h on h.id = p.organisation"
@@ -172,10 +187,12 @@ async def regions(unit: GatewayUnit, day: date) -> list[Any]:
     """Totals by region: institutions with staff, people, posts, rates, doctors, nurses, away."""
     return await unit.fetch(
         "select coalesce(h.region, '') as region, count(distinct p.organisation) as institutions,"
-        " count(distinct p.practitioner) as people, count(*) as posts, sum(p.rate) as rates,"
-        " coalesce(sum(p.rate) filter (where split_part(p.code, '.', 1) in"
-        " ('2211', '2212', '2261')), 0) as doctors,"
-        " coalesce(sum(p.rate) filter (where left(p.code, 3) in ('222', '322')), 0) as nurses,"
+        " count(distinct p.practitioner) as people, count(*) as posts,"
+        " trim_scale(sum(p.rate)) as rates,"
+        " trim_scale(coalesce(sum(p.rate) filter (where split_part(p.code, '.', 1) in"
+        " ('2211', '2212', '2261')), 0)) as doctors,"
+        " trim_scale(coalesce(sum(p.rate) filter (where left(p.code, 3) in ('222', '322')), 0))"
+        " as nurses,"
         " count(*) filter (where p.absences @> $1::date) as away,"
         " count(*) filter (where p.licensed and s.certificate_until <= $1 + 90) as expiring"
         " from staff_post p left join staff_house h on h.id = p.organisation"
@@ -186,9 +203,10 @@ async def regions(unit: GatewayUnit, day: date) -> list[Any]:
 async def open_rates(unit: GatewayUnit, day: date) -> dict[str, Decimal]:
     """Rates without a holder by region, of institutions that have a staffing table of their own."""
     rows = await unit.fetch(
-        "select coalesce(h.region, '') as region, sum(greatest(n.rates - coalesce(f.rates, 0), 0))"
-        " as rates from staff_norm n left join staff_house h on h.id = n.organisation"
-        " left join lateral (select sum(p.rate) as rates from staff_post p where"
+        "select coalesce(h.region, '') as region, trim_scale("
+        "sum(greatest(n.rates - coalesce(f.rates, 0), 0))) as rates from staff_norm n"
+        " left join staff_house h on h.id = n.organisation left join lateral"
+        " (select sum(p.rate) as rates from staff_post p where"
         " p.organisation = n.organisation and p.code = n.code and"
         f" {_RUNS.format(day='$1')}) f on true group by 1", day)
     return {row["region"]: row["rates"] for row in rows}
