@@ -145,12 +145,12 @@ async def card_pdf(gateway: Gateway, subject: Subject, patient_id: str, language
 def _paper(card: Card, subject: Subject, t: Speech) -> dict[str, Any]:
     banner = card.banner
     sections = {
-        "problems": [_line(one, t, t("condition.refuted") if one.status == "refuted" else "")
-                     for one in card.problems],
+        "problems": [_line(one, t, "", one.code) for one in card.problems],
         "allergies": [_line(one, t, one.kind and _reaction(one.kind, t))
                       for one in card.allergies if one.tone],
         "medicines": [_line(one, t, one.detail) for one in card.medicines],
-        "vaccinations": [_line(one, t, one.detail) for one in card.vaccinations],
+        "vaccinations": [_line(one, t, one.detail and t("card.dose", number=one.detail))
+                         for one in card.vaccinations],
     }
     return {
         "texts": {name: t(f"card.print.{name}") for name in _TEXTS},
@@ -165,17 +165,22 @@ def _paper(card: Card, subject: Subject, t: Speech) -> dict[str, Any]:
         "made": t.moment(clock.now()),
         "by": t.name(subject.name),
         "sections": [[name, rows] for name, rows in sections.items()],
-        "results": [[t.script(one.text), f"{one.latest} {one.unit}".strip(), _band(one, t),
+        "results": [[t.script(one.text), _value(one), _band(one, t),
                      t.date(one.when), one.flag] for one in card.results[:40]],
         "conflicts": [t(f"card.conflict.{one.key}") for one in card.conflicts],
         "note": t("card.print.note"),
     }
 
 
-def _line(fact: Fact, t: Speech, detail: str) -> list[str]:
+def _line(fact: Fact, t: Speech, detail: str, code: str = "") -> list[str]:
     origin = ", ".join(part for part in (
         t.date(fact.when), t.script(fact.source.institution), t.name(fact.source.author)) if part)
-    return [f"{fact.code} {t.script(fact.text)}".strip(), t.script(detail), origin]
+    return [f"{code} {t.script(fact.text)}".strip(), t.script(detail), origin]
+
+
+def _value(one: Series) -> str:
+    unit = "" if one.unit.startswith("{") else one.unit
+    return f"{one.latest} {unit}".strip()
 
 
 def _reaction(kind: str, t: Speech) -> str:
