@@ -380,6 +380,30 @@ def signatures_rotate_seal() -> None:
     click.echo(rotate_seal(_chosen()))
 
 
+@signatures.command("withdraw-seal")
+@click.argument("number")
+@click.option("--since", default="", help="When it was stolen: 2026-11-23T09:00+05:00 (now).")
+@_plainly
+def signatures_withdraw_seal(number: str, since: str) -> None:
+    """Withdraws a key of the platform's seal that was stolen or lost, and adds another.
+
+    What was stored before that moment verifies as before; any other seal by it is refused.
+    """
+    from dmed.apps.signing import withdraw_seal
+
+    click.echo(withdraw_seal(_chosen(), number, since))
+
+
+@signatures.command("seal-keys")
+@_plainly
+def signatures_seal_keys() -> None:
+    """Lists the keys of the platform's seal, and which of them seals, counts or was withdrawn."""
+    from dmed.apps.signing import seal_keys
+
+    for line in seal_keys(_chosen()):
+        click.echo(line)
+
+
 @main.group()
 def sim() -> None:
     """Simulators of outside systems, for demonstrations and tests."""
@@ -393,6 +417,21 @@ def sim_eimzo(port: int) -> None:
     from dmed.apps.eimzo_sim import run
 
     run(_chosen().data / "eimzo-sim", port)
+
+
+@sim.command("darmon")
+@click.option("--port", type=int, default=64_647, show_default=True)
+@click.option("--packs", type=click.IntRange(0, 200_000), default=0, show_default=True,
+              help="So many packs made of the starting catalogue; 0: the catalogue as it is.")
+@_plainly
+def sim_darmon(port: int, packs: int) -> None:
+    """Runs the feed of a national register of medicines; prints the setting for it.
+
+    POST /sim/day brings a day of changes, POST /sim/mode a bad day (torn, shrunken, doubled...).
+    """
+    from dmed.apps.sim_darmon import run
+
+    run(port, packs)
 
 
 @main.command()

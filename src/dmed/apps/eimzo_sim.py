@@ -113,7 +113,8 @@ class Simulator:
             "verified": self.mode != "unverified", "certificateVerified": True,
             "certificateValidAtSigningTime": True,
             "signingTime": f"{proof.signed:%Y-%m-%d %H:%M:%S}",
-            "OCSPResponse": base64.b64encode(b"simulated: good").decode(),
+            "OCSPResponse": base64.b64encode(
+                self.authority.status(message.signer())).decode(),
         }  # fmt: skip  # One object.
         if self.mode == "revoked":
             signer["revokedStatusInfo"] = {"reason": "KEY_COMPROMISE"}

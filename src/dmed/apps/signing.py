@@ -9,19 +9,22 @@ import hashlib
 import json
 import sys
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from dmed.apps import signing_systems
 from dmed.apps.accounts import opened
 from dmed.apps.database import Addresses, database, prepare
-from dmed.kit.errors import DmedError, GoneError, NotFoundError
+from dmed.kit import clock
+from dmed.kit.errors import DmedError, GoneError, InvalidError, NotFoundError
 from dmed.kit.settings import Settings
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.trust.gateway import Gateway, decoded
 from dmed.trust.model import Role, Subject
 from dmed.trust.signatures import canonical
-from dmed.trust.signing import choice, embedded, seal
+from dmed.trust.signing import choice, embedded, jose, seal
 from dmed.trust.signing.model import (
     JWS_FORMAT,
     Envelope,
@@ -43,7 +46,12 @@ class Tally(msgspec.Struct):
     sealed_only: int = 0
     """Confirmed before people signed themselves: the platform's seal alone."""
     foreign: int = 0
-    """Signed by systems: verified when they came, over what they sent."""
+    """Signed by systems, and verified again."""
+    foreign_open: int = 0
+    """Signed by systems without the document, over references that were resolved since: verified
+    when they came, and not to be made again."""
+    seals: dict[str, int] = {}
+    """Seals that held, by the first eight signs of their key."""
     failed: list[tuple[str, str]] = []
     """Provenance and the reason in a sentence."""
 
@@ -56,8 +64,13 @@ def verify_all(settings: Settings, since: str) -> bool:
         sys.stdout.write(f"{name}: {said}\n")
     sys.stdout.write(
         f"{tally.held:,} signed documents hold, {len(tally.failed):,} fail; "
-        f"{tally.sealed_only:,} with the platform's seal alone, {tally.foreign:,} by systems\n"
+        f"{tally.sealed_only:,} with the platform's seal alone, {tally.foreign:,} by systems "
+        f"({tally.foreign_open:,} more cannot be made again)\n"
     )
+    for line in seal_keys(settings):
+        number, _, standing = line.partition(" ")
+        sys.stdout.write(
+            f"seal key {number[:8]}: {standing}, {tally.seals.get(number[:8], 0):,} seals hold\n")
     return not tally.failed
 
 
@@ -104,9 +117,13 @@ async def verify_one(gateway: Gateway, record: dict[str, Any], tally: Tally) -> 
     if parts[0].format != JWS_FORMAT or not _is_ours(keys, parts[0].data):
         if len(parts) > 1:
             raise SignatureError(Reason.DOES_NOT_HOLD, "The platform's seal is missing or changed")
-        tally.foreign += 1
+        is_again = await signing_systems.verify(gateway, _PLATFORM, record, parts[0].data)
+        tally.foreign += is_again
+        tally.foreign_open += not is_again
         return
-    said = json.loads(keys.opened_jws(parts[0].data))
+    stored = prescriptions.moment_of(str(record["meta"]["lastUpdated"]))
+    said = json.loads(keys.opened_jws(parts[0].data, proved=stored))
+    _count_seal(tally, parts[0].data)
     if "document" not in said:
         await _check_records(gateway, record, said, None)
         tally.sealed_only += 1
@@ -124,6 +141,11 @@ async def verify_one(gateway: Gateway, record: dict[str, Any], tally: Tally) -> 
     tally.held += 1
 
 
+def _count_seal(tally: Tally, text: bytes) -> None:
+    number = str(jose.read(text)[0].get("kid", ""))[:8]
+    tally.seals[number] = tally.seals.get(number, 0) + 1
+
+
 def _data(signature: dict[str, Any]) -> bytes:
     try:
         return base64.b64decode(str(signature.get("data", "")), validate=True)
@@ -136,7 +158,7 @@ def _is_ours(keys: seal.Seal, text: bytes) -> bool:
     try:
         keys.opened_jws(text)
     except SignatureError as refusal:
-        return refusal.reason is not Reason.CHAIN
+        return refusal.reason not in {Reason.CHAIN, Reason.WEAK}
     return True
 
 
@@ -210,6 +232,30 @@ def people(settings: Settings) -> list[str]:
     """The certificates of the test authority: number, last day, name."""
     return [f"{one.serial:x} {one.ends:%Y-%m-%d} {one.name}"
             for one in embedded.authority(settings).issued()]
+
+
+def withdraw_seal(settings: Settings, number: str, since: str) -> str:
+    """Withdraws a key of the seal since a moment (ISO 8601 with zone; "" is now); the number of
+    the key that seals from now on.
+    """
+    try:
+        moment = datetime.fromisoformat(since) if since else clock.now()
+    except ValueError:
+        raise InvalidError(f"{since!r} is no moment: write 2026-11-23T09:00+05:00") from None
+    if moment.tzinfo is None:
+        raise InvalidError("The moment needs its zone: write 2026-11-23T09:00+05:00")
+    return seal.withdraw(settings.data, number, moment)
+
+
+def seal_keys(settings: Settings) -> list[str]:
+    """The keys of the seal, oldest first: number, and whether it seals, counts or was withdrawn."""
+    found = seal.load(settings.data)
+    return [
+        f"{key.number} " + (
+            f"withdrawn since {key.withdrawn:%Y-%m-%d %H:%M} UTC" if key.withdrawn is not None
+            else "seals" if key.number == found.active.number else "counts")
+        for key in found.keys
+    ]
 
 
 def rotate_seal(settings: Settings) -> str:

@@ -297,6 +297,14 @@ async def keys_of(connection: Connection, account: str) -> dict[str, str]:
     return {str(row["number"]): str(row["key"]) for row in found}
 
 
+async def keys_named(connection: Connection, number: str) -> list[str]:
+    """The public keys (JWK as JSON) of all systems under a number (kid)."""
+    found = await connection.fetch(
+        "select key from system_key where number = $1 order by account", number
+    )
+    return [str(row["key"]) for row in found]
+
+
 async def epoch(connection: Connection) -> int:
     """The revocation epoch: verified tokens of an older epoch are checked anew."""
     return int(await connection.fetchval("select epoch from revocation"))

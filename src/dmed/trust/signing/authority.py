@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from dmed.kit.errors import NotFoundError
 from dmed.kit.keyfile import kept
-from dmed.trust.signing import certificates, cms
+from dmed.trust.signing import certificates, cms, ocsp
 from dmed.trust.signing.algorithms import GostKey, P256Key
 from dmed.trust.signing.certificates import Certificate
 from dmed.trust.signing.model import Holder
@@ -162,6 +162,12 @@ class Authority:
             )  # fmt: skip  # Facts of one list.
             self._list = (raw, at, changed)
         return raw
+
+    def status(self, mine: Certificate) -> bytes:
+        """The answer about one certificate at this moment (OCSP)."""
+        issuing = certificates.read(self._issuing.certificate)
+        return ocsp.make(mine, issuing, self._issuing.key, _now(),
+                         self._revoked().get(mine.serial))  # fmt: skip  # One call.
 
     def _revoked(self) -> dict[int, datetime]:
         path = self.folder / "revoked.json"

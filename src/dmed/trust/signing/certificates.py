@@ -311,7 +311,8 @@ def name(attributes: dict[str, str]) -> bytes:
     ))  # fmt: skip  # One expression.
 
 
-def _algorithm(key: PrivateKey) -> bytes:
+def algorithm_of(key: PrivateKey) -> bytes:
+    """The AlgorithmIdentifier of signatures by a key."""
     oid = der.oid(key.signature)
     # ECDSA has no parameters (RFC 5758); the national algorithms carry a NULL.
     return der.sequence(oid) if key.signature == algorithms.ECDSA_SHA256 else der.sequence(
@@ -349,10 +350,10 @@ def make(
         added.append(_extension(_ALTERNATIVE, der.sequence(*names), critical=False))
     signed = der.sequence(
         der.write(0xA0, der.number(2)), der.number(serial or secrets.randbits(120) + 1),
-        _algorithm(key), issuer, der.sequence(der.moment(begins), der.moment(ends)), subject,
+        algorithm_of(key), issuer, der.sequence(der.moment(begins), der.moment(ends)), subject,
         public, der.write(0xA3, der.sequence(*added)),
     )  # fmt: skip  # Fields of RFC 5280, 4.1.
-    return der.sequence(signed, _algorithm(key), der.bits(key.sign(signed)))
+    return der.sequence(signed, algorithm_of(key), der.bits(key.sign(signed)))
 
 
 def make_list(
@@ -363,7 +364,7 @@ def make_list(
     rows = [der.sequence(der.number(serial), der.moment(since))
             for serial, since in sorted(revoked.items())]  # fmt: skip  # One row an entry.
     signed = der.sequence(
-        der.number(1), _algorithm(key), issuer, der.moment(made), der.moment(following),
+        der.number(1), algorithm_of(key), issuer, der.moment(made), der.moment(following),
         der.sequence(*rows) if rows else b"",
     )  # fmt: skip  # Fields of RFC 5280, 5.1.
-    return der.sequence(signed, _algorithm(key), der.bits(key.sign(signed)))
+    return der.sequence(signed, algorithm_of(key), der.bits(key.sign(signed)))

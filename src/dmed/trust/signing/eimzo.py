@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from dmed.kit.errors import DmedError, UnavailableError
 from dmed.kit.settings import Settings
-from dmed.trust.signing import certificates, cms
+from dmed.trust.signing import certificates, cms, ocsp
 from dmed.trust.signing.certificates import Certificate
 from dmed.trust.signing.embedded import check_holder
 from dmed.trust.signing.model import (
@@ -189,8 +189,26 @@ class EimzoVerifier:
             raise SignatureError(
                 Reason.STATUS_UNKNOWN, "No answer of the operator about the certificate is kept"
             )
+        check_status(envelope.operator, message, self._roots, proof.signed)
         check_person(message.signer(), holder)
         return proof
+
+
+def check_status(
+    said: dict[str, str], message: cms.Message, roots: tuple[Certificate, ...], at: datetime
+) -> None:
+    """SignatureError where the authority's answer that the operator handed on does not say good.
+
+    Where the operator hands none on, its own word stands (`EimzoVerifier`).
+    """
+    if not said.get("ocsp"):
+        return
+    try:
+        raw = base64.b64decode(said["ocsp"], validate=True)
+    except ValueError as error:
+        raise SignatureError(
+            Reason.MALFORMED, "The answer about the certificate is no Base64") from error
+    ocsp.check(raw, message.signer(), message.certificates, roots, at)
 
 
 def check_person(mine: Certificate, holder: Holder) -> None:

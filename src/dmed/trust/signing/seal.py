@@ -8,6 +8,7 @@ Set (RFC 7517) and COSE_KeySet, by the thumbprint of RFC 7638.
 from __future__ import annotations
 
 import hashlib
+import secrets
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from dmed.kit import cbor
-from dmed.kit.errors import DmedError
+from dmed.kit.errors import DmedError, NotFoundError
 from dmed.kit.keyfile import kept
 from dmed.trust.signing import jose
 from dmed.trust.signing.model import Reason, SignatureError
@@ -31,6 +32,9 @@ from dmed.trust.signing.model import Reason, SignatureError
 FIRST = "prescription-signing.pem"
 """The first key of an installation; it has signed prescriptions since before there was a seal."""
 FOLDER = "seal"
+WITHDRAWN = "withdrawn.json"
+"""Number of a key > since when its seals count no more."""
+_NUMBER_MIN = 8
 _COSE_SIGN1 = 18
 _ALG, _KID, _ES256 = 1, 4, -7
 
@@ -40,6 +44,8 @@ class SealKey(msgspec.Struct, frozen=True):
 
     private: ec.EllipticCurvePrivateKey
     number: str
+    withdrawn: datetime | None = None
+    """Since when its seals no longer count by themselves: the key was stolen or lost."""
 
     def numbers(self) -> tuple[bytes, bytes]:
         """The coordinates of the public key."""
@@ -54,17 +60,28 @@ class SealKey(msgspec.Struct, frozen=True):
 
 
 class Seal:
-    """The seal of one installation; `keys` are oldest first, the last one seals."""
+    """The seal of one installation; `keys` are oldest first, the last one that counts seals."""
 
     def __init__(self, keys: tuple[SealKey, ...]) -> None:
         self.keys = keys
-        self.active = keys[-1]
+        counting = [key for key in keys if key.withdrawn is None]
+        self.active = (counting or list(keys))[-1]
         self._by_number = {key.number: key for key in keys}
 
-    def key(self, number: str) -> SealKey:
-        """The key of a number or of its first eight signs; SignatureError where none is ours."""
+    def key(self, number: str, proved: datetime | None = None) -> SealKey:
+        """The key of a number or of its first eight signs; SignatureError where none is ours.
+
+        A withdrawn key counts only over what is proved to have lain here before (`proved`: the
+        moment at which the platform stored it, which the sealed audit holds): who stole the key
+        can write any moment into a document, but not into the past of the store.
+        """
         for key in self.keys:
             if number and number in {key.number, key.number[:8]}:
+                if key.withdrawn is not None and (proved is None or proved >= key.withdrawn):
+                    raise SignatureError(
+                        Reason.REVOKED,
+                        f"The platform's key {key.number[:8]} was withdrawn on "
+                        f"{key.withdrawn:%d.%m.%Y %H:%M} UTC: this seal does not count")
                 return key
         raise SignatureError(
             Reason.CHAIN, f"The seal is by the key {number[:43]!r}, which is not the platform's"
@@ -75,10 +92,12 @@ class Seal:
         return jose.sign(self.active.private, payload, {"kid": self.active.number},
                          detached=detached)  # fmt: skip  # One call.
 
-    def opened_jws(self, text: bytes, payload: bytes | None = None) -> bytes:
-        """The payload of a JWS whose seal holds; SignatureError otherwise."""
+    def opened_jws(
+        self, text: bytes, payload: bytes | None = None, *, proved: datetime | None = None
+    ) -> bytes:
+        """The payload of a JWS whose seal holds; SignatureError otherwise (`proved` as `key`)."""
         header, found, signed, signature = jose.read(text, payload)
-        key = self.key(str(header.get("kid", "")))
+        key = self.key(str(header.get("kid", "")), proved)
         if not jose.raw_holds(key.private.public_key(), signed, signature):
             raise SignatureError(
                 Reason.DOES_NOT_HOLD, "The platform's seal does not hold: the document was changed"
@@ -113,13 +132,18 @@ class Seal:
         return bytes(payload)
 
     def jwk_set(self) -> dict[str, Any]:
-        """The public keys, newest first (RFC 7517)."""
-        return {"keys": [key.jwk() for key in reversed(self.keys)]}
+        """The public keys that count, newest first (RFC 7517), and which were withdrawn when."""
+        withdrawn = [{"kid": key.number, "since": key.withdrawn.isoformat(timespec="seconds")}
+                     for key in reversed(self.keys) if key.withdrawn is not None]
+        return {"keys": [key.jwk() for key in self._counting()], "withdrawn": withdrawn}
+
+    def _counting(self) -> list[SealKey]:
+        return [key for key in reversed(self.keys) if key.withdrawn is None]
 
     def cose_keys(self) -> bytes:
         """The public keys as COSE_KeySet (RFC 9052, 7), named by eight signs of the thumbprint."""
         made = []
-        for key in reversed(self.keys):
+        for key in self._counting():
             x, y = key.numbers()
             made.append({1: 2, 2: key.number[:8].encode(), 3: _ES256, -1: 1, -2: x, -3: y})
         return cbor.encode(made)
@@ -132,18 +156,49 @@ def _to_be_signed(protected: bytes, payload: bytes) -> bytes:
 def load(data: Path) -> Seal:
     """The seal of the installation in a folder; its first key is made on first use.
 
-    Read again when a key was added, so that a rotation needs no restart.
+    Read again when a key was added or withdrawn, so that neither needs a restart.
     """
     folder = data / "keys" / FOLDER
     names = tuple(sorted(path.name for path in folder.glob("*.pem")))
-    return _loaded(data, names)
+    listed = folder / WITHDRAWN
+    return _loaded(data, names, listed.stat().st_mtime_ns if listed.exists() else 0)
 
 
 @lru_cache(maxsize=8)
-def _loaded(data: Path, names: tuple[str, ...]) -> Seal:
+def _loaded(data: Path, names: tuple[str, ...], _changed: int) -> Seal:
     folder = data / "keys"
     paths = [folder / FIRST, *(folder / FOLDER / name for name in names)]
-    return Seal(tuple(_read(kept(path, _new)) for path in paths))
+    since = _withdrawn(data)
+    found = [_read(kept(path, _new)) for path in paths]
+    return Seal(tuple(SealKey(key.private, key.number, since.get(key.number)) for key in found))
+
+
+def _withdrawn(data: Path) -> dict[str, datetime]:
+    path = data / "keys" / FOLDER / WITHDRAWN
+    if not path.exists():
+        return {}
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, datetime])
+
+
+def withdraw(data: Path, number: str, since: datetime) -> str:
+    """A key was stolen: its seals count no more from a moment on; the number of the key that seals.
+
+    `number` may be its first eight signs. A new key is added where this one sealed. NotFoundError
+    for a key that is not ours. A moment that was said before is only ever moved back.
+    """
+    found = next((key for key in load(data).keys
+                  if len(number) >= _NUMBER_MIN and key.number.startswith(number)), None)
+    if found is None:
+        raise NotFoundError(f"{number!r} is no key of the platform's seal")
+    if load(data).active.number == found.number:
+        rotate(data)
+    rows = _withdrawn(data)
+    rows[found.number] = min(since, rows.get(found.number, since))
+    path = data / "keys" / FOLDER / WITHDRAWN
+    draft = path.with_name(f"withdrawn.{secrets.token_hex(4)}")
+    draft.write_bytes(msgspec.json.encode(rows))
+    draft.replace(path)
+    return load(data).active.number
 
 
 def _new() -> bytes:
