@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dmed.modules.access import MODULE as ACCESS
 from dmed.modules.card import MODULE as CARD
+from dmed.modules.developers import MODULE as DEVELOPERS
 from dmed.modules.facilities import MODULE as FACILITIES
 from dmed.modules.glass import MODULE as GLASS
 from dmed.modules.medicines import MODULE as MEDICINES
@@ -18,5 +19,5 @@ from dmed.modules.workforce import MODULE as WORKFORCE
 from dmed.trust.manifest import Manifest
 
 MODULES: tuple[Manifest, ...] = (
-    ACCESS, MEDID, CARD, FACILITIES, WORKFORCE, MEDICINES, PRESCRIPTIONS, PHARMACY,
-    READER, TERMINOLOGY, SIGNING, GLASS, OVERSIGHT)
+    ACCESS, MEDID, CARD, FACILITIES, DEVELOPERS, WORKFORCE, MEDICINES, PRESCRIPTIONS,
+    PHARMACY, READER, TERMINOLOGY, SIGNING, GLASS, OVERSIGHT)

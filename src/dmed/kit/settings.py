@@ -64,9 +64,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     party_waiting_max: int = 448
     """Requests of one of them that wait for its own places; beyond them the answer is 429."""
     party_rate_per_second: int = 20_000
-    """Requests a second by tokens of one person or system in a worker; bursts of four seconds'."""
+    """Requests a second by tokens of one person or system; bursts of four seconds'. Rates are counted
+    by all workers of a machine together, over several machines each machine counts for itself."""
     page_rate_per_second: int = 100
-    """Requests a second of one person at the pages in a worker; bursts of four seconds' worth."""
+    """Requests a second of one person at the pages; bursts of four seconds' worth."""
     stranger_rate_per_second: int = 500
     """The same for an address of which nobody is signed in."""
     requests_max: int = 4_000
@@ -115,6 +116,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Where a browser finds the E-IMZO program of its desk."""
     eimzo_key: str = ""
     """Key that the E-IMZO program asks of this site's name; empty where it asks none."""
+    medicine_feed: str = ""
+    """Address of the feed of medicines (DARMON); empty: the starting catalogue is in force."""
+    medicine_feed_key: str = ""
+    """Bearer key that the feed of medicines asks."""
+    medicine_feed_minutes: int = 15
+    """How often the feed of medicines is asked."""
+    medicine_stale_hours: int = 24
+    """Without a usable answer for so long the register of medicines is shown as stale."""
+    medicine_withdraw_percent: int = 2
+    """A delivery that would withdraw more of the register than this is held for a person."""
+    licence_register: str = ""
+    """The register of licences that newcomers are checked against; empty: a demo invents it."""
+    licence_register_key: str = ""
+    """Bearer key that the register of licences asks for; empty where it asks none."""
     shared_data: Path = Path("../shared/data")
     """Where tests and conformance commands find test data made by others."""
 

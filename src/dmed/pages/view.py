@@ -183,12 +183,23 @@ def screen(handler: Screen) -> Screen:
     async def shown(request: Request) -> Response:
         try:
             return await handler(request)
-        except UnauthorizedError:
+        except UnauthorizedError as refusal:
+            if "authorization" in request.headers:
+                return not_accepted(refusal)
             return to_sign_in(request)
         except DmedError as refusal:
             return refused(request, refusal)
 
     return shown
+
+
+def not_accepted(refusal: UnauthorizedError) -> Response:
+    """What a program hears whose token is not accepted: 401 as OperationOutcome, never a page."""
+    issues = [{"severity": "error", "code": one.code, "diagnostics": one.diagnostics}
+              for one in refusal.issues]
+    body = json.dumps({"resourceType": "OperationOutcome", "issue": issues})
+    return Response(body, refusal.status, {"WWW-Authenticate": 'Bearer error="invalid_token"'},
+                    media_type="application/fhir+json")
 
 
 def to_sign_in(request: Request) -> Response:

@@ -137,7 +137,7 @@ FILE = HEAD + (
     "bed,IM-B1,IM-W1,To‘shak 1,,,,,,,,,,,,\n"
     "ward,IM-W1,IM-D1,1-palata,,,,,,,,,,,,\n"
     "department,IM-D1,987100001,Jarrohlik,Хирургия,,,,,,Mo-Su 00:00-23:59,,,,organ0001.00010,\n"
-    f"institution,,,Import shifoxonasi,Больница,987100001,1703,1703408,40.78,72.34,24/7,,{STATE},,\n"
+    f"institution,,,Yangi shifoxona,Больница,987100001,1703,1703408,40.78,72.34,24/7,,{STATE},,\n"
     "institution,,,Xato,,12,,,,,,,,,,\n"
     "ward,IM-W2,IM-NOWHERE,Yo‘q,,,,,,,,,,,,\n"
     "department,IM-C1,IM-C2,Aylana,,,,,,,,,,,,\n"

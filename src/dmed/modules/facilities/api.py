@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 
 from dmed.modules.facilities import rules, service
 from dmed.modules.facilities.model import Department, Kind, OrganisationFacts, Reason, Verdict
+from dmed.modules.facilities.rules import licence_number, reading, records
+from dmed.modules.facilities.service import keeping
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
-    from dmed.trust.gateway import Gateway
+    from dmed.trust.gateway import Gateway, GatewayUnit
 
 __all__ = [
     "Department", "Kind", "OrganisationFacts", "Reason", "Verdict",
-    "departments", "districts", "find", "licence_valid", "organisation", "regions",
+    "departments", "districts", "enlist", "find", "licence_number", "licence_valid",
+    "organisation", "regions",
 ]  # fmt: skip  # A list of names reads better filled.
 
 
@@ -52,3 +55,24 @@ async def departments(
 ) -> list[Department]:
     """Departments and rooms of an institution by name."""
     return await service.departments(gateway, subject, organisation_id)
+
+
+async def enlist(unit: GatewayUnit, values: dict[str, str]) -> str:
+    """An institution as an official register tells it, in the caller's transaction; its id.
+
+    One that stands here under its tax number gets the new facts, and keeps its place in the tree
+    and what its own people entered. FaultsError (422) for what cannot be kept.
+    """
+    known = await keeping.holder_of_tax(unit, values["tax_id"])
+    above = None
+    if known is not None:
+        site = await unit.get("Location", records.site_id(known["id"]))
+        before = records.form_of(known, site)
+        values = {**before, **{name: text for name, text in values.items() if text}}
+        parent = keeping.parent_of(known)
+        above = await unit.get("Organization", parent) if parent else None
+    draft, faults = reading.read(values, service.regions())
+    if draft is None:
+        raise keeping.FaultsError(faults)
+    _, made = await keeping.put(unit, draft, above)
+    return made

@@ -130,8 +130,8 @@ async def place(request: Request) -> Response:
     parent = keeping.parent_of(record)
     values = {**records.form_of(record, None), "version": record["meta"]["versionId"]}
     return _form(request, records.shape_of(record), values, [],
-                 places=await _places(request, owner), parent=f"Location/{parent}" if parent else f"Organization/{owner}",
-                 target=request.url.path)
+                 places=await _places(request, owner), target=request.url.path,
+                 parent=f"Location/{parent}" if parent else f"Organization/{owner}")
 
 
 async def place_changed(request: Request) -> Response:
