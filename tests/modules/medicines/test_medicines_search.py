@@ -27,7 +27,7 @@ def _first(text: str) -> str:
         ("paratsetamol", "paracetamol"),
         ("фосфомицин", "fosfomycin"),
         ("fosfomitsin", "fosfomycin"),
-        ("темир", "ferrous-sulfate"),
+        ("темир сульфат", "ferrous-sulfate"),
         ("foliy", "folic-acid"),
         ("ципрофлоксоцин", "ciprofloxacin"),
         ("metformni", "metformin"),

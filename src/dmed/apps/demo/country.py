@@ -73,11 +73,15 @@ def _serve(region: Region, district: District) -> tuple[Served, list[Made]]:
     return Served(home, places, staff, others), made
 
 
-def _medicines() -> Iterator[Made]:
-    for resource in medicines.resources():
+def _medicines(*, whole: bool) -> Iterator[Made]:
+    for resource in medicines.resources(whole=whole):
         record = dict(resource)
         profile = record.pop("meta", {}).get("profile", [""])[0]
         yield make(record.pop("id"), local(OPENED, 480), profile, record)
+
+
+_WHOLE_REGISTER_FROM = 1_000
+"""Persons from which on a country has a record of every product of the register."""
 
 
 class Country:
@@ -87,7 +91,8 @@ class Country:
         self.persons = persons
         self.seed = seed
         self.until = until
-        self.common: list[Made] = [*authorities(), *_medicines()]
+        is_large = persons >= _WHOLE_REGISTER_FROM
+        self.common: list[Made] = [*authorities(), *_medicines(whole=is_large)]
         self.served: list[Served] = []
         for region, district in used_districts(persons):
             served, made = _serve(region, district)

@@ -1,10 +1,16 @@
 """The register of medicines: INN, preparation (INN + form + strength) and product, with search
-as you type, readable as FHIR Medication. Trade names and makers are invented.
+as you type, readable as FHIR. It starts with a catalogue of the package and follows the national
+feed in versions. Trade names and makers of the catalogue are invented.
 """
 
+from dmed.modules.medicines.service import feeding, records
+from dmed.modules.medicines.tables import DDL
 from dmed.trust.manifest import Manifest
 
 MODULE = Manifest(
     name="medicines",
     titles={"uz": "Dorilar", "ru": "Лекарства", "en": "Medicines"},
+    ddl=DDL,
+    jobs=(("feed of medicines", feeding.job), ("records of medicines", records.job)),
+    background=(feeding.follow,),
 )

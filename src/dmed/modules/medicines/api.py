@@ -1,17 +1,24 @@
-"""What other modules may ask of the register of medicines. All functions are quick and pure:
-the catalogue is a file of the package, loaded once.
+"""What other modules may ask of the register of medicines. All functions are quick: they ask the
+register in force in this process, the starting catalogue until a national feed has published.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
+from dmed.kit.errors import NotFoundError
 from dmed.kit.text import fold
 from dmed.modules.medicines import rules, service
 from dmed.modules.medicines.model import Form, Inn, MedicineHit, Preparation, Product
+from dmed.modules.medicines.rules.rows import FIELDS as FEED_FIELDS
+from dmed.modules.medicines.rules.starting import many
+from dmed.modules.medicines.service import force
+from dmed.modules.medicines.service.starting import starting
 
 __all__ = [
+    "FEED_FIELDS",
     "Form",
     "Inn",
     "MedicineHit",
@@ -20,6 +27,7 @@ __all__ = [
     "all_products",
     "inn",
     "inns",
+    "is_on_market",
     "label",
     "medication",
     "preparation",
@@ -28,38 +36,31 @@ __all__ = [
     "product_or_none",
     "product_resource",
     "products_of",
+    "registered",
+    "sample_products",
     "search",
     "unit_name",
 ]
 
 
 def search(text: str, language: str = "uz", limit: int = 12) -> list[MedicineHit]:
-    """Preparations as you type, best first: by INN, trade name or ATC code, in Latin, Cyrillic
-    Uzbek or Russian, with small typing errors; "amoks 500" narrows by strength. Empty text: none.
+    """Preparations in force as you type, best first: by INN, trade name or ATC code, in Latin,
+    Cyrillic Uzbek or Russian, with small typing errors; "amoks 500" narrows by strength. Empty
+    text: none.
     """
-    entries = service.catalogue()
-    found = rules.find(text, _words(), entries.preparations)
-    return [
-        MedicineHit(
+    now = force.register()
+    entries = now.catalogue
+    hits = []
+    for item in now.index.find(text, limit):
+        products = entries.by_preparation[item.key]
+        hits.append(MedicineHit(
             preparation=entries.preparations[item.key],
             label=rules.label(entries.preparations[item.key], language),
             matched=item.shown,
-            trades=tuple(sorted({product.trade for product in entries.by_preparation[item.key]})),
-            packs=tuple(
-                sorted({product.pack_units for product in entries.by_preparation[item.key]})
-            ),
-            score=item.score,
-        )
-        for item in found[:limit]
-    ]
-
-
-@cache
-def _words() -> list[rules.Word]:
-    entries = service.catalogue()
-    return rules.words_of(
-        entries.preparations.values(), entries.products.values(), entries.synonyms
-    )
+            trades=tuple(sorted({product.trade for product in products})),
+            packs=tuple(sorted({product.pack_units for product in products})),
+            score=Decimal(item.score).scaleb(-4)))  # fmt: skip  # One hit.
+    return hits
 
 
 def inns(text: str, language: str = "uz", limit: int = 12) -> list[Inn]:
@@ -84,15 +85,32 @@ def preparation(key: str) -> Preparation:
     return service.find_preparation(key)
 
 
-def product(key: str) -> Product:
-    """The product of a registration key or a GTIN-14, or NotFoundError."""
-    return service.find_product(key)
+def registered(key: str) -> Preparation:
+    """The preparation of a key that may be prescribed now, or NotFoundError: one that was
+    withdrawn is no longer registered.
+    """
+    return force.find_registered(key)
+
+
+def product(key: str, at: datetime | None = None) -> Product:
+    """The product of a registration key or a GTIN-14, as it was at a moment where one is given;
+    NotFoundError. Without a moment a withdrawn product is told as it last was.
+    """
+    return force.find_product(key, at)
 
 
 def product_or_none(key: str) -> Product | None:
-    """The product of a registration key or a GTIN-14, or None."""
+    """The product of a registration key or a GTIN-14 (a withdrawn one too), or None."""
+    try:
+        return force.find_product(key)
+    except NotFoundError:
+        return None
+
+
+def is_on_market(key: str) -> bool:
+    """Whether a product of this key or GTIN-14 is in force now."""
     entries = service.catalogue()
-    return entries.products.get(key) or entries.by_gtin.get(key)
+    return key in entries.products or key in entries.by_gtin
 
 
 def products_of(preparation_key: str) -> tuple[Product, ...]:
@@ -105,18 +123,26 @@ def medication(preparation_key: str) -> dict[str, Any]:
     return {"concept": rules.coded(service.find_preparation(preparation_key))}
 
 
-def preparation_of(codeable_reference: dict[str, Any]) -> Preparation | None:
-    """The preparation that a MedicationRequest.medication or a Medication means, or None."""
-    entries = service.catalogue()
+def preparation_of(
+    codeable_reference: dict[str, Any], at: datetime | None = None
+) -> Preparation | None:
+    """The preparation that a MedicationRequest.medication or a Medication means, or None.
+
+    With a moment (the signing) it is read against the register of that time: a product that was
+    not in force then means nothing, one that was withdrawn or renamed since means what it meant.
+    """
+    now = force.register()
     concept = codeable_reference.get("concept") or codeable_reference
-    key = rules.key_in(concept, entries.preparations, entries.by_gtin)
+    key = rules.key_in(concept, now.preparations, now.by_gtin)
     if not key and "code" in concept:
-        key = rules.key_in(concept["code"], entries.preparations, entries.by_gtin)
+        key = rules.key_in(concept["code"], now.preparations, now.by_gtin)
     if not key:
         reference = str((codeable_reference.get("reference") or {}).get("reference", ""))
-        product = entries.products.get(reference.removeprefix("Medication/"))
-        key = product.preparation.key if product else ""
-    return entries.preparations.get(key)
+        try:
+            return force.find_product(reference.removeprefix("Medication/"), at).preparation
+        except NotFoundError:
+            return None
+    return now.preparations.get(key)
 
 
 def unit_name(unit: str, language: str) -> str:
@@ -126,7 +152,7 @@ def unit_name(unit: str, language: str) -> str:
 
 def label(preparation_key: str, language: str) -> str:
     """INN, strength and form in one line: "Amoksitsillin 500 mg kapsula"; an unknown key as is."""
-    found = service.catalogue().preparations.get(preparation_key)
+    found = force.register().preparations.get(preparation_key)
     return rules.label(found, language) if found else preparation_key
 
 
@@ -137,4 +163,11 @@ def all_products() -> tuple[Product, ...]:
 
 def product_resource(product_key: str) -> dict[str, Any]:
     """A product as a FHIR Medication, as the API serves it."""
-    return rules.medication(service.find_product(product_key))
+    return rules.medication(force.find_product(product_key))
+
+
+def sample_products(count: int) -> list[Product]:
+    """As many invented packs, made of the preparations of the starting catalogue: for simulators
+    and measurements.
+    """
+    return list(many(starting().preparations.values(), count))

@@ -33,7 +33,7 @@ def preparations_of(draft: Draft) -> dict[str, medicines.Preparation]:
     found = {}
     for item in draft.items:
         try:
-            found[item.preparation] = medicines.preparation(item.preparation)
+            found[item.preparation] = medicines.registered(item.preparation)
         except NotFoundError:
             continue
     return found
