@@ -102,31 +102,6 @@ def import_(files: tuple[Path, ...], replace: bool, profiles: bool) -> None:
                                profiles=profiles) else 0)
 
 
-@main.group()
-def persons() -> None:
-    """The person index: the national feed and matching."""
-
-
-@persons.command("import")
-@click.argument("file", type=_FILE)
-@click.option("--changes", is_flag=True, help="Compare every line with the card of its PINFL.")
-@click.option("--encoding", default="", help="How the file is written [utf-8].")
-@click.option("--language", type=click.Choice(["uz", "ru", "en"]), default="en",
-              show_default=True, help="Language of the sentences about lines.")
-@_plainly
-def persons_import(file: Path, changes: bool, encoding: str, language: str) -> None:
-    """Takes over persons from CSV (with a heading) or NDJSON, plain or .gz.
-
-    An interrupted import goes on where it stopped when it is called again. What is wrong with a
-    line is kept with the line and written to a report; the exit status is 1 when a line was
-    refused or contradicts a card (docs/reference/med-id.md).
-    """
-    from dmed.apps.persons_feed import import_persons
-
-    done = import_persons(_chosen(), file, changes=changes, encoding=encoding, language=language)
-    sys.exit(1 if done.refused or done.conflict else 0)
-
-
 @main.command("export")
 @click.argument("folder", type=_FOLDER)
 @click.option("--request", type=int, help="Number of an approved request for bulk reading.")
@@ -614,6 +589,11 @@ def docs() -> None:
     for path in write_reference(Path.cwd() / "docs" / "reference"):
         click.echo(os.fspath(path))
 
+
+from dmed.apps import (  # noqa: E402  # They add their commands to `main`.
+    facilities_cli,  # noqa: F401  # Same.
+    persons_cli,  # noqa: F401  # Same.
+)
 
 if __name__ == "__main__":
     main()

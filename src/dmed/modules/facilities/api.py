@@ -9,15 +9,16 @@ from dmed.modules.facilities import rules, service
 from dmed.modules.facilities.model import Department, Kind, OrganisationFacts, Reason, Verdict
 from dmed.modules.facilities.rules import licence_number, reading, records
 from dmed.modules.facilities.service import keeping
+from dmed.modules.facilities.service.importing import Report, import_file
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway, GatewayUnit
 
 __all__ = [
-    "Department", "Kind", "OrganisationFacts", "Reason", "Verdict",
-    "departments", "districts", "enlist", "find", "licence_number", "licence_valid",
-    "organisation", "regions",
+    "Department", "Kind", "OrganisationFacts", "Reason", "Report", "Verdict",
+    "departments", "districts", "enlist", "find", "import_file", "licence_number",
+    "licence_valid", "organisation", "regions",
 ]  # fmt: skip  # A list of names reads better filled.
 
 
