@@ -62,7 +62,7 @@ async def alone(act: Callable[[], Awaitable[Any]] | Callable[[], Any], count: in
 
 def without_audit() -> str:
     """The statement of a group of reads, its audit rows left out."""
-    begin, mark, rest = reads._READ.partition(", rows AS (")  # noqa: SLF001  # Its own parts.
+    begin, mark, rest = reads.GROUP_SQL.partition(", rows AS (")
     end = rest.rpartition("\nSELECT bucket,")
     assert mark, "the statement of reads has another shape: this script has to follow it"
     return begin + end[1] + end[2]
@@ -108,7 +108,7 @@ async def whole(platform: Platform, ids: list[str], token: str, count: int) -> f
 
 async def worker_parts(platform: Platform, token: str, ids: list[str]) -> dict[str, float]:
     """The worker's parts, each alone."""
-    identity, gateway = platform.guard.identity, platform.fhir._door.plain  # type: ignore[union-attr]  # noqa: SLF001  # Looked at from inside.
+    identity, gateway = platform.guard.identity, platform.gateway.plain()
     subject = await identity.bearer(token.encode())
     scope, _ = request("read", "/fhir/Observation/x", token)
     platform.limits.learn(scope, subject.user, time.monotonic())
@@ -120,8 +120,8 @@ async def worker_parts(platform: Platform, token: str, ids: list[str]) -> dict[s
         platform.limits.leave(line)
 
     def decision() -> None:
-        decide(subject, Action.READ, "Observation", gateway._context)  # noqa: SLF001  # Its own parts.
-        gateway._known_scope(subject)  # noqa: SLF001  # Its own parts.
+        decide(subject, Action.READ, "Observation", gateway.context)
+        gateway.known_scope(subject)
 
     async def row() -> None:
         audit = audit_of(subject, "R", "Observation", ids[0])
@@ -150,7 +150,7 @@ async def measure(url: str, count: int) -> list[str]:
     bare, noted = [], []
     for _ in range(ROUNDS):  # In turns: what else the machine does meets both.
         bare.append(await in_database(url, without_audit(), ids, actor, count))
-        noted.append(await in_database(url, reads._READ, ids, actor, count))  # noqa: SLF001  # Its own parts.
+        noted.append(await in_database(url, reads.GROUP_SQL, ids, actor, count))
     parts["audit row, in the database"] = max(
         0.0, statistics.median(noted) - statistics.median(bare))
     worker = await whole(platform, ids, token, count)

@@ -173,3 +173,5 @@ def test_a_counter_is_shared(workplace: Callable[..., Any]) -> None:
     mine.locator("input[name=word]").fill("482915")
     mine.locator("button").click()
     page.wait_for_url("**/counter")
+
+    assert "Aliyev" in page.locator("a.me").inner_text()

@@ -17,6 +17,8 @@ from dmed.apps.workers import Workers, listen
 from dmed.kit import logs
 from dmed.kit import settings as settings_module
 from dmed.kit.settings import Settings
+from dmed.trust.limits import BURST_SECONDS
+from dmed.trust.shared_rates import share
 
 _DEMO_PERSONS = 200
 _WORKER_BACKLOG = 1024
@@ -78,4 +80,6 @@ def _work(settings: Settings, cert: Path | None, key: Path | None) -> None:
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         )).run(sockets=[listening])  # fmt: skip  # One a line would hide which belong together.
 
+    if settings.workers > 1:
+        share(BURST_SECONDS)  # Before the workers are forked: they count rates together.
     Workers(settings.workers, work).serve()

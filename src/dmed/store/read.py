@@ -27,7 +27,7 @@ _BUCKET = (
     "coalesce(q.bucket, (SELECT c.bucket FROM id_claim c WHERE c.type = q.type AND c.id = q.id))"
 )
 # LATERAL with LIMIT keeps one index probe a record whatever the planner believes of the table.
-_READ = f"""
+GROUP_SQL = f"""
 WITH found AS MATERIALIZED (
     SELECT q.bucket AS asked_bucket, q.type, q.id, q.actor, q.request, q.n, now() AS at,
            r.bucket, r.vid, r.patient, r.others, r.body,
@@ -156,7 +156,7 @@ async def read(db: Database, scope: Scope, audit: AuditRow, type_: str, id_: str
 async def _flush(db: Database, items: list[_Asked]) -> Sequence[Any]:
     columns = [*map(list, zip(*items, strict=True))]
     rows: Sequence[Any] = await audits.again_if_lost(
-        db, lambda connection: connection.fetch(_READ, *columns))
+        db, lambda connection: connection.fetch(GROUP_SQL, *columns))
     return rows
 
 

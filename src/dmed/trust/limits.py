@@ -1,23 +1,25 @@
-"""How much one party may ask at once: rates, places and lines, for each worker.
+"""How much one party may ask at once: a rate over all workers, places and lines in each.
 
 A party is a signed-in person or system, or the network address of whoever is not known yet. Each
-has a rate (a token bucket), a number of requests under way, and a bounded line of those that wait
-for one of its own places. So a party that asks too much waits for itself: others neither wait in
-its line nor lose a place to it. What several parties need together (connections to the database)
-is handed out in turns of `kit.turns.PARTY`. Beyond the line the answer is 429, and beyond the
-worker's whole measure 503, both with Retry-After: https://www.rfc-editor.org/rfc/rfc6585#section-4
+has a rate (a token bucket, counted by all workers of a machine together: `shared_rates`), and in
+each worker a number of requests under way and a bounded line of those that wait for one of its own
+places; of these the settings name the measure of one worker. So a party that asks too much waits
+for itself: others neither wait in its line nor lose a place to it. What several parties need
+together (connections to the database) is handed out in turns of `kit.turns.PARTY`. Beyond the line
+the answer is 429, and beyond the worker's whole measure 503, both with Retry-After:
+https://www.rfc-editor.org/rfc/rfc6585#section-4
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from dmed.kit.errors import ThrottledError, UnavailableError
 from dmed.kit.settings import Settings
+from dmed.trust.shared_rates import key_of, shared
 
 BURST_SECONDS = 4.0
 """So many seconds' worth of a rate may come at once."""
@@ -31,10 +33,11 @@ AsgiScope = MutableMapping[str, Any]
 class Line:
     """One party's present use: how many run, who waits, and what is left of its rate."""
 
-    __slots__ = ("at", "credit", "name", "rate", "running", "waiting")
+    __slots__ = ("at", "credit", "key", "name", "rate", "running", "waiting")
 
     def __init__(self, name: str, rate: float, at: float) -> None:
         self.name = name
+        self.key = key_of(name)
         self.rate = rate
         self.credit = rate * BURST_SECONDS
         self.at = at
@@ -57,6 +60,7 @@ class Limits:
         self._party_rate = float(settings.party_rate_per_second)
         self._page_rate = float(settings.page_rate_per_second)
         self._stranger_rate = float(settings.stranger_rate_per_second)
+        self._shared = shared()
         self._lines: dict[str, Line] = {}
         self._known: dict[bytes, Line] = {}
         self.count = 0
@@ -70,11 +74,14 @@ class Limits:
         `is_full` must `wait` first.
         """
         line = self._line(scope, at)
+        fits = None
+        if self._shared is not None and line.rate:
+            fits = self._shared.take(line.key, line.rate, at)
         credit = line.credit + (at - line.at) * line.rate
         most = line.rate * BURST_SECONDS
         line.credit = credit = min(credit, most)
         line.at = at
-        if credit < 1.0 and line.rate:
+        if fits is False or (fits is None and credit < 1.0 and line.rate):
             self.refused += 1
             raise ThrottledError(
                 f"More than {line.rate:.0f} requests a second: ask more slowly", headers=_RETRY)
@@ -86,7 +93,7 @@ class Limits:
             raise ThrottledError(
                 f"{line.running + len(line.waiting)} of your requests are under way: "
                 "wait for their answers", headers=_RETRY)
-        line.credit = credit - 1.0
+        line.credit = max(0.0, credit - 1.0)
         self.count += 1
         return line
 
@@ -173,8 +180,3 @@ def _credential(scope: AsgiScope) -> bytes:
         if name == b"cookie":
             found = value
     return found
-
-
-def now() -> float:
-    """The clock of the limits, in seconds."""
-    return time.monotonic()

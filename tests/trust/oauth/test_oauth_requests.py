@@ -22,8 +22,11 @@ GOOD = Client(id="app", name="App", redirect_uris=("https://a.example/x",), scop
     "https://a.example/back?x=1", "http://localhost:8000/", "http://127.0.0.1/x", "uz.ex.app:/done",
 ])  # fmt: skip  # A list of cases.
 def test_addresses_that_are_safe(address: str) -> None:
-    """https, this very machine, or an app's own scheme."""
+    """https, this very machine, or an app's own scheme: registered as it is."""
     check_address(address)
+
+    client = msgspec.structs.replace(GOOD, redirect_uris=(address,))
+    assert checked(client).redirect_uris == (address,)
 
 
 @pytest.mark.parametrize("address", [

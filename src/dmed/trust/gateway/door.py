@@ -81,7 +81,7 @@ class Gateway:
     def __init__(self, db: Database, settings: Settings, context: Context = _ACT) -> None:
         self.settings = settings
         self._db = db
-        self._context = context
+        self.context = context
 
     def plain(self) -> Gateway:
         """The same door for plain FHIR REST, where a person acts outside of any use case."""
@@ -89,7 +89,7 @@ class Gateway:
 
     def audits(self) -> AuditDoor:
         """The door to the audit itself: who looked, and FHIR AuditEvent."""
-        return AuditDoor(self._db, self.settings, self._context)
+        return AuditDoor(self._db, self.settings, self.context)
 
     def people(self) -> PeopleDoor:
         """The door to the index of persons: who may be meant."""
@@ -99,9 +99,9 @@ class Gateway:
 
     async def read(self, subject: Subject, type_: str, id_: str) -> Stored:
         """The current version. NotFoundError, GoneError after a delete, RefusedError."""
-        if not decide(subject, Action.READ, type_, self._context).allowed:
+        if not decide(subject, Action.READ, type_, self.context).allowed:
             await self.check_allowed(subject, Action.READ, type_, id_)
-        scope = self._known_scope(subject) or await self._scope(subject, Action.READ, type_)
+        scope = self.known_scope(subject) or await self._scope(subject, Action.READ, type_)
         if scope.patients is not None:
             scope = beside(scope, type_)
         if subject.scopes.is_app:
@@ -180,7 +180,7 @@ class Gateway:
     async def search_pattern(self, subject: Subject, pattern: Pattern, id_: str) -> SearchPage:
         """As `search` of the pattern with this id, without reading and planning it again."""
         type_ = pattern.query.type
-        if not decide(subject, Action.SEARCH, type_, self._context).allowed:
+        if not decide(subject, Action.SEARCH, type_, self.context).allowed:
             await self.check_allowed(subject, Action.SEARCH, type_)
         scope = await self._scope(subject, Action.SEARCH, type_)
         audit = audit_of(subject, "E", type_, query=pattern.link(id_))
@@ -298,7 +298,7 @@ class Gateway:
         if self._needs_unit(resource, content):
             async with self.unit(subject) as unit:
                 return await unit.update(type_, id_, content, if_match=if_match)
-        expected = demanded(self.settings, if_match) if self._context.is_plain else if_match
+        expected = demanded(self.settings, if_match) if self.context.is_plain else if_match
         write = prepare.write_of(resource, id_, expected_vid=expected, by=subject)
         audit = audit_of(subject, "U", type_, id_)
         scope = await self._scope(subject, Action.UPDATE, type_)
@@ -340,14 +340,14 @@ class Gateway:
         scope = await self._scope(subject)
         try:
             async with store_unit.unit(self._db, scope, seconds_max=seconds_max) as unit:
-                yield GatewayUnit(unit, subject, self.settings, self._context)
+                yield GatewayUnit(unit, subject, self.settings, self.context)
         except RefusedError as refusal:
             await self.note(subject, "E", refusal.issues[0].diagnostics, outcome=403)
             raise
 
     async def make_ready(self, subject: Subject, changes: Sequence[Change]) -> None:
         """Do beforehand what writes need no database for; the resources are final then."""
-        await make_ready(changes, self.settings, self._context, subject)
+        await make_ready(changes, self.settings, self.context, subject)
 
     async def note(
         self, subject: Subject, action: str, detail: str, *, patient: str = "", outcome: int = 200
@@ -373,7 +373,7 @@ class Gateway:
         A record that is not there is answered as one without care: the answer proves nothing.
         """
         check_type(type_)
-        context = self._context
+        context = self.context
         if id_:
             scope = await self._scope(subject, action, type_)
             known = await store_care.standing(self._db, scope, type_, id_)
@@ -398,7 +398,7 @@ class Gateway:
         self, subject: Subject, action: Action, type_: str, id_: str = ""
     ) -> None:
         """Refuse what the decision refuses (RefusedError, audited); 404 for an unknown type."""
-        verdict = decide(subject, action, type_, self._context)
+        verdict = decide(subject, action, type_, self.context)
         if verdict.allowed:
             return
         check_type(type_)
@@ -428,35 +428,35 @@ class Gateway:
             return False  # No text of it can be a conditional reference; a walk costs more.
         return any("?" in text for _, _, text in references.texts(resource))
 
-    def _known_scope(self, subject: Subject) -> Scope | None:
+    def known_scope(self, subject: Subject) -> Scope | None:
         """The Scope where nothing needs to be asked of the database."""
         if is_citizen(subject):
             seen = kept_persons(self._db, subject)
             return None if seen is None else self._scope_of_persons(subject, seen)
-        if not needs_institutions(subject, self._context):
-            return scope_of(subject, self._context)
+        if not needs_institutions(subject, self.context):
+            return scope_of(subject, self.context)
         if not subject.organisation:
-            return scope_of(subject, self._context)
+            return scope_of(subject, self.context)
         tree = store_care.kept_tree(self._db, subject.organisation)
-        return None if tree is None else scope_of(subject, self._context, tree)
+        return None if tree is None else scope_of(subject, self.context, tree)
 
     async def _scope(
         self, subject: Subject, action: Action = Action.READ, type_: str = ""
     ) -> Scope:
         """What the subject may reach in a statement about this type, also through an app."""
-        scope = self._known_scope(subject)
+        scope = self.known_scope(subject)
         if scope is None and is_citizen(subject):
             seen = await persons(self._db, subject)
             scope = self._scope_of_persons(subject, seen)
         elif scope is None:
             tree = await store_care.tree(self._db, subject.organisation)
-            scope = scope_of(subject, self._context, tree)
+            scope = scope_of(subject, self.context, tree)
         if scope.patients is not None:
             scope = beside(scope, type_)
         return app_scope(scope, subject, action, type_)
 
     def _scope_of_persons(self, subject: Subject, seen: tuple[str, ...]) -> Scope:
-        return msgspec.structs.replace(scope_of(subject, self._context), patients=seen)
+        return msgspec.structs.replace(scope_of(subject, self.context), patients=seen)
 
     async def persons(self, subject: Subject) -> tuple[str, ...]:
         """The Patient ids of a citizen: himself first, then children and wards; () for others."""

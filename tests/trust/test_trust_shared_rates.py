@@ -1,0 +1,73 @@
+"""Rates over several processes: one measure for a party, however many workers it reaches."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from dmed.kit.errors import ThrottledError
+from dmed.kit.settings import Settings
+from dmed.trust import limits, shared_rates
+from dmed.trust.limits import Limits
+from dmed.trust.shared_rates import SharedRates, key_of
+
+
+def test_a_rate_runs_out_and_comes_back() -> None:
+    """The burst, then nothing, then what time gives back; never more than the burst."""
+    rates, key = SharedRates(4.0), key_of("user doctor")
+    taken = [rates.take(key, 2.0, 100.0) for _ in range(9)]
+    assert taken == [True] * 8 + [False]
+    assert rates.take(key, 2.0, 100.4) is False
+    assert rates.take(key, 2.0, 100.5) is True
+    later = [rates.take(key, 2.0, 1000.0) for _ in range(9)]
+    assert later == [True] * 8 + [False]
+
+
+def test_parties_do_not_share_a_slot() -> None:
+    """Two parties of one slot are counted apart; where all are taken the worker counts alone."""
+    rates = SharedRates(4.0, slots=2)
+    assert [rates.take(key, 1.0, 0.5) for key in (1, 3)] == [True, True]
+    assert rates.take(5, 1.0, 0.5) is None
+    assert rates.take(5, 1.0, 60.0) is True
+    assert key_of("a") != key_of("b")
+
+
+def test_forked_workers_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four processes that ask at once for one person, about one burst passes in all."""
+    monkeypatch.setattr(shared_rates, "_shared", SharedRates(limits.BURST_SECONDS))
+    settings, at = Settings(stranger_rate_per_second=25), time.monotonic()
+    scope = {"headers": [], "address": "192.0.2.7"}
+    reading, writing = os.pipe()
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if not child:
+            passed = 0
+            try:
+                mine = Limits(settings, lambda scope: str(scope["address"]))
+                for _ in range(100):
+                    try:
+                        mine.leave(mine.enter(scope, at))
+                        passed += 1
+                    except ThrottledError:
+                        pass
+                os.write(writing, passed.to_bytes(2))
+            finally:
+                os._exit(0)
+        children.append(child)
+    for child in children:
+        os.waitpid(child, 0)
+    told = os.read(reading, 100)
+    os.close(reading)
+    os.close(writing)
+
+    passed = sum(int.from_bytes(told[place : place + 2]) for place in range(0, len(told), 2))
+    assert len(told) == 8
+    assert 100 <= passed <= 140
+
+
+def test_a_process_alone_counts_for_itself() -> None:
+    """Nothing is shared unless somebody asks for it before forking."""
+    assert shared_rates.shared() is None
