@@ -38,8 +38,10 @@ _C = re.compile("c(?!h)")
 _DIPHTHONG = re.compile("(?<=[ao])u(?=[bcdfghjklmnprstvz])")
 _GOD = re.compile("l+[ao]h?$")
 _ENDING = re.compile("(?:[iy]*[aeo]v(?:[iy]ch|na|a|i)?|inichna|skaya|sk[iy]+)$")
-_PATRONYMIC = re.compile("(?:[iy]*[aeo]v)?(?:[iy]ch|na)$")
 _TAIL = re.compile("(?:jan|han|bik|bay|bai|bi|biki|bigim|bana|aka|ay|tay|zada|say[iy]d)$")
+ADDED = _TAIL.pattern.removesuffix("$")
+"""What is added to a name in courtesy, as a regular expression over its key."""
+_ADDED = re.compile(ADDED)
 _STEM_MIN = 3
 _MERGED = str.maketrans({"e": "i", "o": "a", "u": "a"})
 
@@ -51,6 +53,8 @@ class Sound(msgspec.Struct, frozen=True):
     """The skeleton: vowels merged to a and i, endings gone; words joined by one blank."""
     core: str = ""
     """The skeleton without what is added in courtesy: -jon, -bek, -xon, -boy, -oy."""
+    letters: str = ""
+    """The letters before they were merged, in Latin: for slips of the finger."""
     frame: str = ""
     """First letter and consonants of the core: for vowels heard wrongly."""
     open_bits: int = 0
@@ -89,6 +93,7 @@ def sound(text: str) -> Sound:
     return Sound(
         key=" ".join(keys),
         core=" ".join(cores),
+        letters=" ".join(words),
         frame=" ".join(core[:1] + re.sub("[ai]", "", core[1:]) for core in cores),
         open_bits=sum(1 << place for place, mark in enumerate(marks[:60]) if mark == _OPEN),
         closed_bits=sum(1 << place for place, mark in enumerate(marks[:60]) if mark == _CLOSED),
@@ -123,13 +128,10 @@ def _heard(word: str) -> tuple[str, str]:
     for spelling, heard in _SOUNDS:
         word = word.replace(spelling, heard)
     word = _C.sub("k", word)
-    for ending in (_PATRONYMIC, _ENDING):
-        cut = ending.search(word)
-        if cut and cut.start() >= _STEM_MIN:
-            word = word[: cut.start()]
+    ending = _ENDING.search(word)
+    if ending and ending.start() >= _STEM_MIN:
+        word = word[: ending.start()]
     word = _GOD.sub("la", _DIPHTHONG.sub("v", word))
-    if word.endswith("h") and len(word) > _STEM_MIN:
-        word = word[:-1] + "k"  # Berdaq is Бердах in Russian.
     key: list[str] = []
     marks: list[str] = []
     for place, letter in enumerate(word):
@@ -149,8 +151,10 @@ def _heard(word: str) -> tuple[str, str]:
 
 
 def _core(key: str) -> str:
-    cut = _TAIL.search(key)
-    return key[: cut.start()] if cut and cut.start() >= _STEM_MIN else key
+    while (cut := _TAIL.search(key)) and cut.start() >= _STEM_MIN:
+        key = key[: cut.start()]
+    # The d of Sherzodjon is heard as the beginning of -jon.
+    return key[:-1] if key.endswith("d") and len(key) > _STEM_MIN else key
 
 
 # --- Comparing -------------------------------------------------------------------------------
@@ -185,19 +189,33 @@ def edits(left: str, right: str, at_most: int) -> int:
     return min(row[-1], at_most + 1)
 
 
+def is_courtesy(left: Sound, right: Sound) -> bool:
+    """Whether nothing but -jon, -bek or the like was added: Alisher, Alisherbek."""
+    shorter, longer = sorted((left.key, right.key), key=len)
+    stem = shorter if longer.startswith(shorter) else shorter.removesuffix("d")
+    # The shorter begins the longer, so the vowels of both lie above one another.
+    return (longer.startswith(stem) and _ADDED.fullmatch(longer, len(stem)) is not None
+            and not left.contradicts(right))
+
+
 def likeness(left: Sound, right: Sound) -> str:
     """"same", "alike" (courtesy or one letter), "initial", "near" or "different".
 
     Empty sounds have no likeness: the caller asks for names that are there.
     """
-    if left.key == right.key:
-        return "near" if left.contradicts(right) else "same"
     if left.is_initial or right.is_initial:
         begins = left.key.startswith(right.key) or right.key.startswith(left.key)
         return "initial" if begins else "different"
+    if left.key == right.key:
+        return "near" if left.contradicts(right) else "same"
     shorter = min(len(left.key), len(right.key))
-    if left.core == right.core or (shorter >= 4 and edits(left.key, right.key, 1) <= 1):
+    if is_courtesy(left, right):
         return "alike"
+    if shorter >= 4 and edits(left.key, right.key, 1) <= 1:
+        return "alike"
+    ours, theirs = left.letters, right.letters
+    if min(len(ours), len(theirs)) >= 4 and edits(ours, theirs, 1) <= 1:
+        return "alike"  # A vowel left out merges its neighbours: Anora, Aora.
     is_framed = left.frame == right.frame and len(left.frame) >= _STEM_MIN
     if is_framed or (shorter >= 6 and edits(left.key, right.key, 2) <= 2):
         return "near"

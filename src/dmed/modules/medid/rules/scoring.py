@@ -33,6 +33,8 @@ GRADES = ("certain", "probable", "possible", "certainly-not")
 NAME_FIELDS = ("family", "given", "father")
 FIELDS = ("pinfl", *NAME_FIELDS, "birth", "sex", "phone", "district", "address", "number")
 _VARIANTS_MAX = 6
+_UNSURE_GIVEN = ("near", "initial", "swapped-alike", "half")
+_BESIDE_NAME = ("phone", "district", "address", "number")
 _HELD_BY_PINFL = "held"
 
 
@@ -126,21 +128,24 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     known_share: float = 1e-4
     """From this share on a spelling is a name and no slip of the pen."""
     caps: dict[str, float] = {}
-    """The most that a pair weighs with such a level ("given.rival"), if no PINFL agrees: there
-    is a third thing that two records can be, and that is relatives."""
+    """The most that a pair weighs with such a level ("given.rival") where no PINFL agrees.
+
+    There is a third thing that two records can be, and that is relatives.
+    """
     thresholds: dict[str, Cut] = {}
     """"link", "probable" and "review"."""
-    bits: dict[tuple[str, str], float] = msgspec.field(default_factory=dict, name="_")
-    """Weights by field and level, worked out of `fields` when the model is made."""
+    bits: dict[str, dict[str, float]] = {}
+    """Weights by field and level: always worked out of `fields`, whatever a file says."""
 
     def __post_init__(self) -> None:
-        for field, levels in self.fields.items():
-            for level, met in levels.items():
-                self.bits[field, level] = log2(met.m / met.u)
+        msgspec.structs.force_setattr(self, "bits", {
+            field: {level: log2(met.m / met.u) for level, met in levels.items()}
+            for field, levels in self.fields.items()})
 
     def weight(self, field: str, level: str) -> float:
         """Bits of a level; 0 for what the model does not know."""
-        return self.bits.get((field, level), 0.0)
+        found = self.bits.get(field)
+        return found.get(level, 0.0) if found else 0.0
 
     def share(self, field: str, key: str) -> float:
         """How common a name is."""
@@ -221,18 +226,28 @@ def _name_levels(
             levels[field] = names.likeness(ours, theirs)
     if levels.get("given") in ("alike", "near") and _are_two_names(asked.given, found.given, model):
         levels["given"] = "rival"
-    is_crossed = (levels.get("family", "same") != "same" and asked.given.key and asked.family.key
-                  and names.likeness(asked.family, found.given) == "same"
-                  and names.likeness(asked.given, found.family) == "same")
-    if is_crossed:
-        levels |= {"family": "swapped", "given": "swapped"}
+    crossed = _crossed(asked, found) if levels.get("family", "same") != "same" else ""
+    if crossed.startswith("swapped"):
+        levels |= {"family": "swapped", "given": crossed}
     elif is_women and levels.get("family") == "different":
         levels["family"] = "changed"  # Women take another surname when they marry.
+        if crossed and levels["given"] == "different":
+            levels["given"] = "half"
     return levels
 
 
+def _crossed(asked: NameFacts, found: NameFacts) -> str:
+    """Whether surname and given name stand in each other's place: "swapped", or almost."""
+    if not (asked.given.key and asked.family.key and found.given.key and found.family.key):
+        return ""
+    both = {names.likeness(asked.family, found.given), names.likeness(asked.given, found.family)}
+    if both == {"same"}:
+        return "swapped"
+    return "swapped-alike" if both <= {"same", "alike"} else "half" if "same" in both else ""
+
+
 def birth_level(ours: str, theirs: str) -> str:
-    """"same", "new-year" (both say 1 January), "swapped", "year", "near" or "different"."""
+    """"same", "new-year" (both 1 January), "swapped", "year", "near", "loose" or "different"."""
     if ours == theirs:
         return "new-year" if ours.endswith("-01-01") else "same"
     if len(ours) != 10 or len(theirs) != 10:
@@ -245,7 +260,7 @@ def birth_level(ours: str, theirs: str) -> str:
             return "year"
     wrong = sum(a != b for a, b in zip(ours, theirs, strict=True))
     is_next_year = ours[4:] == theirs[4:] and abs(int(ours[:4]) - int(theirs[:4])) == 1
-    return "near" if wrong == 1 or is_next_year else "different"
+    return "near" if wrong == 1 or is_next_year else "loose" if wrong == 2 else "different"
 
 
 def _pinfl_level(asked: PersonFacts, found: PersonFacts) -> str:
@@ -318,23 +333,23 @@ def _name_weight(field: str, level: str, name: NameFacts, model: Model) -> float
 
 def _holds(levels: dict[str, str], is_of_many: bool) -> tuple[str, ...]:
     """Why people decide and no sum: each is a key of a sentence."""
-    held = []
-    has_pinfl = levels.get("pinfl") == "same"
-    birth, given = levels.get("birth", ""), levels.get("given", "")
-    if levels.get("pinfl") == "different":
-        held.append("two-pinfl")
-    if given in ("different", "near", ""):
+    pinfl, given = levels.get("pinfl", ""), levels.get("given", "")
+    has_pinfl = pinfl == "same"
+    held = ["two-pinfl"] if pinfl == "different" else []
+    if given in ("different", "") or (given in _UNSURE_GIVEN and not has_pinfl):
         held.append("given")
     elif given == "rival" or (given == "alike" and is_of_many and not has_pinfl):
         held.append("twins")
-    if has_pinfl:
-        return tuple(f"medid.match.hold.{one}" for one in held)
-    if birth in ("", "different") or (birth == "held" and levels.get("pinfl") != "same-unproven"):
-        held.append("birth")
-    if levels.get("sex") == "different":
-        held.append("sex")
-    if levels.get("father") in ("different", "near") and "pinfl" not in levels:
-        held.append("father")
+    if not has_pinfl:
+        if levels.get("birth", "") in ("", "different", "loose"):
+            held.append("birth")
+        if levels.get("sex") == "different":
+            held.append("sex")
+    if not pinfl:
+        if levels.get("father") == "different":
+            held.append("father")
+        if not any(levels.get(field) == "same" for field in _BESIDE_NAME):
+            held.append("alone")
     return tuple(f"medid.match.hold.{one}" for one in held)
 
 
@@ -348,7 +363,7 @@ def _caps(levels: dict[str, str], model: Model) -> list[float]:
 
 def _are_two_names(ours: Sound, theirs: Sound, model: Model) -> bool:
     """Whether both are names that people have, as twins' often are but for a letter."""
-    if ours.core == theirs.core and ours.key != theirs.key:
+    if names.is_courtesy(ours, theirs):
         return False
     return all(model.share("given", one.key) >= model.known_share for one in (ours, theirs))
 
