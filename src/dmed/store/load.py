@@ -249,3 +249,15 @@ async def _finish(url: str, *, analyze: bool) -> None:
             await connection.execute("SELECT pg_current_xact_id()")
         finally:
             await connection.close()
+
+
+async def faults_of(url: str, digest: str) -> list[Fault]:
+    """The items of a source that were refused, in their order, as the ledger keeps them."""
+    with told():
+        connection = await asyncpg.connect(url)
+        try:
+            rows = await connection.fetch(
+                "SELECT faults FROM load_ledger WHERE digest = $1 ORDER BY line", digest)
+        finally:
+            await connection.close()
+    return [one for row in rows for one in msgspec.json.decode(row["faults"], type=list[Fault])]

@@ -23,7 +23,7 @@ from dmed.store.rows import COLUMNS, index_rows
 from dmed.store.write import arguments, check, settle_buckets
 
 TRIES_MAX = 6
-FAULTS_KEPT = 100
+FAULTS_KEPT = 400
 """Most faults of one chunk that the ledger keeps."""
 
 Produce = Callable[[Any], Write | list[Write]]

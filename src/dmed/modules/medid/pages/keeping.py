@@ -103,7 +103,7 @@ async def correct_form(request: Request) -> Response:
         view.signed_in(request), "Patient", request.path_params["id"])
     draft = keeping.draft_of(card)
     typed = {name: getattr(draft, name) for name in _CORRECTED}
-    typed["version"] = card["meta"]["versionId"]
+    typed |= {"version": card["meta"]["versionId"], "reason": ""}
     return _form(request, typed, {}, unverified=draft.is_pinfl_unverified)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from starlette.requests import Request
@@ -12,7 +13,7 @@ from dmed.kit.i18n import Speech
 from dmed.modules.medid.model import Finding
 from dmed.modules.medid.pages.shared import MASKED, masked, plain
 from dmed.modules.medid.rules import comparing, documents, numbers, reading
-from dmed.modules.medid.service import finding, merging, review
+from dmed.modules.medid.service import feeding, finding, merging, review
 from dmed.pages import view
 from dmed.trust.manifest import MenuItem, Route
 from dmed.trust.model import Role
@@ -219,7 +220,33 @@ async def undo(request: Request) -> Response:
     return view.redirect(request, f"/persons/merges/{number}?done=undone")
 
 
+async def feed(request: Request) -> Response:
+    """Lines of the national feed that were refused or contradict a card."""
+    found = await feeding.queue(view.gateway(request), view.signed_in(request))
+    rows = [{"entry": entry, "raw": _hidden(entry.raw),
+             "card": _person(request, card) if card else None} for entry, card in found]
+    return view.render(request, "medid/feed.html", {"rows": rows})
+
+
+def _hidden(raw: str) -> str:
+    """A line as it came, with all but the last digits of long numbers as dots."""
+    return re.sub(r"[0-9]{9,}", lambda found: numbers.mask_pinfl(found.group()), raw)
+
+
+async def settle(request: Request) -> Response:
+    """Somebody dealt with a line."""
+    form = await view.form(request)
+    line = view.field(form, "line")
+    if not line.isdecimal() or len(line) > 15:
+        raise InvalidError("a line has a number", "line")
+    await feeding.settle(view.gateway(request), view.signed_in(request),
+                         view.field(form, "digest"), int(line))
+    return view.redirect(request, "/persons/feed")
+
+
 ROUTES: tuple[Route, ...] = (
+    Route(path="/persons/feed", endpoint=view.screen(feed), roles=KEEPS),
+    Route(path="/persons/feed", endpoint=view.screen(settle), roles=KEEPS, methods=("POST",)),
     Route(path="/persons/review", endpoint=view.screen(queue), roles=KEEPS),
     Route(path="/persons/review/{number:int}", endpoint=view.screen(question), roles=KEEPS),
     Route(path="/persons/review/{number:int}", endpoint=view.screen(distinct), roles=KEEPS,

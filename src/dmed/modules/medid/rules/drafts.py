@@ -53,7 +53,11 @@ def complete(draft: Draft) -> Draft:
 
 def check(draft: Draft, today: date) -> list[Finding]:
     """Everything to say of a draft before it is registered, errors first."""
-    draft = complete(draft)
+    return check_complete(complete(draft), today)
+
+
+def check_complete(draft: Draft, today: date) -> list[Finding]:
+    """As `check`, of a draft that is in normal form already."""
     found = [*_check_names(draft), *_check_birth(draft, today), *_check_pinfl(draft),
              *_check_category(draft, today),
              *documents.check(draft.document_kind, draft.document, draft.country)]

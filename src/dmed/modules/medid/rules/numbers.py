@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from functools import lru_cache
 
 from dmed.modules.medid.model import Pinfl
 
@@ -48,6 +49,7 @@ def compose_pinfl(birth: date, sex: str, area: int, serial: int) -> str:
     return body + pinfl_check_digit(body)
 
 
+@lru_cache(maxsize=4_096)
 def read_pinfl(text: str) -> Pinfl | None:
     """The PINFL in a text with what it tells, or None if it is not well formed."""
     value = digits(text)

@@ -16,6 +16,9 @@ _TWINS = {"latin": str.maketrans(_CYRILLIC, _LATIN), "cyrillic": str.maketrans(_
 _APOSTROPHES = "'`´ʻʼ‘’ʹ′"
 _ALLOWED = frozenset(_APOSTROPHES + " -.‐‑–")
 _WORDS = re.compile(r"[^\s-]+")
+_PLAIN = re.compile(r"[A-Za-zÀ-ɏ'`´ʻʼ‘’ .-]*|[\u0400-\u04ff'`´ʻʼ‘’ .-]*")
+"""Letters of one script with what stands between them: nearly every name, told at a glance."""
+_ENOUGH = re.compile(r"\w.*\w")
 LETTERS_MIN = 2
 LETTERS_MAX = 120
 
@@ -37,7 +40,8 @@ def _scripts(word: str) -> set[str]:
 
 def is_mixed(text: str) -> bool:
     """Whether a word of the text has letters of more than one script."""
-    return any(len(_scripts(word)) > 1 for word in _WORDS.findall(text))
+    return not _PLAIN.fullmatch(text) and any(
+        len(_scripts(word)) > 1 for word in _WORDS.findall(text))
 
 
 def straighten(text: str) -> str:
@@ -47,6 +51,8 @@ def straighten(text: str) -> str:
     >>> straighten("Каримoв") == "Каримов"
     True
     """
+    if _PLAIN.fullmatch(text):
+        return text
     return _WORDS.sub(lambda found: _straight(found.group()), text)
 
 
@@ -73,6 +79,8 @@ def strange_signs(text: str) -> str:
 
 def faults(text: str) -> list[tuple[str, dict[str, str]]]:
     """(key of a sentence, its values) for everything wrong with one part of a name."""
+    if _PLAIN.fullmatch(text) and _ENOUGH.search(text) and len(text) <= LETTERS_MAX:
+        return []
     found: list[tuple[str, dict[str, str]]] = []
     strange = strange_signs(text)
     if strange:

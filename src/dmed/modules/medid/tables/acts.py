@@ -5,6 +5,7 @@ person_merge   one row a merge: which card was merged into which, by whom and wh
                undone. The standing rows are the truth; the links of the cards say the same.
 person_review  pairs of cards that may be one person's, for a registrar to decide.
 person_feed    lines of the national feed that were refused, or that a person must look at.
+person_feed_part  parts of a feed file that were taken over: a killed run goes on behind them.
 """
 
 from __future__ import annotations
@@ -54,6 +55,12 @@ DDL: tuple[str, ...] = (
         raw text not null,
         at timestamptz not null default now(),
         settled timestamptz,
+        primary key (digest, line)
+    )""",
+    """create table if not exists person_feed_part (
+        digest text collate "C" not null,
+        line bigint not null,
+        counts jsonb not null,
         primary key (digest, line)
     )""",
     "create index if not exists person_feed_open on person_feed (at) where settled is null",
