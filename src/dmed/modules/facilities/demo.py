@@ -7,6 +7,7 @@ numbers and terms, and one in some thirty has run out.
 from __future__ import annotations
 
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ from dmed.kit.seed import Made, fixed_id, generator, local, make
 from dmed.kit.text import to_cyrillic
 from dmed.modules.facilities.model import District, Region
 from dmed.modules.facilities.rules import PHARMACY_TEXT, TAX_SYSTEM
+from dmed.modules.facilities.rules.places import CENTRES
+from dmed.modules.facilities.rules.records import site_id
 from dmed.modules.facilities.service import regions
 
 _PROFILE = "https://dhp.uz/fhir/core/StructureDefinition/uz-core-"
@@ -179,6 +182,39 @@ def _departments(owner: str, owner_name: str, numbers: int) -> list[Made]:
     return made
 
 
+_OFFICE = {"availableTime": [
+    {"daysOfWeek": ["mon", "tue", "wed", "thu", "fri"], "availableStartTime": "08:00:00",
+     "availableEndTime": "18:00:00"},
+    {"daysOfWeek": ["sat"], "availableStartTime": "09:00:00", "availableEndTime": "14:00:00"}]}
+_ALWAYS = {"availableTime": [
+    {"daysOfWeek": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "allDay": True}]}
+
+
+def _sites(owners: list[Made], region: Region, district: District) -> list[Made]:
+    """Where the institutions of a district stand: invented spots around the region's centre."""
+    numbers = generator("sites", district.code)
+    latitude, longitude = CENTRES[region.code]
+    latitude += numbers.uniform(-0.12, 0.12)
+    longitude += numbers.uniform(-0.15, 0.15)
+    made: list[Made] = []
+    for owner in owners:
+        record = msgspec.json.decode(owner.body)
+        kinds = {code["code"] for one in record["type"] for code in one.get("coding", [])}
+        spot = [Decimal(f"{middle + numbers.uniform(-0.03, 0.03):.5f}")
+                for middle in (longitude, latitude)]
+        made.append(make(site_id(owner.id), local(OPENED, 620, len(made)), f"{_PROFILE}location", {
+            "resourceType": "Location", "language": "uz", "status": "active",
+            "name": record["name"], "_name": record["_name"], "mode": "instance",
+            "address": record["contact"][0]["address"],
+            "form": {"coding": [{
+                "system": "http://terminology.hl7.org/CodeSystem/location-physical-type",
+                "code": "si", "display": "Site"}]},
+            "position": {"longitude": spot[0], "latitude": spot[1]},
+            "managingOrganization": {"reference": f"Organization/{owner.id}"},
+            "hoursOfOperation": [_ALWAYS if "II_100" in kinds else _OFFICE]}))
+    return made
+
+
 def institutions(region: Region, district: District) -> tuple[Institutions, list[Made]]:
     """The institutions of a district with their departments, and their records."""
     code = district.code
@@ -217,6 +253,7 @@ def institutions(region: Region, district: District) -> tuple[Institutions, list
                         is_demo)
         pharmacies.append((add(f"pharmacy-{place}", name, f"Аптека № {pharmacy_number}", _PHARMACY,
                                lead="3", part_of="", licence=licence), name))
+    made += _sites(list(made), region, district)
     made += _departments(polyclinic, f"{short}, {polyclinic_name}", number)
     return Institutions(
         region=region, district=district, polyclinic=polyclinic, polyclinic_name=polyclinic_name,

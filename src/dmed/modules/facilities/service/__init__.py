@@ -10,13 +10,15 @@ from urllib.parse import urlencode
 import msgspec
 
 from dmed.modules.facilities import rules
-from dmed.modules.facilities.model import Department, OrganisationFacts, Region
+from dmed.modules.facilities.model import Department, OrganisationFacts, Region, Shape
+from dmed.modules.facilities.rules import records
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway
 
 _DEPARTMENTS_MAX = 200
+_UNITS = {Shape.WARD: "Ward", Shape.ROOM: "Ward", Shape.BED: "Bed"}
 
 
 @cache
@@ -60,6 +62,6 @@ async def departments(
                        "_count": str(_DEPARTMENTS_MAX)})
     found = await gateway.find(subject, "Location", query)
     made = [Department(one["id"], one.get("name", ""),
-                       next((unit.get("value", "") for unit in one.get("identifier", [])), ""))
-            for one in found]
+                       _UNITS.get(records.shape_of(one), "Branch"))
+            for one in found if not records.is_site(one)]
     return sorted(made, key=lambda one: one.name)
