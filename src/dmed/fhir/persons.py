@@ -90,6 +90,7 @@ def text_of(code: int) -> str:
     return "".join(letters)
 
 
+@lru_cache(maxsize=65_536)
 def last_with(code: int) -> int:
     """The greatest number that begins with the letters of this one: the end of its prefix range.
 
@@ -156,13 +157,14 @@ _BEGUN_ENDINGS = (
 _CONSONANTS = "bcdfghijklmnprstvz"
 
 
-def near_codes(code: int) -> list[int]:
+@lru_cache(maxsize=4_096)
+def near_codes(code: int) -> tuple[int, ...]:
     """The numbers of all skeletons one typing error away: a letter lost, added, changed, or two
     neighbours swapped. About 330 for seven letters. Skeletons of under three letters have none.
     """
     word = text_of(code)
     if len(word) < 3:
-        return []
+        return ()
     letters = "a" + _CONSONANTS
     found: dict[str, None] = {}
     for at in range(len(word) + 1):
@@ -176,7 +178,7 @@ def near_codes(code: int) -> list[int]:
         for letter in letters:
             found[head + letter + tail] = None
     found.pop(word, None)
-    return list(dict.fromkeys(code_of(_undoubled(each)) for each in found))
+    return tuple(dict.fromkeys(code_of(_undoubled(each)) for each in found))
 
 
 def _undoubled(word: str) -> str:

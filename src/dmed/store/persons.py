@@ -82,17 +82,18 @@ def _probe(source: str, where: str, order: str) -> str:
 
 def _born_with(name: str) -> str:
     key = _DATED.format(name=name)
-    source = "unnest({0}::bigint[], {1}::bigint[]) AS q(low, high)"
+    source = "unnest({0}::text::bigint[], {1}::text::bigint[]) AS q(low, high)"
     return _probe(source, f"{key} >= q.low AND {key} <= q.high", key)
 
 
 _RANGES = (
-    "unnest({0}::bigint[], {1}::bigint[], {2}::bigint[], {3}::bigint[], {4}::int[], {5}::int[]) "
+    "unnest({0}::text::bigint[], {1}::text::bigint[], {2}::text::bigint[], {3}::text::bigint[], "
+    "{4}::text::int[], {5}::text::int[]) "
     "AS q(low, high, third, third_last, place, place_last)")
 _KINDS: dict[str, str] = {
-    "pinfls": _probe("unnest({0}::bigint[]) AS q(value)",
+    "pinfls": _probe("unnest({0}::text::bigint[]) AS q(value)",
                      "pinfl >= q.value AND pinfl <= q.value AND pinfl <> 0", "pinfl"),
-    "phones": _probe("unnest({0}::bigint[]) AS q(value)",
+    "phones": _probe("unnest({0}::text::bigint[]) AS q(value)",
                      "phone >= q.value AND phone <= q.value AND phone <> 0", "phone"),
     "numbers": (
         f"SELECT p.* FROM unnest({{0}}::text[]) AS q(value), LATERAL (SELECT t.vid FROM token t "
@@ -101,8 +102,9 @@ _KINDS: dict[str, str] = {
     "dated_given": _born_with("given"),
     "dated_family": _born_with("family"),
     "pairs": _probe(
-        "unnest({0}::bigint[], {1}::bigint[], {2}::bigint[], {3}::int[], {4}::int[], {5}::int[], "
-        "{6}::int[]) AS q(family, low, high, born, born_last, district, district_last)",
+        "unnest({0}::text::bigint[], {1}::text::bigint[], {2}::text::bigint[], "
+        "{3}::text::int[], {4}::text::int[], {5}::text::int[], {6}::text::int[]) "
+        "AS q(family, low, high, born, born_last, district, district_last)",
         "p.family = q.family AND p.given >= q.low AND p.given <= q.high AND p.born >= q.born "
         "AND p.born <= q.born_last AND p.district >= q.district AND p.district <= q.district_last",
         "p.given, p.born"),
@@ -135,6 +137,13 @@ def _statement(kinds: tuple[str, ...], each_max: int, rows_max: int) -> str:
     return " UNION ALL ".join(parts)
 
 
+def _column(numbers: Sequence[int]) -> str:
+    """Numbers as one text: a native array is encoded element by element, which took longer than
+    the rest of a search as one types.
+    """
+    return f"{{{','.join(map(str, numbers))}}}"
+
+
 Fetch = Callable[..., Awaitable[Sequence[Any]]]
 """`fetch` of a connection or of an open unit."""
 
@@ -155,9 +164,9 @@ async def candidates(fetch: Fetch, probes: Probes) -> list[Candidate]:
         if kind == "numbers":
             values.append([text_key(each) for each in asked])
         elif _WIDTHS[kind] == 1:
-            values.append(list(asked))
+            values.append(_column(asked))
         else:
-            values += [list(column) for column in zip(*asked, strict=True)]
+            values += map(_column, zip(*asked, strict=True))
     rows = await fetch(statement, *values)
     return list(dict.fromkeys(Candidate(*row) for row in rows))
 

@@ -415,7 +415,7 @@ def ranked(typed: Typed, found: Iterable[Candidate], most: int) -> list[tuple[Fi
     Whom the narrowing leaves out is out. Each person once. Where some fit every word, only those.
     """
     fits: dict[tuple[int, int], tuple[Fit, Candidate]] = {}
-    known: dict[tuple[Word, int], int] = {}
+    known: dict[tuple[int, int], int] = {}
     for one in found:
         if not _is_within(typed, one):
             continue
@@ -446,35 +446,38 @@ def _is_within(typed: Typed, one: Candidate) -> bool:
 
 
 def _fit(
-    words: Sequence[Word], one: Candidate, known: dict[tuple[Word, int], int]
+    words: Sequence[Word], one: Candidate, known: dict[tuple[int, int], int]
 ) -> tuple[int, int, int]:
     """(how well, words that fit nothing, how far from the usual order) of the best reading."""
     names = (one.family, one.given, one.patronymic)
     table = []
-    for word in words:
+    for at, word in enumerate(words):
         row = []
         for code in names:
-            weight = known.get((word, code))
+            weight = known.get((at, code))
             if weight is None:
-                weight = known[word, code] = _fits(word, code)
+                weight = known[at, code] = _fits(word, code)
             row.append(weight)
+        row.append(0)
         table.append(row)
     best = (-1, len(words), 9)
-    for places in _readings(len(words)):
-        weights = [row[place] if place < 3 else 0 for row, place in zip(table, places, strict=True)]
-        unfit = weights.count(0)
-        turns = sum(a > b for a, b in pairwise(places))
-        if (unfit, -sum(weights), turns) < (best[1], -best[0], best[2]):
-            best = (sum(weights), unfit, turns)
+    for places, turns in _readings(len(words)):
+        whole, unfit = 0, 0
+        for row, place in zip(table, places, strict=True):
+            whole += row[place]
+            unfit += not row[place]
+        if (unfit, -whole, turns) < (best[1], -best[0], best[2]):
+            best = (whole, unfit, turns)
     return best
 
 
 @lru_cache(maxsize=8)
-def _readings(count: int) -> list[tuple[int, ...]]:
-    """Which name each word may be; 3 and above: none of them."""
-    return list(dict.fromkeys(
+def _readings(count: int) -> list[tuple[tuple[int, ...], int]]:
+    """Which name each word may be (3: none of them), and how far that is from the usual order."""
+    found = dict.fromkeys(
         tuple(min(place, 3) for place in places)
-        for places in permutations(range(3 + max(0, count - 1)), count)))
+        for places in permutations(range(3 + max(0, count - 1)), count))
+    return [(places, sum(a > b for a, b in pairwise(places))) for places in found]
 
 
 def _fits(word: Word, code: int) -> int:
