@@ -44,6 +44,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     skipped: int = 0
     """Rows that an earlier run had dealt with."""
     seconds: float = 0.0
+    list_seconds: float = 0.0
+    """Of the seconds those that the lists took."""
     listed: int = 0
     """Rows of records read to bring the lists up to date."""
     peak_mb: int = 0
@@ -156,8 +158,10 @@ async def import_staff(
             digest=f"staff {digest}", processes=processes, chunk_items=chunk_items, report=report)
     finally:
         refused.close()
+    stored = time.monotonic()
     async with opened(settings, addresses) as store:
         outcome.listed = await workforce.follow(Gateway(store, settings))
+    outcome.list_seconds = time.monotonic() - stored
     outcome.rows, outcome.records, outcome.skipped = reading.rows, done.loaded, done.skipped
     outcome.refused, outcome.seconds = refused.count, time.monotonic() - began
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -129,7 +129,7 @@ async def follow(gateway: Gateway, pages_max: int = 10_000) -> int:
 
 
 async def fresh(gateway: Gateway) -> datetime:
-    """Follows where this worker has not for ten seconds; the moment of the newest record in lists."""
+    """Follows where this worker has not for ten seconds; the moment of the newest post in lists."""
     at = gateway.held("staff lists", dict[str, float]).get("at")
     if at is None or time.monotonic() - at > _FRESH_S:
         await follow(gateway, pages_max=20)

@@ -217,18 +217,16 @@ async def ages(
 ) -> list[tuple[int, str, bool, bool, int]]:
     """(year of birth, sex, doctor, nurse, people) of who is in post, each person once."""
     rows = await unit.fetch(
-        "select extract(year from s.born)::int as year, s.sex,"
+        "with one as (select s.id, extract(year from s.born)::int as year, s.sex,"
         " bool_or(split_part(p.code, '.', 1) in ('2211', '2212', '2261')) as doctor,"
-        " bool_or(left(p.code, 3) in ('222', '322')) as nurse, s.id"
+        " bool_or(left(p.code, 3) in ('222', '322')) as nurse"
         " from staff_post p join staff_person s on s.id = p.practitioner"
         " left join staff_house h on h.id = p.organisation"
         f" where {_RUNS.format(day='$1')} and s.born is not null"
-        " and ($2 = '' or h.region = $2) group by s.id, s.born, s.sex", day, region)
-    found: dict[tuple[int, str, bool, bool], int] = {}
-    for row in rows:
-        key = (row["year"], row["sex"], row["doctor"], row["nurse"])
-        found[key] = found.get(key, 0) + 1
-    return [(*key, count) for key, count in found.items()]
+        " and ($2 = '' or h.region = $2) group by s.id)"
+        " select year, sex, doctor, nurse, count(*) as people from one group by 1, 2, 3, 4",
+        day, region)
+    return [(row["year"], row["sex"], row["doctor"], row["nurse"], row["people"]) for row in rows]
 
 
 async def counts(
