@@ -38,7 +38,7 @@ async def open_card(
 async def history(
     gateway: Gateway, subject: Subject, patient_id: str, code: str, language: str
 ) -> tuple[Card, Series]:
-    """All measurements of one kind, at most a thousand. NotFoundError where there are none."""
+    """The newest measurements of one kind, at most 150. NotFoundError where there are none."""
     return await service.history(gateway, subject, patient_id, code, language)
 
 

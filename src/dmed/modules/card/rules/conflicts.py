@@ -220,7 +220,7 @@ def measurements(evidence: Evidence, language: str) -> Iterable[Conflict]:
 
 
 def _value(record: Record) -> str:
-    point = results.point_of(record, Names())
+    point = results.point_of(record)
     if point is not None and point.second is not None:
         return f"{point.value}/{point.second}"
     return reading.value_words(record)

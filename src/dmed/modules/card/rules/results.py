@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from dmed.modules.card.model import Point, Series
+from dmed.modules.card.model import Point, Series, Source
 from dmed.modules.card.rules import reading
 from dmed.modules.card.rules.sources import Names, source
 from dmed.modules.medid import api as medid
@@ -41,29 +41,36 @@ def when_of(observation: Record) -> str:
 
 
 def series(
-    observations: Iterable[Record], names: Names, language: str, points_max: int = 24
+    observations: Iterable[Record], names: Names, language: str, points_max: int = 24,
+    *, is_sourced: bool = False,
 ) -> tuple[Series, ...]:
-    """One series for each kind, those outside their band first, then the newest first."""
+    """One series for each kind, those outside their band first, then the newest first.
+
+    Only with `is_sourced` every point tells its source; the newest always does.
+    """
     by_code: dict[str, list[Record]] = defaultdict(list)
     for one in observations:
         code = code_of(one)
         if code and one.get("status") not in NO_RESULTS and not is_social(one):
             by_code[code].append(one)
     made = [found for code, records in by_code.items()
-            if (found := _series(code, records, names, language, points_max)) is not None]
+            if (found := _series(
+                 code, records, names, language, points_max, is_sourced)) is not None]
     made.sort(key=lambda one: one.when, reverse=True)
     return tuple(sorted(made, key=lambda one: not one.flag))
 
 
 def _series(
-    code: str, records: list[Record], names: Names, language: str, points_max: int
+    code: str, records: list[Record], names: Names, language: str, points_max: int,
+    is_sourced: bool,
 ) -> Series | None:
     records = sorted(records, key=lambda one: (when_of(one), str(one.get("id", ""))))
     newest = records[-1]
     unit = _unit(newest)
-    measured = [(one, point) for one in records if (point := point_of(one, names)) is not None]
+    told = names if is_sourced else None
+    measured = [(one, point) for one in records if (point := point_of(one, told)) is not None]
     same = tuple(point for one, point in measured if _unit(one) == unit)
-    last = point_of(newest, names)
+    last = point_of(newest)
     words = reading.value_words(newest)
     if last is None and not words:
         return None
@@ -84,10 +91,11 @@ def _series(
     )
 
 
-def point_of(observation: Record, names: Names) -> Point | None:
-    """A measurement as a point; None for a value in words."""
+def point_of(observation: Record, names: Names | None = None) -> Point | None:
+    """A measurement as a point, with its source by `names`; None for a value in words."""
     value = observation.get("valueQuantity", {}).get("value")
-    reference, told = f"Observation/{observation['id']}", source(observation, names)
+    reference = f"Observation/{observation['id']}"
+    told = Source() if names is None else source(observation, names)
     if value is not None:
         return Point(when_of(observation), Decimal(value), None, reference, told)
     parts = {medid.reading.coding(one.get("code", {}), _LOINC):

@@ -23,12 +23,13 @@ TABS = ("summary", "timeline", "problems", "medicines", "allergies", "results", 
         "visits", "documents", "social")  # fmt: skip  # A list of names reads better filled.
 COURSE = tuple(course.KINDS)
 DOCUMENTS = ("DocumentReference", "DiagnosticReport")
-PAGE = 40
+PAGE = 25
 """Records of each type on a page of the course."""
 SOME = 8
 """Entries of the course on the first screen."""
-POINTS_MAX = 1_000
-RESULTS_FIRST, RESULTS_ALL = 150, 1_000
+POINTS_MAX = 150
+"""Newest values of one measurement that its page draws and lists."""
+RESULTS_FIRST, RESULTS_ALL = 120, 1_000
 _NEWEST = ("_sort", "-date")
 _STANDING = ("clinical-status", "active,recurrence,relapse")
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z")
@@ -41,7 +42,7 @@ _BASE = {
 }
 """What every screen of the card needs: the banner, its marks and the disputes."""
 _MEDICINES = {
-    "MedicationRequest": Asked("MedicationRequest", 100, (("_sort", "-authoredon"),)),
+    "MedicationRequest": Asked("MedicationRequest", 60, lately="authoredon"),
     "MedicationStatement": Asked("MedicationStatement", 50),
 }
 _GROUPS = {"groups": Asked("Observation", 20, (
@@ -49,16 +50,16 @@ _GROUPS = {"groups": Asked("Observation", 20, (
 _NEEDS: dict[str, dict[str, Asked]] = {
     "summary": {
         **_MEDICINES, **_GROUPS,
-        "Observation": Asked("Observation", RESULTS_FIRST, (_NEWEST,)),
+        "Observation": Asked("Observation", RESULTS_FIRST, lately="date"),
         "Immunization": Asked("Immunization", 60, (_NEWEST,)),
         "birthsex": Asked("Observation", 3, (
             ("code", f"{medid.reading.LOINC}|{conflicts.BIRTH_SEX_LOINC}"),)),
-        "Encounter": Asked("Encounter", SOME, (_NEWEST,)),
-        "DiagnosticReport": Asked("DiagnosticReport", SOME, (_NEWEST,)),
-        "MedicationDispense": Asked("MedicationDispense", SOME, (("_sort", "-whenhandedover"),)),
-        "lately": Asked("Condition", SOME, (("_sort", "-recorded-date"),)),
+        "Encounter": Asked("Encounter", SOME, lately="date"),
+        "DiagnosticReport": Asked("DiagnosticReport", SOME, lately="date"),
+        "MedicationDispense": Asked("MedicationDispense", SOME, lately="whenhandedover"),
+        "lately": Asked("Condition", SOME, lately="recorded-date"),
     },
-    "problems": {"past": Asked("Condition", 200, (
+    "problems": {"past": Asked("Condition", 100, (
         ("clinical-status", "inactive,remission,resolved"), ("_sort", "-recorded-date")))},
     "medicines": _MEDICINES,
     "results": {**_GROUPS, "Observation": Asked("Observation", RESULTS_ALL, (_NEWEST,))},
@@ -191,7 +192,7 @@ def _blood_group(records: list[Record]) -> str:
 async def history(
     gateway: Gateway, subject: Subject, patient_id: str, code: str, language: str
 ) -> tuple[Card, Series]:
-    """All measurements of one kind with their sources. NotFoundError where there are none."""
+    """The newest measurements of one kind with their sources. NotFoundError for none."""
     person = await person_of(gateway, subject, patient_id)
     patient = await gateway.get(subject, "Patient", person.cards[0])
     system = f"{medid.reading.LOINC}|" if re.fullmatch(r"[0-9]{1,7}-[0-9]", code) else ""
@@ -200,7 +201,7 @@ async def history(
     names = await person.names(found["Observation"])
     made = results.series(
         [one for one in found["Observation"] if results.code_of(one) == code], names, language,
-        POINTS_MAX)
+        POINTS_MAX, is_sourced=True)
     if not made:
         raise NotFoundError("There is no such measurement on this card")
     return _put_together(patient, found, "results", names, language, [], ""), made[0]
