@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmed.modules.medicines import api, rules
+from dmed.modules.medicines.rules import search
 
 
 def _first(text: str) -> str:
@@ -84,3 +85,21 @@ def test_distance_of_a_beginning_is_bounded(typed: str, word: str) -> None:
 
     assert (distance == 0) == word.startswith(typed)
     assert distance <= len(typed)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.text("abc", min_size=1, max_size=7),
+    st.lists(st.text("abc", min_size=1, max_size=10), unique=True, max_size=12),
+    st.integers(1, 2),
+)
+def test_many_words_are_measured_as_each_of_them(
+    typed: str, words: list[str], limit: int
+) -> None:
+    """The walk over sorted words gives the distance of each word, or more than the limit."""
+    ordered = sorted(words)
+    found = dict(search.distances(typed, ordered, range(len(ordered)), limit))
+
+    for number, word in enumerate(ordered):
+        alone = rules.beginning_distance(typed, word, limit)
+        assert min(found[number], limit + 1) == min(alone, limit + 1)

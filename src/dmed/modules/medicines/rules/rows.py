@@ -35,7 +35,9 @@ _PARTS = re.compile(r"\s*(?:[+;|]|,(?!\d))\s*")
 _HOMOGLYPHS = str.maketrans("АВЕКМНОРСТХаеорсухіІ", "ABEKMHOPCTXaeopcyxiI")
 _BACK = str.maketrans("ABEKMHOPCTXaeopcyx", "АВЕКМНОРСТХаеорсух")
 _WORD = re.compile(r"\w+")
+_LATIN = re.compile("[A-Za-z]")
 _MOJIBAKE = re.compile(r"[ÐÑ][\u0080-¿]|â€|Ã[\u0080-¿]|Р[°±µ»Ѓ‚ёѓ]|С[‚ЃЂ‹]|�")
+_STARS = re.compile("[*®™]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _AMOUNT = re.compile(
     r"(?P<value>\d[\d  ]*(?:[.,]\d+)?)\s*(?P<unit>[^\d\s,;+/]+(?:\.[^\d\s,;+/]+)*)")
@@ -96,8 +98,12 @@ def _shown(text: str, most: int) -> str:
 
 
 def _entry(row: Mapping[str, str], names: Names) -> Entry:
-    for name, value in row.items():
-        _check_cell(name, value)
+    whole = "\n".join(row.values())
+    if len(whole) > ROW_CHARACTERS_MAX or _CONTROL.search(whole) or _MOJIBAKE.search(whole):
+        for name, value in row.items():
+            _check_cell(name, value)
+        if len(whole) > ROW_CHARACTERS_MAX:
+            raise FaultError("too-long", str(len(whole)))
     notes: list[str] = []
     key = _key(row.get("key", ""))
     trade = _named(row.get("trade", ""), notes)
@@ -149,7 +155,9 @@ def _check_cell(name: str, value: str) -> None:
 
 
 def _clean(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    return " ".join(text.split())
 
 
 def _key(text: str) -> str:
@@ -163,9 +171,11 @@ def _key(text: str) -> str:
 
 def _named(text: str, notes: list[str]) -> str:
     """A name without stars and foreign letters inside its words."""
-    text = _clean(text.replace("*", " ").replace("®", " ").replace("™", " "))
+    text = _clean(_STARS.sub(" ", text))
     if len(text) > NAME_CHARACTERS_MAX:
         raise FaultError("too-long", text[:100])
+    if text.isascii() or not _LATIN.search(text):
+        return text
     mended = _WORD.sub(lambda match: one_script(match.group(0)), text)
     if mended != text:
         notes.append("homoglyphs")

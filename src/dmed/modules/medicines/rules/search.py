@@ -86,6 +86,55 @@ def beginning_distance(typed: str, word: str, limit: int) -> int:
     return min(row)
 
 
+def distances(
+    typed: str, words: Sequence[str], numbers: Iterable[int], limit: int
+) -> Iterable[tuple[int, int]]:
+    """`beginning_distance` of many words in their order, by number: what neighbours in the order
+    begin with alike is measured once.
+    """
+    size = len(typed)
+    rows = [list(range(size + 1))]
+    least = [size]
+    before, dead = "", -1
+    for number in numbers:
+        word = words[number][: size + limit]
+        common = 0
+        for one, other in zip(before, word, strict=False):
+            if one != other:
+                break
+            common += 1
+        if 0 <= dead <= common:
+            yield number, least[dead]
+            continue
+        depth = min(common, len(rows) - 1)
+        del rows[depth + 1 :], least[depth + 1 :]
+        dead = -1
+        for place in range(depth, len(word)):
+            row = _row(typed, word, place, rows)
+            rows.append(row)
+            least.append(min(least[-1], row[size]))
+            if min(row) > limit:
+                dead = place + 1
+                break
+        before = word
+        yield number, least[-1]
+
+
+def _row(typed: str, word: str, place: int, rows: Sequence[Sequence[int]]) -> list[int]:
+    """Distances of the word's first `place + 1` letters to each beginning of what was typed."""
+    above, sign = rows[-1], word[place]
+    left = place + 1
+    row = [left]
+    for i, letter in enumerate(typed):
+        cost = above[i] + (letter != sign)
+        cost = min(cost, above[i + 1] + 1, left + 1)
+        if i and place and letter == word[place - 1] and typed[i - 1] == sign:
+            cost = min(cost, rows[-2][i - 1] + 1)
+        row.append(cost)
+        left = cost
+    return row
+
+
 def _neighbours(head: str) -> set[str]:
     """The head itself and what is left of it without any one letter."""
     return {head} | {head[:place] + head[place + 1 :] for place in range(len(head))}
@@ -164,8 +213,18 @@ class Index:
         digits = [part for part in parts if part[0].isdigit()]
         if not letters:
             return []
+        further = letters[1:]
+        # A beginning that is right outweighs any that is misspelt: these are measured only where
+        # nothing begins so.
+        return (self._kept(self._begins(letters[0]), further, digits, limit)
+                or self._kept(self._misspelt(letters[0]), further, digits, limit))
+
+    def _kept(
+        self, scored: Iterable[tuple[int, int]], letters: Sequence[str], digits: Sequence[str],
+        limit: int,
+    ) -> list[Found]:
         best: dict[int, tuple[int, int]] = {}
-        for number, score in self._scored(letters[0]):
+        for number, score in scored:
             word = self._words[number]
             points = score * word.weight
             for place in word.places:
@@ -174,31 +233,26 @@ class Index:
                     best[place] = (points, number)
         kept: list[Found] = []
         for place, (points, number) in sorted(best.items(), key=lambda at: (-at[1][0], at[0])):
-            if self._fits(place, letters[1:], digits):
+            if self._fits(place, letters, digits):
                 each = self.preparations[place]
                 kept.append(Found(each.key, self._words[number].shown, points))
                 if len(kept) == limit:
                     break
         return kept
 
-    def _scored(self, typed: str) -> Iterable[tuple[int, int]]:
+    def _begins(self, typed: str) -> Iterable[tuple[int, int]]:
         start = bisect_left(self._folded, typed)
-        end = bisect_left(self._folded, typed + _LAST, lo=start)
-        for number in range(start, end):
+        for number in range(start, bisect_left(self._folded, typed + _LAST, lo=start)):
             yield number, _WHOLE if self._folded[number] == typed else _BEGINS
+
+    def _misspelt(self, typed: str) -> Iterable[tuple[int, int]]:
         allowed = _errors(typed)
         if not allowed:
             return
         seen: set[int] = set()
         for neighbour in _neighbours(typed[:_HEAD]):
             seen.update(self._heads.get(neighbour, ()))
-        for number in seen:
-            if start <= number < end:
-                continue
-            word = self._folded[number]
-            if len(word) < len(typed) - allowed:
-                continue
-            distance = beginning_distance(typed, word, allowed)
+        for number, distance in distances(typed, self._folded, sorted(seen), allowed):
             if distance <= allowed:
                 yield number, _NEAR - _STEP * distance
 
