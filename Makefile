@@ -60,3 +60,8 @@ audit: .venv/ready-dev
 .PHONY: baseline
 baseline: .venv/ready-dev
 	@$(BIN)/python tests/load/baseline.py
+
+# What `dmed persons learn` and `deduplicate` need beyond the platform: Splink on DuckDB.
+.PHONY: batch
+batch: .venv/ready-run
+	$(BIN)/python -m pip install -q --require-hashes -r requirements/batch.lock

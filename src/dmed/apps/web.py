@@ -31,6 +31,7 @@ from dmed.kit.clock import now
 from dmed.kit.errors import DmedError, ForbiddenError, NotFoundError, UnavailableError
 from dmed.kit.settings import Settings
 from dmed.kit.turns import PARTY
+from dmed.modules.medid.rules import scoring
 from dmed.modules.reader.api import wants_page
 from dmed.pages import view
 from dmed.pages.routes import ROUTES as SHARED_PAGES
@@ -101,6 +102,7 @@ class Platform:
         self.limits = Limits(self.settings, self.guard.address)
         await guides.start(self.database, self.settings)
         await reindex.learn(self.database)
+        scoring.use(scoring.installed(self.settings.data))
         room = fhir_app(self.gateway, self.guard, self.manifests)
         self.fhir, self.served = room, room.manifests
         self._pages = _pages(self)

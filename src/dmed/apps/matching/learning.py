@@ -82,7 +82,7 @@ class People:
         """Splink set up with the platform's levels, blocks and weights."""
         blocks: list[Any] = [block_on(*columns) for columns in BLOCKS]
         blocks += [{"blocking_rule": rule, "sql_dialect": "duckdb"} for rule in CROSSED]
-        comparisons = [_comparison(field, of_field, model, weighs_shares=weighs_shares)
+        comparisons: list[Any] = [_comparison(field, of_field, model, weighs_shares=weighs_shares)
                        for field, of_field in levels().items()]
         settings = SettingsCreator(
             link_type="dedupe_only", comparisons=comparisons,

@@ -129,8 +129,10 @@ def _heard(word: str) -> tuple[str, str]:
         word = word.replace(spelling, heard)
     word = _C.sub("k", word)
     ending = _ENDING.search(word)
-    if ending and ending.start() >= _STEM_MIN:
-        word = word[: ending.start()]
+    if ending:
+        is_of_stem = ending.start() == _STEM_MIN - 1 and word[ending.start()] in "iy"  # Ali-ev.
+        cut = ending.start() + is_of_stem
+        word = word[:cut] if cut >= _STEM_MIN else word
     word = _GOD.sub("la", _DIPHTHONG.sub("v", word))
     key: list[str] = []
     marks: list[str] = []

@@ -13,6 +13,7 @@ from __future__ import annotations
 from functools import lru_cache
 from importlib.resources import files
 from math import log2
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -28,6 +29,8 @@ from dmed.modules.medid.rules.numbers import (
     read_pinfl,
 )
 
+WEIGHTS_FILE = "matching-weights.json"
+"""In the folder of the installation: weights that it learnt itself."""
 GRADES = ("certain", "probable", "possible", "certainly-not")
 """Codes of FHIR's match-grade: link by itself; likely; for review; two persons."""
 NAME_FIELDS = ("family", "given", "father")
@@ -150,6 +153,20 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     def share(self, field: str, key: str) -> float:
         """How common a name is."""
         return self.shares.get(field, {}).get(key, self.rare_share)
+
+
+_in_use: list[Model] = []
+
+
+def use(model: Model | None) -> None:
+    """Every score of this process goes by these weights from now on; None: by the shipped ones."""
+    _in_use[:] = [model] if model else []
+
+
+def installed(folder: Path) -> Model | None:
+    """The weights that an installation learnt itself, if it did."""
+    file = folder / WEIGHTS_FILE
+    return msgspec.json.decode(file.read_bytes(), type=Model) if file.exists() else None
 
 
 @lru_cache(maxsize=1)
@@ -375,7 +392,7 @@ def score(
 
     `persons`: among how many the candidate was found; 0 takes the number of the model.
     """
-    model = model or shipped()
+    model = model or (_in_use[0] if _in_use else shipped())
     named = _name_scores(asked, found, model)
     beside = _levels_beside_names(asked, found)
     fields = [*named, *(FieldScore(field, level, model.weight(field, level))
