@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,31 @@ import pytest
 
 from dmed.fhir import validate
 from dmed.kit.errors import NotFoundError
+from dmed.kit.text import fold
 from dmed.modules.medicines import api, demo, rules
+from dmed.modules.medicines.rules import starting
 from dmed.modules.medicines.service import catalogue
 from dmed.modules.pharmacy.rules.gs1 import is_gtin
 from dmed.trust.gateway.prepare import read_content
 
 ROOT = Path(__file__).parents[3]
+NAMED_OTHERWISE = frozenset({
+    "A03AX13 simeticone", "A06AC01 ispaghula", "A07XA04 racecadotril", "A09AA02 pancreatin",
+    "A10BJ03 lixisenatide", "A11HA03 tocopherol", "B03XA01 epoetin-alfa", "B05BA03 glucose",
+    "B05BB01 sodium-chloride", "G02CX01 atosiban", "J01EE01 sulfamethoxazole",
+    "L04AC13 ixekizumab", "R07AA02 poractant-alfa", "S01XA20 carbomer",
+})  # fmt: skip  # A list.
+"""Codes whose name in the national list is a group, an older word, or (ixekizumab) an error."""
 
 
 def test_catalogue_is_large_enough() -> None:
-    """At least 320 products over at least 125 INNs, each with an ATC code of level 5."""
+    """At least 3,100 products over at least 600 single INNs, each with an ATC code of level 5."""
     entries = catalogue()
-    prescribed = {each.preparation.inn.key for each in entries.products.values()}
+    prescribed = {part for each in entries.products.values()
+                  for part in each.preparation.inn.components}  # fmt: skip  # One set.
 
-    assert len(entries.products) >= 320
-    assert len(prescribed) >= 125
+    assert len(entries.products) >= 3_100
+    assert len(prescribed) >= 600
     assert all(re.fullmatch(r"[A-Z]\d\d[A-Z]{2}\d\d", each.atc)
                for each in entries.preparations.values())
 
@@ -36,6 +47,51 @@ def test_gtins_are_valid_and_of_the_demonstration_prefix() -> None:
     assert all(len(each.gtin) == 14 and is_gtin(each.gtin) for each in products)
     assert all(each.gtin.startswith("0952") for each in products)
     assert len({each.gtin for each in products}) == len(products)
+
+
+def test_an_inn_has_the_atc_codes_of_its_name(shared_data: Path) -> None:
+    """Where the national list knows an ATC code, its Russian name is that of the INN, but for the
+    few named here: groups, household names, and one error of the list.
+    """
+    names = {concept["code"]: next((entry["value"] for entry in concept.get("designation", ())
+                                    if entry["language"] == "ru"), "")
+             for concept in _concepts(_national(shared_data, "atc-classification-cs")["concept"])}
+    other = set()
+    for each in catalogue().preparations.values():
+        told, first = fold(names.get(each.atc, "")), each.inn.components[0]
+        meant = [fold(catalogue().inns[part].ru) for part in each.inn.components]
+        if told and not any(one[:5] in told or told[:5] in one for one in meant):
+            other.add(f"{each.atc} {first}")
+
+    assert other <= NAMED_OTHERWISE, other - NAMED_OTHERWISE
+
+
+def test_compact_lines_read_as_they_mean() -> None:
+    """Strengths of the compact files become quantities: per ml, of a whole ampoule, in drops."""
+    forms = catalogue().forms
+    for text, form, told in (
+        ("125mg/5ml*100", "suspension", (125, "mg", 5, "mL", "125 mg/5 ml, 100 ml", 100)),
+        ("20mg/ml*2", "injection", (40, "mg", 2, "mL", "40 mg/2 ml", 1)),
+        ("0.5%*5", "eye-drops", (Decimal("0.5"), "%", 1, "1", "0.5%, 5 ml", 100)),
+        ("25mcg*120", "inhaler", (25, "ug", 1, "{puff}", "25 mcg/dose, 120 doses", 120)),
+        ("50mcg/24h", "patch", (50, "ug", 24, "h", "50 mcg/24 h", 1)),
+        ("500mg+50mg", "film-tablet", (500, "mg", 1, "1", "500 mg + 50 mg", 1)),
+    ):  # fmt: skip  # A table.
+        made = starting.read_strength(text, forms[form])
+        assert (made.strength, made.strength_unit, made.per, made.per_unit, made.text,
+                made.dose_per_unit) == told
+    for text in ("", "mg", "20", "20mg/", "20mg*", "x20mg"):
+        with pytest.raises(ValueError, match="no strength"):
+            starting.read_strength(text, forms["tablet"])
+    with pytest.raises(ValueError, match="no part"):
+        list(starting.preparations(["A02BC02 omeprazole | X en 20mg"], catalogue().inns, forms))
+
+
+def test_only_what_is_told_has_a_usual_dose() -> None:
+    """Preparations of the compact files fill no dose in: nobody has approved one."""
+    told = sum(each.default_dose > 0 for each in catalogue().preparations.values())
+
+    assert told == 342
 
 
 def test_trade_names_look_invented() -> None:
@@ -73,6 +129,12 @@ def test_products_are_valid_fhir_medications() -> None:
         assert not [issue for issue in validate.validate(resource) if issue.severity == "error"]
 
 
+def _concepts(concepts: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for concept in concepts:
+        yield concept
+        yield from _concepts(concept.get("concept", []))
+
+
 def _codes(concepts: list[dict[str, Any]]) -> Iterator[str]:
     for concept in concepts:
         yield concept["code"]
@@ -101,7 +163,7 @@ def test_inn_and_atc_stand_in_the_national_lists(shared_data: Path) -> None:
     missing |= {each.atc for each in catalogue().preparations.values() if each.atc not in atc}
 
     text = (ROOT / "docs" / "reference" / "medicines.md").read_text(encoding="utf-8")
-    listed = set(re.findall(r"^- `([^`]+)`", text, re.MULTILINE))
+    listed = set(re.findall(r"`([^`]+)`", text.partition("### INNs")[2]))
     assert missing == listed
     for each in single:
         assert not each.code or each.en in inns[each.code]
