@@ -33,7 +33,7 @@ from dmed.modules.medid.model import (
 )
 from dmed.modules.medid.rules import compose_pinfl, reading
 from dmed.modules.medid.rules.documents import CHOSEN as DOCUMENT_KINDS
-from dmed.modules.medid.service import merging
+from dmed.modules.medid.service import finding, merging
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
@@ -51,13 +51,19 @@ __all__ = [
 ]  # fmt: skip  # A list of names reads better filled.
 
 
-async def find(gateway: Gateway, subject: Subject, text: str, limit: int = 20) -> list[PersonHit]:
+async def find(
+    gateway: Gateway, subject: Subject, text: str, limit: int = 20, *, year: str = "",
+    district: str = "", phone: str = "",
+) -> list[PersonHit]:
     """Persons for what was typed into the one box, best first, at most `limit`.
 
-    Reads a PINFL (14 digits), a MED-ID (13 digits, blanks allowed), a phone (9 or 12 digits),
-    or name words in any script with or without a birth year. Nothing found is an empty list.
+    Reads a PINFL (14 digits), a MED-ID (13 digits, blanks allowed), a phone (9 or 12 digits), a
+    document's number, or words of the name in any script and order, with or without a day or
+    year of birth. `year` (1975 or 1970-1979), `district` (code of a district or region) and
+    `phone` (whole or its last digits) narrow. Nothing found is an empty list.
     """
-    return await service.find(gateway, subject, text, limit)
+    return await finding.find(
+        gateway, subject, text, limit, year=year, district=district, phone=phone)
 
 
 def check(draft: Draft, today: date) -> list[Finding]:

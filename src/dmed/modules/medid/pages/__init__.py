@@ -19,6 +19,8 @@ from dmed.trust.manifest import MenuItem, Route
 from dmed.trust.model import Role
 
 SEARCH_CHARACTERS_MAX = 100
+NARROWING = ("year", "region", "district", "phone")
+"""What narrows a search beside the one box."""
 SEES = frozenset({Role.DOCTOR, Role.REGISTRAR})
 _DRAFT_FIELDS = tuple(
     field.name for field in msgspec.structs.fields(api.Draft) if field.name != "is_pinfl_unverified"
@@ -27,10 +29,20 @@ _DRAFT_FIELDS = tuple(
 
 async def persons(request: Request) -> Response:
     """The list of persons found for one box; as rows for htmx while typing."""
-    text = request.query_params.get("q", "").strip()[:SEARCH_CHARACTERS_MAX]
-    hits = await api.find(view.gateway(request), view.signed_in(request), text) if text else []
-    template = "medid/persons_rows.html" if view.is_fragment(request) else "medid/persons.html"
-    return view.render(request, template, {"hits": hits, "q": text})
+    asked = {name: request.query_params.get(name, "").strip()[:SEARCH_CHARACTERS_MAX]
+             for name in ("q", *NARROWING)}
+    hits = await api.find(
+        view.gateway(request), view.signed_in(request), asked["q"], year=asked["year"],
+        district=asked["district"] or asked["region"], phone=asked["phone"],
+    ) if asked["q"] else []
+    facts: dict[str, Any] = {**asked, "hits": hits}
+    if view.is_fragment(request):
+        return view.render(request, "medid/persons_rows.html", facts)
+    t = view.speech(request)
+    facts["regions"] = named(facilities.regions(t.language), t)
+    facts["districts"] = districts_of(asked["region"], t)
+    facts["is_narrowed"] = any(asked[name] for name in NARROWING)
+    return view.render(request, "medid/persons.html", facts)
 
 
 async def new_person(request: Request) -> Response:

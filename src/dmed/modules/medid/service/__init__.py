@@ -25,7 +25,6 @@ from dmed.modules.medid.model import (
     NewAllergy,
     NumberHeldError,
     PersonFacts,
-    PersonHit,
 )
 from dmed.modules.medid.rules import reading, writing
 from dmed.modules.medid.service import acts, finding, merging, review
@@ -58,14 +57,6 @@ async def _patients(
     gateway: Gateway, subject: Subject, *pairs: tuple[str, str], count: int = _CANDIDATES_MAX
 ) -> list[Record]:
     return await _search(gateway, subject, "Patient", pairs, count)
-
-
-# --- Finding ---------------------------------------------------------------------------------
-
-
-async def find(gateway: Gateway, subject: Subject, text: str, limit: int) -> list[PersonHit]:
-    """Persons for what was typed into the one box, best first."""
-    return await finding.find(gateway, subject, text, limit)
 
 
 # --- Near matches and registration -----------------------------------------------------------
