@@ -29,6 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Processes that answer requests."""
     public_url: str = ""
     """Address under which browsers and systems reach this installation; empty: as asked."""
+    stolen_passwords: str = ""
+    """Folder of ranges of stolen passwords (first five signs of the SHA-1); empty: rules alone."""
     security_contact: str = ""
     """Where `/.well-known/security.txt` sends people; empty: `mailto:security@` this host."""
     trusted_proxies: str = ""

@@ -10,12 +10,14 @@ import hashlib
 import time
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 
 from dmed.kit.errors import (
     ConflictError,
+    ForbiddenError,
     InvalidError,
     NotFoundError,
     ThrottledError,
@@ -23,7 +25,7 @@ from dmed.kit.errors import (
 )
 from dmed.kit.ids import secret
 from dmed.kit.settings import Settings
-from dmed.trust import passwords, people_tables, signatures, tables, tokens
+from dmed.trust import common_passwords, passwords, people_tables, signatures, tables, tokens
 from dmed.trust.factors import Factors
 from dmed.trust.keys import Keys
 from dmed.trust.model import Role, Subject
@@ -42,6 +44,16 @@ from dmed.trust.sessions import (
 )
 from dmed.trust.standing import Register
 
+REMEMBERED = 5
+"""So many passwords of a person are not taken again."""
+_FAULTS = {
+    "words": "This password is one of those that are tried first",
+    "own": "This password is made of your own names",
+    "row": "This password is a row of the keyboard",
+    "repeats": "This password repeats a few signs",
+    "stolen": "This password was stolen somewhere and is listed",
+    "again": "This password was one of your last five",
+}
 LANGUAGES = ("uz", "uz-Cyrl", "ru", "en")
 _CACHE_S = 45.0
 """With the fifteen seconds of the register: what is taken away is gone within a minute."""
@@ -134,6 +146,7 @@ class Identity:
     async def first_administrator(self, user: str, password: str, name: str = "") -> None:
         """The administrator of an empty installation; ConflictError once any account exists."""
         account = Account(user=_user_name(user), role=Role.ADMINISTRATOR, name=name or user)
+        self.check_new(password, account)
         values = _values(account, await passwords.hashed(password))
         if not await tables.first_account(self._connection, values):
             raise ConflictError("This installation has accounts already")
@@ -147,6 +160,8 @@ class Identity:
         _user_name(account.user)
         if account.patient and account.role is not Role.CITIZEN:
             raise InvalidError("Only a citizen's account is bound to a person's card")
+        if not account.demo:
+            self.check_new(password, account)
         stored = await passwords.hashed(password)
         await tables.save_account(self._connection, _values(account, stored))
         await tables.next_epoch(self._connection)
@@ -197,6 +212,44 @@ class Identity:
         if row is None or not row["active"]:
             raise NotFoundError(f"There is no open account {user!r}")
         return subject_from(row)
+
+    # Passwords
+
+    def check_new(self, password: str, account: Account) -> None:
+        """InvalidError (its `place` is the kind of fault) for a password that others try first."""
+        own = (account.user, account.name, account.organisation_name)
+        fault = common_passwords.fault_of(password, own)
+        folder = self._settings.stolen_passwords
+        if not fault and folder and common_passwords.RangeFiles(Path(folder)).knows(password):
+            fault = "stolen"
+        if fault:
+            raise InvalidError(f"{_FAULTS[fault]}: choose another", f"password.{fault}")
+
+    async def change_password(self, user: str, old: str, new: str, cookie: str = "") -> None:
+        """A person's own change: the old password, then the new one; other sessions end.
+
+        UnauthorizedError for a wrong old one, ThrottledError after a few; InvalidError for a new
+        one that is short, common, or one of the last five; ForbiddenError for a demo account.
+        """
+        key = hashlib.sha256(f"{user}\0password".encode()).digest()
+        await self._reserve(key)
+        row = await tables.account(self._connection, user)
+        if row is None or not await passwords.verified(row["secret"], old):
+            raise UnauthorizedError("The name or the password is not right")
+        await tables.forget_attempts(self._connection, key)
+        if row["demo"]:
+            raise ForbiddenError("The password of a demo account is public and stays")
+        passwords.check_length(new)
+        self.check_new(new, Account(user=user, role=Role(row["role"]), name=row["display"],
+                                    organisation_name=row["organisation_name"]))
+        before = await people_tables.passwords_before(self._connection, user, REMEMBERED - 1)
+        for stored in (row["secret"], *before):
+            if await passwords.verified(stored, new):
+                raise InvalidError(f"{_FAULTS['again']}: choose another", "password.again")
+        secret_ = await passwords.hashed(new)
+        await people_tables.change_password(self._connection, user, secret_, REMEMBERED)
+        await self.sessions.end_others(user, cookie)
+        await tables.next_epoch(self._connection)
 
     # Page sessions
 

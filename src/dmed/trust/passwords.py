@@ -20,9 +20,15 @@ _waiting = 0
 
 async def hashed(password: str) -> str:
     """The argon2id hash of a password; InvalidError when it is too short or too long."""
-    if not MIN_CHARACTERS <= len(password) <= MAX_CHARACTERS:
-        raise InvalidError(f"A password has {MIN_CHARACTERS} to {MAX_CHARACTERS} characters")
+    check_length(password)
     return await made(password)
+
+
+def check_length(password: str) -> None:
+    """InvalidError for a password that is too short or too long."""
+    if not MIN_CHARACTERS <= len(password) <= MAX_CHARACTERS:
+        raise InvalidError(
+            f"A password has {MIN_CHARACTERS} to {MAX_CHARACTERS} characters", "password.length")
 
 
 async def verified(stored: str, password: str) -> bool:

@@ -32,6 +32,12 @@ DDL: tuple[str, ...] = (
         made timestamptz not null default now(),
         primary key (account, practitioner_role)
     )""",
+    """create table if not exists password_before (
+        account text collate "C" not null references account (name) on delete cascade,
+        secret text not null,
+        made timestamptz not null default now()
+    )""",
+    "create index if not exists password_before_account on password_before (account, made desc)",
     """create table if not exists second_factor (
         account text collate "C" primary key references account (name) on delete cascade,
         secret bytea not null,
@@ -224,6 +230,33 @@ async def set_pin(connection: Connection, name: str, pin: str) -> None:
 async def has_pin(connection: Connection, name: str) -> bool:
     """Whether a person has a PIN."""
     return bool(await connection.fetchval("select pin <> '' from account where name = $1", name))
+
+
+# Passwords
+
+
+async def passwords_before(connection: Connection, name: str, count: int) -> list[str]:
+    """The hashes of a person's last passwords but the present one, newest first."""
+    rows = await connection.fetch(
+        "select secret from password_before where account = $1 order by made desc limit $2",
+        name,
+        count,
+    )
+    return [row["secret"] for row in rows]
+
+
+async def change_password(connection: Connection, name: str, secret: str, keep: int) -> None:
+    """Replace a password's hash and remember the one before: `keep` with the present one."""
+    await connection.execute(
+        "with old as (insert into password_before (account, secret)"
+        " select name, secret from account where name = $1),"
+        " far as (delete from password_before p where p.account = $1 and p.ctid in ("
+        " select ctid from password_before where account = $1 order by made desc offset $3))"
+        " update account set secret = $2 where name = $1",
+        name,
+        secret,
+        keep - 2,
+    )
 
 
 # Second factors

@@ -36,6 +36,7 @@ ROUTES: tuple[Route, ...] = (
     Route(path="/language/{code}", endpoint=home.language, roles=ANYBODY),
     Route(path="/search", endpoint=home.search, roles=SIGNED_IN),
     Route(path="/me", endpoint=me.me, roles=SIGNED_IN),
+    *_both("/me/password", me.password_page, me.set_password, _PEOPLE),
     *_both("/me/factor", me.factor_page, me.set_factor, _PEOPLE),
     _post("/me/factor/drop", me.drop_factor),
     _post("/me/pin", me.set_pin),

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dmed.kit import clock
-from dmed.kit.errors import InvalidError, ThrottledError, UnauthorizedError
+from dmed.kit.errors import ForbiddenError, InvalidError, ThrottledError, UnauthorizedError
 from dmed.modules.access import rules
 from dmed.modules.access.pages.door import cookie_of, enrolment_facts, guard_of
 from dmed.pages import view
@@ -86,6 +86,38 @@ async def set_pin(request: Request) -> Response:
         return await _me(request, fault=fault, status=refusal.status)
     await view.gateway(request).note(subject, "E", "PIN set")
     return await _me(request, said="access.pin_set")
+
+
+async def password_page(request: Request) -> Response:
+    """My password: the old one, and the new one twice."""
+    return _password(request)
+
+
+def _password(request: Request, fault: str = "", status: int = 200) -> Response:
+    view.signed_in(request)
+    return view.render(request, "access/password.html", {"fault": fault}, status=status)
+
+
+async def set_password(request: Request) -> Response:
+    """Changes it; everywhere else I am signed out."""
+    subject = view.signed_in(request)
+    form = await view.form(request)
+    old, new, again = (str(form.get(name) or "") for name in ("old", "new", "again"))
+    if new != again:
+        return _password(request, "access.password_differs", 422)
+    identity = guard_of(request).identity
+    try:
+        await identity.change_password(subject.user, old, new, cookie_of(request))
+    except (UnauthorizedError, ThrottledError) as refusal:
+        await view.gateway(request).note(subject, "E", "change of password refused", outcome=401)
+        return _password(request, "signin.wrong", refusal.status)
+    except ForbiddenError as refusal:
+        return _password(request, "access.password_demo", refusal.status)
+    except InvalidError as refusal:
+        kind = refusal.issues[0].expression.rpartition(".")[2]
+        return _password(request, f"access.password_{kind}", 422)
+    await view.gateway(request).note(subject, "E", "password changed")
+    return await _me(request, said="access.password_changed")
 
 
 async def factor_page(request: Request) -> Response:
