@@ -94,7 +94,7 @@ async def compare(request: Request) -> Response:
     asked = {name: request.query_params.get(name, "").strip()
              for name in ("source", "target", "q", "review")}
     if not asked["source"]:
-        raise InvalidError("a merge begins with a card: open it first", "source")
+        return view.redirect(request, "/persons")  # A merge begins with a card.
     if not asked["target"]:
         return await _choose(request, asked)
     return await _preview(request, asked, [])

@@ -136,8 +136,10 @@ async def queue(gateway: Gateway, subject: Subject) -> list[tuple[Entry, Record 
     async with gateway.unit(subject) as unit:
         unit.check(Action.UPDATE, "Patient")
         rows = await feeds.waiting(unit)
-        return [(one, await unit.get("Patient", one.patient) if one.patient else None)
-                for one in rows]
+        found = [(one, await unit.get("Patient", one.patient) if one.patient else None)
+                 for one in rows]
+    await gateway.note(subject, "R", f"open lines of the national feed: {len(found)}")
+    return found
 
 
 async def settle(gateway: Gateway, subject: Subject, digest: str, line: int) -> None:

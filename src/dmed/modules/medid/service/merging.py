@@ -239,6 +239,7 @@ async def listed(
             both = [await unit.get("Patient", one) or {"id": one} for one in
                     (row.source, row.target)]
             found.append((row, both[0], both[1]))
+    await gateway.note(subject, "R", f"list of merges: {len(found)}", patient=patient_id)
     return found
 
 
@@ -248,6 +249,8 @@ async def shown(gateway: Gateway, subject: Subject, number: int) -> tuple[Merge,
         raise InvalidError("a merge has a number from 1")
     async with gateway.unit(subject) as unit:
         row = await merges.one(unit, number)
-        if row is None:
-            raise NotFoundError(f"there is no merge {number}")
+    if row is None:
+        await gateway.note(subject, "R", f"merge {number}", outcome=404)
+        raise NotFoundError(f"there is no merge {number}")
+    async with gateway.unit(subject) as unit:
         return row, await _card(unit, row.source), await _card(unit, row.target)

@@ -71,6 +71,7 @@ async def queue(gateway: Gateway, subject: Subject, page: int = 0) -> Queue:
             if left and right:
                 rows.append((pair, left, right))
         count = await reviews.count_open(unit, OPEN_COUNTED_MAX)
+    await gateway.note(subject, "R", f"review queue of cards: {len(rows)} pairs")
     return Queue(rows, count)
 
 
@@ -79,8 +80,10 @@ async def question(gateway: Gateway, subject: Subject, number: int) -> Question:
     async with gateway.unit(subject) as unit:
         unit.check(Action.UPDATE, "Patient")
         pair = await reviews.one(unit, number)
-        if pair is None:
-            raise NotFoundError(f"there is no pair {number} to review")
+    if pair is None:
+        await gateway.note(subject, "R", f"review of pair {number}", outcome=404)
+        raise NotFoundError(f"there is no pair {number} to review")
+    async with gateway.unit(subject) as unit:
         left, right = await unit.get("Patient", pair.first), await unit.get("Patient", pair.second)
         if left is None or right is None:
             raise NotFoundError("one of the two cards is no longer there")
