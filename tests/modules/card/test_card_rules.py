@@ -101,9 +101,49 @@ def test_ages_are_months_of_who():
     assert growth.months("2024", "2025-01-01") is None
 
 
+@pytest.mark.parametrize(("what", "sex", "month", "printed"), [
+    ("weight", "male", 0, (2.1, 2.5, 3.3, 4.4, 5.0)),
+    ("weight", "male", 6, (5.7, 6.4, 7.9, 9.8, 10.9)),
+    ("weight", "male", 12, (6.9, 7.7, 9.6, 12.0, 13.3)),
+    ("weight", "male", 24, (8.6, 9.7, 12.2, 15.3, 17.1)),
+    ("weight", "female", 0, (2.0, 2.4, 3.2, 4.2, 4.8)),
+    ("weight", "female", 6, (5.1, 5.7, 7.3, 9.3, 10.6)),
+    ("weight", "female", 12, (6.3, 7.0, 8.9, 11.5, 13.1)),
+    ("weight", "female", 24, (8.1, 9.0, 11.5, 14.8, 17.0)),
+    ("height", "male", 0, (44.2, 46.1, 49.9, 53.7, 55.6)),
+    ("height", "male", 6, (61.2, 63.3, 67.6, 71.9, 74.0)),
+    ("height", "male", 12, (68.6, 71.0, 75.7, 80.5, 82.9)),
+    ("height", "male", 24, (78.7, 81.7, 87.8, 93.9, 97.0)),
+    ("height", "female", 0, (43.6, 45.4, 49.1, 52.9, 54.7)),
+    ("height", "female", 6, (58.9, 61.2, 65.7, 70.3, 72.5)),
+    ("height", "female", 12, (66.3, 68.9, 74.0, 79.2, 81.7)),
+    ("height", "female", 24, (76.7, 80.0, 86.4, 92.9, 96.1)),
+])  # fmt: skip  # The printed columns of the standard: -3, -2, median, +2, +3.
+def test_reference_lines_are_those_that_the_standard_prints(what, sex, month, printed):
+    """L, M, S of the table give the printed z-score columns to the printed tenth."""
+    lms = growth.table()[what, sex][month]
+
+    assert all(abs(growth.at(z, lms) - value) <= 0.051
+               for z, value in zip(growth.Z_SCORES, printed, strict=True))
+
+
+def test_the_tables_of_growth_are_whole_and_smooth():
+    """Every month from birth to 24 stands in all four tables, medians rise with age."""
+    for rows in growth.table().values():
+        medians = [rows[month][1] for month in sorted(rows)]
+
+        assert sorted(rows) == list(range(25))
+        assert medians == sorted(medians)
+        assert all(0.02 < spread < 0.2 for _, _, spread in rows.values())
+
+
 def test_no_reference_line_is_drawn_without_its_table():
-    """Where no table of the authority is loaded, no line is invented."""
+    """For another sex, another measurement or an older child no line is invented."""
     assert growth.lines("weight", "unknown", 0, 24) == []
+    assert growth.lines("head", "male", 0, 24) == []
+    assert growth.lines("weight", "male", 60, 90) == []
+    assert [name for name, _ in growth.lines("weight", "male", 0, 6)] == [
+        "−3", "−2", "0", "+2", "+3"]
 
 
 def observation(id_, value, unit="g/L", when="2026-01-01", **more):

@@ -41,4 +41,4 @@ def of_growth(card: Card, series: Series, t: Speech) -> dict[str, Any] | None:
     step = 1 if last <= 12 else 3 if last <= 36 else 6 if last <= 72 else 12
     across = [(float(month), str(month)) for month in range(0, int(last) + step, step)]
     return {"picture": drawing.picture([*lines, drawing.Line(points=points)], across=across),
-            "has_bands": bool(reference)}
+            "has_bands": bool(reference), "months_max": growth.MONTHS_MAX}
