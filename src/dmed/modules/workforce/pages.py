@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dmed.kit import clock
-from dmed.kit.errors import InvalidError, NotFoundError
+from dmed.kit.errors import DmedError, InvalidError, NotFoundError
 from dmed.modules.facilities import api as facilities
 from dmed.modules.workforce.model import Employment, Held, Kind, Measure
 from dmed.modules.workforce.rules import watch
@@ -30,8 +30,15 @@ TABS = ("list", "expiring", "vacancies", "overlaps", "activity")
 
 
 async def _place(request: Request) -> lists.House:
-    return await lists.house(view.gateway(request), view.signed_in(request),
-                             request.query_params.get("place", ""))
+    """The institution of a page; that somebody asked for it is noted before it is refused."""
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    wanted = request.query_params.get("place", "")
+    try:
+        return await lists.house(gateway, subject, wanted)
+    except DmedError as refusal:
+        await gateway.note(subject, "E", f"staff of Organization/{(wanted or '-')[:64]}",
+                           outcome=refusal.status)
+        raise
 
 
 def _start(request: Request) -> int:
