@@ -3,8 +3,12 @@
     python bench/medicines.py --packs 30000 --rounds 300
     python bench/medicines.py --french ../shared/data/medicines/bdpm-fr
 
+    python bench/medicines.py --days
+
 The first prints p50, p95 and the worst of five ways of typing, and the time to make the index. The
-second reads the French register as the connector does and prints what it would put aside.
+second reads the French register as the connector does and prints what it would put aside. The third
+takes good and bad days of the simulator in, on a database of its own, and prints what became of
+each, as docs/reference/feed-report.md tells.
 """
 
 from __future__ import annotations
@@ -13,19 +17,28 @@ import argparse
 import asyncio
 import platform
 import random
+import shutil
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dmed.apps.sim_darmon import row_of
+from dmed.apps.postgres import Cluster, Supervisor
+from dmed.apps.sim_darmon import MODES, Feed, Server, row_of
+from dmed.kit.settings import Settings
 from dmed.kit.text import romanise, to_cyrillic
-from dmed.modules.medicines import api
+from dmed.modules.medicines import MODULE, api, tables
 from dmed.modules.medicines.model import Entry, Rejected
 from dmed.modules.medicines.rules.rows import read
 from dmed.modules.medicines.service import feeding, force
 from dmed.modules.medicines.service.bdpm import Bdpm
+from dmed.modules.medicines.service.sources import Darmon, Source
+from dmed.store.pool import Database
+from dmed.store.schema import migrate
+from dmed.trust.gateway import Gateway
+from dmed.trust.tables import DDL
 
 LETTERS = "abcdefghijklmnopqrstuvxyz"
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -69,7 +82,7 @@ def search(packs: int, rounds: int, seed: int, clock: Callable[[], float]) -> No
     print(f"{platform.python_version()}, {len(api.all_products()):,} packs, "
           f"{len(index.preparations):,} preparations; rows read in {read_at - began:.1f} s, "
           f"catalogue and index made in {made_at - read_at:.1f} s")
-    chance = random.Random(seed)  # noqa: S311  # The same words again.
+    chance = random.Random(seed)  # The same words again.
     spent: dict[str, list[float]] = {}
     for _ in range(rounds):
         for way, text in _typed(chance).items():
@@ -110,6 +123,48 @@ async def french(folder: Path) -> None:
     print("notes:", dict(notes))
 
 
+async def days(url: str, folder: Path | None) -> None:
+    """Takes days of the simulator in, and the French register where its folder is given."""
+    await migrate(url, (*DDL, *MODULE.ddl))
+    db = await Database.open(url, Settings())
+    gateway = Gateway(db, Settings())
+    server = Server(Feed())
+    server.start()
+    for mode in ("", *MODES):
+        server.feed.mode = mode
+        if mode or server.feed.asked:
+            server.feed.next_day(200)
+        await _day(gateway, Darmon(server.url), mode or "as it should be")
+    server.stop()
+    if folder:
+        await _day(gateway, Bdpm(folder, BEGAN), "French register")
+    await db.close()
+
+
+async def _day(gateway: Gateway, source: Source, name: str) -> None:
+    began = time.perf_counter()
+    done = await feeding.take(gateway, source)
+    async with gateway.unit(feeding.PLATFORM) as unit:
+        last = done or (await tables.deliveries(unit, 1))[0]
+        why = await tables.rejected_by_reason(unit, last.number)
+        fault = next(one.fault for one in await tables.feeds(unit) if one.name == source.name)
+    told = (f"{last.state} {','.join(last.reasons)} +{last.added} ~{last.changed} "
+            f"-{last.withdrawn} put aside {why} notes {last.notes}")
+    print(f"{name:16} {time.perf_counter() - began:5.1f} s  {last.mode} {fault or told}", flush=True)
+
+
+def _on_a_database(folder: Path | None) -> None:
+    place = Path(tempfile.mkdtemp(prefix="dmed-bench-"))
+    place.chmod(0o711)
+    cluster = Cluster(place)
+    try:
+        with Supervisor(cluster):
+            cluster.make_database("dmed")
+            asyncio.run(days(cluster.url("dmed_owner", "dmed"), folder))
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -119,8 +174,11 @@ def main() -> None:
     parser.add_argument("--processor", action="store_true",
                         help="processor time instead of time on the wall, on a busy machine")
     parser.add_argument("--french", type=Path)
+    parser.add_argument("--days", action="store_true")
     given = parser.parse_args()
-    if given.french:
+    if given.days:
+        _on_a_database(given.french)
+    elif given.french:
         asyncio.run(french(given.french))
     else:
         clock = time.process_time if given.processor else time.perf_counter

@@ -167,6 +167,27 @@ async def test_a_refused_delivery_is_never_published(gateway: Gateway, server: S
     assert len(api.all_products()) == PACKS
 
 
+async def test_a_held_delivery_is_overtaken_by_a_newer_one(
+    gateway: Gateway, server: Server
+) -> None:
+    """What waits for a keeper while a newer delivery is published can no longer be published: it
+    would take the register back.
+    """
+    await _first(gateway, server)
+    server.feed.mode = "shrunken"
+    server.feed.as_of += timedelta(days=1)
+    held = await _taken(gateway, server)
+    assert held is not None
+    server.feed.mode = ""
+    server.feed.next_day()
+    newer = await _taken(gateway, server)
+    assert newer is not None
+    assert newer.state is State.PUBLISHED
+
+    with pytest.raises(ConflictError):
+        await feeding.approve(gateway, KEEPER, held.number)
+
+
 @pytest.mark.parametrize("mode", ["down", "torn", "cut", "nonsense", "huge"])
 async def test_a_delivery_that_cannot_be_read_changes_nothing_and_is_taken_later(
     gateway: Gateway, server: Server, mode: str

@@ -31,10 +31,16 @@ async def register(request: Request) -> Response:
              if feeding.is_stale(feed, now, gateway.settings.medicine_stale_hours)}
     return view.render(request, "medicines/register.html", {
         "q": text, "hits": found.hits, "others": found.others, "state": state, "stale": stale,
-        "catalogue": force.catalogue(), "version": force.register().version,
-        "has_feed": bool(gateway.settings.medicine_feed),
+        "catalogue": force.catalogue(), "inns": inns_in_force(),
+        "version": force.register().version, "has_feed": bool(gateway.settings.medicine_feed),
         "is_keeper": subject.role in feeding.KEEPERS,
         "done": request.query_params.get("done", "")})
+
+
+def inns_in_force() -> int:
+    """How many single INNs may be prescribed."""
+    used = {one.inn.key for one in force.catalogue().preparations.values()}
+    return len({part for key in used for part in key.split("+")})
 
 
 async def product(request: Request) -> Response:

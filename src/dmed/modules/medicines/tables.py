@@ -111,8 +111,8 @@ DDL: tuple[str, ...] = (
         where ended is null""",
     """create index if not exists medicine_entry_gtin on medicine_entry (gtin)
         where gtin <> ''""",
-    """create index if not exists medicine_stage_gtin on medicine_stage (delivery, gtin)
-        where gtin <> ''""",
+    "create index if not exists medicine_stage_gtin on medicine_stage (delivery, gtin)",
+    "create index if not exists medicine_quarantine_key on medicine_quarantine (delivery, key)",
     "create index if not exists medicine_entry_version on medicine_entry (version)",
     "create index if not exists medicine_entry_ended on medicine_entry (ended)",
     """create table if not exists medicine_link (
@@ -396,7 +396,18 @@ async def publish(unit: GatewayUnit, given: Delivery, figures: Mapping[str, int]
         "update medicine_delivery set version = $2, approver = $3 where number = $1",
         given.number, version, approver)
     await took(unit, given)
+    await _overtake(unit, given, now)
     return version
+
+
+async def _overtake(unit: GatewayUnit, given: Delivery, now: datetime) -> None:
+    """Older deliveries that wait or were never finished are too late from now on."""
+    rows = await unit.fetch(
+        "update medicine_delivery set state = 'refused', ended = $4, reasons = '[\"late\"]'::jsonb"
+        " where feed = $1 and number <> $2 and as_of <= $3 and state in ('staging', 'held')"
+        " returning number", given.feed, given.number, given.as_of, now)
+    for row in rows:
+        await drop_stage(unit, row["number"])
 
 
 async def took(unit: GatewayUnit, given: Delivery) -> None:

@@ -112,6 +112,9 @@ def _entry(row: Mapping[str, str], names: Names) -> Entry:
     gtin = _gtin(row.get("gtin", ""), notes)
     form = names.forms.get(fold(row.get("form", "")))
     strengths, made = _strengths(row, names, notes)
+    if row.get("status", "") == "inactive":
+        # Told for the record, and no longer offered.
+        notes.append("inactive")
     until = _day(row.get("until", ""), "until")
     if until and until.year >= UNLIMITED_YEAR:
         notes.append("unlimited")
@@ -127,7 +130,7 @@ def _entry(row: Mapping[str, str], names: Names) -> Entry:
         maker=_named(row.get("maker", ""), notes), form=form.key if form else "",
         form_text=_clean(row.get("form", "")), strengths=strengths,
         strength_text=_clean(row.get("strength", "")),
-        preparation=_preparation(form, strengths, made, names),
+        preparation="" if "inactive" in notes else _preparation(form, strengths, made, names),
         gtin=gtin, registration=_clean(row.get("registration", ""))[:100],
         atc=_atc(row.get("atc", ""), notes),
         routes=tuple(one for one in _PARTS.split(_clean(row.get("routes", ""))) if one),

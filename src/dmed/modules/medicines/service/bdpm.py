@@ -139,7 +139,7 @@ def _common(cells: list[str], parts: list[list[str]], atc: Mapping[str, str]) ->
         "inn": inn, "strength": strength, "atc": atc.get(cells[0], ""),
         "form": _FORMS.get(cells[2], cells[2]), "routes": cells[3], "from": cells[7],
         "registration": cells[9],
-        "status": "active" if cells[4] == "Autorisation active" else "withdrawn",
+        "status": "active" if cells[4] == "Autorisation active" else "inactive",
     }  # fmt: skip  # One row.
 
 

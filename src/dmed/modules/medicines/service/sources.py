@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -29,6 +30,9 @@ PAGES_MAX = 10_000
 ROWS_MAX = 1_000_000
 TRIES = 3
 _MARK_CHARACTERS_MAX = 200
+_WORD = re.compile(r"[^\W\d_]+")
+_FURTHER = "ЁёЎў"
+"""Cyrillic letters of Windows-1251 outside the alphabet's stretch."""
 
 
 class FeedError(Exception):
@@ -194,9 +198,11 @@ def decoded(body: bytes) -> tuple[str, tuple[str, ...]]:
         text = body.decode("cp1251")
     except UnicodeDecodeError as error:
         raise FeedError("encoding", "neither UTF-8 nor Windows-1251") from error
-    cyrillic = sum("а" <= letter <= "я" or letter in "ёўқғҳ" for letter in text.lower())
-    foreign = sum(letter > "\x7f" for letter in text) - cyrillic
-    if foreign > cyrillic:
+    words = [word for word in _WORD.findall(text) if not word.isascii()]
+    plain = sum(all("А" <= letter <= "я" or letter in _FURTHER for letter in word)
+                for word in words)
+    # In another code page its accented letters become Cyrillic ones inside Latin words.
+    if plain * 2 < len(words):
         raise FeedError("encoding", "neither UTF-8 nor Windows-1251")
     return text, ("windows-1251",)
 
