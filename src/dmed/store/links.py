@@ -32,6 +32,11 @@ async def others(connection: Any, patients: Sequence[str]) -> list[str]:
     return [row["other"] for row in rows if row["other"] not in patients]
 
 
+async def are_there(connection: Any) -> bool:
+    """Whether any cards were merged here."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM person_link)"))
+
+
 async def regroup(connection: Any, groups: Sequence[Sequence[str]]) -> None:
     """From now on each group is one person's cards; what was known of these cards is forgotten."""
     await connection.execute(_FORGET, [one for group in groups for one in group])

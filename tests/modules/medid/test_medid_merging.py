@@ -270,3 +270,34 @@ async def test_care_with_one_card_opens_the_records_of_all(village: Any) -> None
     await undo(village, number)
     assert not await village.gateway.plain().is_in_care(doctor, theirs)
     assert one
+
+
+@pytest.mark.parametrize("asked", ["Patient/{}", "{}"])
+async def test_a_search_for_one_card_brings_the_records_of_all(village: Any, asked: str) -> None:
+    """What was written to the other card is found by either id, in search and in the compartment;
+    after the undoing each card has its own again; nothing was rewritten.
+    """
+    gateway, who = village.gateway, village.registrar
+    one, other = await make(village, card(1), card(2))
+    made = [(await gateway.create(who, "RelatedPerson", {
+        "resourceType": "RelatedPerson", "patient": {"reference": f"Patient/{person}"}})).id
+        for person in (one, other)]
+    bodies = [(await gateway.read(who, "RelatedPerson", each)).body for each in made]
+
+    async def found(person: str) -> set[str]:
+        pairs = [("patient", asked.format(person))]
+        _, page = await gateway.search(who, "RelatedPerson", pairs)
+        _, inside = await gateway.search(who, "RelatedPerson", [], patient=person)
+        ids = {hit.record.id for hit in page.hits}
+        assert {hit.record.id for hit in inside.hits} == ids
+        return ids
+
+    number = await merge(village, one, other)
+    # A worker asks at most once a second whether cards were merged at all.
+    await asyncio.sleep(1.05)
+    assert await found(one) == set(made)
+    assert await found(other) == set(made)
+    await undo(village, number)
+
+    assert [await found(one), await found(other)] == [{made[0]}, {made[1]}]
+    assert [(await gateway.read(who, "RelatedPerson", each)).body for each in made] == bodies

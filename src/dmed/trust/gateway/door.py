@@ -38,7 +38,7 @@ from dmed.trust.decide import (
     Verdict,
     decide,
 )
-from dmed.trust.gateway import kept, prepare, references
+from dmed.trust.gateway import cards, kept, prepare, references
 from dmed.trust.gateway.audits import AuditDoor
 from dmed.trust.gateway.common import (
     LETTERS,
@@ -167,8 +167,12 @@ class Gateway:
         """
         await self.check_allowed(subject, Action.SEARCH, type_)
         more = smart.restriction(subject.scopes, "search", type_)
-        asked = query.parse(type_, [*pairs, *more], settings=self.settings, strict=strict)
-        scope = within(await self._scope(subject, Action.SEARCH, type_), patient)
+        every = await cards.across(self._db, type_, pairs)
+        asked = query.parse(type_, [*every, *more], settings=self.settings, strict=strict)
+        own = await self._scope(subject, Action.SEARCH, type_)
+        scope = within(own, patient)
+        if patient and own.patients is None:
+            scope = await cards.widened(self._db, scope, patient)
         audit = audit_of(subject, "E", type_, query=asked_text(pairs), patient=patient)
         return asked, await store_search.search(self._db, scope, audit, asked)
 
@@ -184,6 +188,9 @@ class Gateway:
             await self.check_allowed(subject, Action.SEARCH, type_)
         scope = await self._scope(subject, Action.SEARCH, type_)
         audit = audit_of(subject, "E", type_, query=pattern.link(id_))
+        if further := await cards.others(self._db, id_):
+            asked = cards.filled(pattern, id_, further)
+            return await store_search.search(self._db, scope, audit, asked)
         return await store_pattern.search_pattern(self._db, scope, audit, pattern, id_)
 
     async def search_all(
@@ -201,7 +208,10 @@ class Gateway:
         With `patient`, or `compartment` (name, id), within it; with `only` of this type alone.
         Errors as `search`; a type of `_type` that may not be seen is RefusedError.
         """
-        scope = within(await self._scope(subject, Action.SEARCH), patient)
+        own = await self._scope(subject, Action.SEARCH)
+        scope = within(own, patient)
+        if patient and own.patients is None:
+            scope = await cards.widened(self._db, scope, patient)
         names = (only,) if only else query_system.types_of(pairs)
         for name in names:
             await self.check_allowed(subject, Action.SEARCH, name)
