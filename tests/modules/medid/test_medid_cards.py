@@ -7,7 +7,6 @@ from decimal import Decimal
 
 import pytest
 
-from dmed.kit import clock
 from dmed.kit.errors import NotFoundError, UnprocessableError
 from dmed.modules.medid import api
 
@@ -114,21 +113,6 @@ async def test_a_faulty_draft_is_refused_with_every_fault(village):
         issue.expression for issue in refused.value.issues}
 
 
-async def test_the_card_of_the_pregnant_woman_tells_her_story(village):
-    """Allergy, weeks, anaemia, iron, a haemoglobin that falls: all on the first screen."""
-    card = await api.card(village.gateway, village.doctor, village.people["pregnant"], "uz")
-    weeks = (clock.today() - date(2026, 11, 20)).days // 7 + 22
-    haemoglobin = next(one for one in card.results if one.code == "718-7")
-
-    assert card.banner.pregnancy_weeks == (weeks if weeks < 43 else None)
-    assert [(one.atc, one.criticality) for one in card.banner.allergies] == [("J01C", "high")]
-    assert {"O99.0", "I83.9", "Z34.9"} <= {one.code for one in card.problems}
-    assert haemoglobin.latest == "98"
-    assert haemoglobin.flag == "L"
-    assert len(haemoglobin.points) > 3
-    assert card.timeline[0].when >= card.timeline[-1].when
-
-
 @pytest.mark.parametrize("language", ["uz", "uz-Cyrl", "ru", "en"])
 async def test_the_card_speaks_the_readers_script(village, language):
     """The name comes in Cyrillic where the reader reads Cyrillic and the record has it."""
@@ -175,13 +159,3 @@ async def test_the_slip_is_a_pdf(village):
     made = await api.slip_pdf(village.gateway, village.registrar, village.people["chronic"], "ru")
 
     assert made.startswith(b"%PDF")
-
-
-async def test_what_is_coded_is_read_in_the_readers_language(village):
-    """Diagnoses, medicines, results and vaccines come in Russian for a Russian reader."""
-    card = await api.card(village.gateway, village.doctor, village.people["pregnant"], "ru")
-    words = [card.problems[0].text, card.medicines[0].text, card.results[0].title,
-             card.vaccinations[0].title, card.visits[0].reason]
-
-    assert [word for word in words if not any("а" <= letter <= "я" for letter in word.lower())
-            ] == []

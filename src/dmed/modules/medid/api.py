@@ -12,7 +12,6 @@ from dmed.modules.medid.model import (
     CATEGORIES,
     AllergyFact,
     Banner,
-    Card,
     DiagnosisFact,
     Draft,
     FieldPair,
@@ -25,10 +24,7 @@ from dmed.modules.medid.model import (
     PersonFacts,
     PersonHit,
     Pinfl,
-    Result,
     Span,
-    TimelineEntry,
-    TrendPoint,
     Visit,
 )
 from dmed.modules.medid.rules import compose_pinfl, reading
@@ -41,10 +37,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CATEGORIES", "DOCUMENT_KINDS",
-    "AllergyFact", "Banner", "Card", "DiagnosisFact", "Draft", "FieldPair", "Finding",
+    "AllergyFact", "Banner", "DiagnosisFact", "Draft", "FieldPair", "Finding",
     "MedicineFact", "NearMatch", "NearMatchesError", "NewAllergy", "NumberHeldError",
-    "PersonFacts", "PersonHit", "Pinfl", "Result", "Span", "TimelineEntry", "TrendPoint", "Visit",
-    "add_allergy", "add_diagnosis", "add_pregnancy", "add_weight", "banner", "card", "cards_of",
+    "PersonFacts", "PersonHit", "Pinfl", "Span", "Visit",
+    "add_allergy", "add_diagnosis", "add_pregnancy", "add_weight", "banner", "cards_of",
     "check",
     "compose_pinfl", "facts", "find", "names", "near_matches", "read_pinfl",
     "reading", "register", "slip_pdf",
@@ -96,11 +92,6 @@ async def register(
 async def banner(gateway: Gateway, subject: Subject, patient_id: str, language: str) -> Banner:
     """Who it is and what must not be missed; NotFoundError if there is no such card."""
     return await service.banner(gateway, subject, patient_id, language)
-
-
-async def card(gateway: Gateway, subject: Subject, patient_id: str, language: str) -> Card:
-    """The card's first screen in one go; NotFoundError if there is no such card."""
-    return await service.card(gateway, subject, patient_id, language)
 
 
 async def facts(gateway: Gateway, subject: Subject, patient_id: str) -> PersonFacts:

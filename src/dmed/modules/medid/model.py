@@ -241,45 +241,6 @@ class Banner(msgspec.Struct, frozen=True, kw_only=True):
     """Id of the surviving card after a merge."""
 
 
-class TrendPoint(msgspec.Struct, frozen=True):
-    """One measurement of a trend."""
-
-    when: str
-    value: Decimal
-    second: Decimal | None = None
-    """The diastolic value of a blood pressure."""
-
-
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of measurement with its latest value, normal range and history."""
-
-    code: str
-    """LOINC."""
-    title: str
-    unit: str
-    latest: str
-    """As shown: "98" or "118/74"."""
-    when: str
-    low: Decimal | None = None
-    high: Decimal | None = None
-    flag: str = ""
-    """"H", "L" or nothing."""
-    points: tuple[TrendPoint, ...] = ()
-    """Oldest first, at most 24."""
-
-
-class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened, newest first in lists."""
-
-    when: str
-    kind: str
-    """"visit", "diagnosis", "result", "report", "prescription", "dispense", "vaccination"..."""
-    title: str
-    detail: str = ""
-    reference: str = ""
-    """"Encounter/…": what it is of."""
-
-
 class Visit(msgspec.Struct, frozen=True, kw_only=True):
     """One encounter."""
 
@@ -290,20 +251,6 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     organisation: str = ""
     doctor: str = ""
     reason: str = ""
-
-
-class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole of the card's first screen."""
-
-    banner: Banner
-    problems: tuple[DiagnosisFact, ...]
-    medicines: tuple[MedicineFact, ...]
-    results: tuple[Result, ...]
-    vaccinations: tuple[TimelineEntry, ...]
-    timeline: tuple[TimelineEntry, ...]
-    visits: tuple[Visit, ...]
-    counts: dict[str, int]
-    """Records of the card by FHIR type."""
 
 
 class Pinfl(msgspec.Struct, frozen=True):

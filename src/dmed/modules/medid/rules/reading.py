@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
@@ -17,9 +16,6 @@ from dmed.modules.medid.model import (
     DiagnosisFact,
     MedicineFact,
     PersonHit,
-    Result,
-    TimelineEntry,
-    TrendPoint,
     Visit,
 )
 from dmed.modules.medid.rules import numbers
@@ -30,15 +26,8 @@ ICD10 = "http://hl7.org/fhir/sid/icd-10"
 LOINC = "http://loinc.org"
 CVX = "http://hl7.org/fhir/sid/cvx"
 WEIGHT_LOINC = "29463-7"
-PRESSURE_LOINC = "85354-9"
 PREGNANCY_CODES = ("Z32.1", "Z33", "Z34", "Z35")
 PREGNANCY_DAYS_MAX = 43 * 7
-POINTS_MAX = 24
-_ENTRY_KINDS = {
-    "Encounter": "visit", "Condition": "diagnosis", "DiagnosticReport": "report",
-    "MedicationRequest": "prescription", "MedicationDispense": "dispense",
-    "Immunization": "vaccination", "AllergyIntolerance": "allergy",
-}  # fmt: skip  # Two columns.
 
 
 def first(values: list[Any] | None) -> Any:
@@ -301,77 +290,6 @@ def weight(observations: list[Record]) -> tuple[Decimal | None, str]:
     return None, ""
 
 
-# --- Results ---------------------------------------------------------------------------------
-
-
-def _point(observation: Record) -> TrendPoint | None:
-    when = observation.get("effectiveDateTime", "") or observation.get("issued", "")
-    value = observation.get("valueQuantity", {}).get("value")
-    if value is not None:
-        return TrendPoint(when, Decimal(value))
-    parts = {coding(one.get("code", {}), LOINC): one.get("valueQuantity", {}).get("value")
-             for one in observation.get("component", [])}
-    high, low = parts.get("8480-6"), parts.get("8462-4")
-    if high is None or low is None:
-        return None
-    return TrendPoint(when, Decimal(high), Decimal(low))
-
-
-def _vaccine(concept: Record, language: str) -> str:
-    texts = i18n.translator()
-    key = f"medid.cvx.{coding(concept, CVX)}"
-    if texts.has(key):
-        return texts.text(language, key)
-    return str(concept.get("text") or first(concept.get("coding")).get("display", ""))
-
-
-def _title(code: str, concept: Record, language: str) -> str:
-    texts = i18n.translator()
-    key = f"medid.loinc.{code}"
-    if texts.has(key):
-        return texts.text(language, key)
-    return str(concept.get("text") or first(concept.get("coding")).get("display", "") or code)
-
-
-def _result(code: str, found: list[Record], language: str) -> Result | None:
-    points = [point for one in found if (point := _point(one))]
-    if not points:
-        return None
-    newest = max(found, key=lambda one: one.get("effectiveDateTime", ""))
-    points.sort(key=lambda point: point.when)
-    last = points[-1]
-    value = newest.get("valueQuantity", {})
-    unit = value.get("unit", "") or value.get("code", "")
-    if last.second is not None:
-        unit = "mm Hg"
-    bounds = first(newest.get("referenceRange"))
-    flags = first(first(newest.get("interpretation")).get("coding")).get("code", "")
-    return Result(
-        code=code,
-        title=_title(code, newest.get("code", {}), language),
-        unit=unit,
-        latest=f"{last.value}" if last.second is None else f"{last.value}/{last.second}",
-        when=last.when,
-        low=bounds.get("low", {}).get("value"),
-        high=bounds.get("high", {}).get("value"),
-        flag=flags if flags in ("H", "L") else {"HH": "H", "LL": "L"}.get(flags, ""),
-        points=tuple(points[-POINTS_MAX:]),
-    )
-
-
-def results(observations: list[Record], language: str) -> tuple[Result, ...]:
-    """One Result a code: out of range first, then the newest first."""
-    by_code: dict[str, list[Record]] = defaultdict(list)
-    for one in observations:
-        code = coding(one.get("code", {}), LOINC) or first(
-            one.get("code", {}).get("coding")).get("code", "")
-        if code and one.get("status") not in ("cancelled", "entered-in-error"):
-            by_code[code].append(one)
-    made = [result for code, found in by_code.items() if (result := _result(code, found, language))]
-    made.sort(key=lambda result: result.when, reverse=True)
-    return tuple(sorted(made, key=lambda result: not result.flag))
-
-
 # --- The course of things --------------------------------------------------------------------
 
 
@@ -389,39 +307,3 @@ def visit(encounter: Record, language: str = "uz") -> Visit:
         doctor=who,
         reason=diagnosis_text(reason, language),
     )
-
-
-def _entry(record: Record, language: str) -> TimelineEntry:
-    kind = record["resourceType"]
-    if kind == "Encounter":
-        seen = visit(record, language)
-        title = seen.reason or i18n.translator().text(language, "medid.timeline.visit")
-        when = seen.when
-        detail = ", ".join(part for part in (seen.doctor, seen.organisation) if part)
-    elif kind in ("MedicationRequest", "MedicationDispense"):
-        found = medicines.preparation_of(record.get("medication", {}))
-        title = medicines.label(found.key, language) if found else record.get(
-            "medication", {}).get("concept", {}).get("text", "")
-        when = record.get("authoredOn") or record.get("whenHandedOver", "")
-        who = first(record.get("performer")).get("actor", {}) or record.get("requester", {})
-        detail = who.get("display", "")
-    elif kind == "Immunization":
-        title = _vaccine(record.get("vaccineCode", {}), language)
-        when = record.get("occurrenceDateTime", "")
-        dose = first(record.get("protocolApplied")).get("doseNumber", "")
-        detail = dose
-    else:
-        code = record.get("code", {})
-        detail = coding(code, ICD10)
-        title = diagnosis_text(code, language) if detail else _title(
-            coding(code, LOINC), code, language)
-        when = record.get("recordedDate") or record.get("effectiveDateTime", "")
-    return TimelineEntry(when=when, kind=_ENTRY_KINDS.get(kind, "report"), title=title,
-                         detail=detail, reference=f"{kind}/{record['id']}")
-
-
-def timeline(records: list[Record], language: str, limit: int) -> tuple[TimelineEntry, ...]:
-    """Records of several types as one course, newest first."""
-    made = [_entry(one, language) for one in records]
-    made.sort(key=lambda entry: entry.when, reverse=True)
-    return tuple(made[:limit])

@@ -18,7 +18,6 @@ from dmed.modules.facilities import api as facilities
 from dmed.modules.medid import rules
 from dmed.modules.medid.model import (
     Banner,
-    Card,
     Draft,
     NearMatch,
     NearMatchesError,
@@ -37,10 +36,8 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 _CANDIDATES_MAX = 30
 """Most candidates that one key may bring to a comparison."""
-_OBSERVATIONS_MAX = 200
 _OTHERS_MAX = 60
 _CONDITIONS_MAX = 200
-_TIMELINE_MAX = 60
 _MED_ID_TRIES = 3
 _YEAR = re.compile(r"\b(1[89]|20)[0-9]{2}\b")
 _DAY = re.compile(r"\b([0-9]{2})\.([0-9]{2})\.([0-9]{4})\b|\b([0-9]{4})-([0-9]{2})-([0-9]{2})\b")
@@ -173,7 +170,7 @@ def _refuse_errors(draft: Draft, today: date) -> None:
         raise UnprocessableError(issues=issues)
 
 
-# --- The card --------------------------------------------------------------------------------
+# --- What is known of a person ---------------------------------------------------------------
 
 
 async def _of_patient(
@@ -203,35 +200,6 @@ async def banner(gateway: Gateway, subject: Subject, patient_id: str, language: 
         "AllergyIntolerance": _OTHERS_MAX, "Condition": _CONDITIONS_MAX})
     return reading.banner(patient, found["AllergyIntolerance"], found["Condition"], language,
                           clock.today())
-
-
-async def card(gateway: Gateway, subject: Subject, patient_id: str, language: str) -> Card:
-    """Nine searches in the person's compartment, put together."""
-    patient = await gateway.get(subject, "Patient", patient_id)
-    found = await _of_patient(gateway, subject, patient_id, {
-        "AllergyIntolerance": _OTHERS_MAX, "Condition": _CONDITIONS_MAX,
-        "MedicationRequest": _OTHERS_MAX, "Observation": _OBSERVATIONS_MAX,
-        "Encounter": _OTHERS_MAX, "Immunization": _OTHERS_MAX, "DiagnosticReport": 30,
-        "MedicationDispense": 30})
-    today = clock.today()
-    standing = [one for one in found["Condition"] if reading.is_standing(one)]
-    taken = [one for one in found["MedicationRequest"] if reading.is_taken(one, today)]
-    course = [one for type_, records in found.items() if type_ != "Observation" for one in records]
-    visits = sorted((reading.visit(one, language) for one in found["Encounter"]),
-                    key=lambda one: one.when, reverse=True)
-    problems = sorted((reading.diagnosis(one, language) for one in standing),
-                      key=lambda one: one.since, reverse=True)
-    return Card(
-        banner=reading.banner(patient, found["AllergyIntolerance"], found["Condition"], language,
-                              today),
-        problems=tuple(problems),
-        medicines=reading.one_each(reading.medicine(one, language) for one in taken),
-        results=reading.results(found["Observation"], language),
-        vaccinations=reading.timeline(found["Immunization"], language, _OTHERS_MAX),
-        timeline=reading.timeline(course, language, _TIMELINE_MAX),
-        visits=tuple(visits),
-        counts={type_: len(records) for type_, records in found.items()},
-    )
 
 
 async def facts(gateway: Gateway, subject: Subject, patient_id: str) -> PersonFacts:
