@@ -103,8 +103,10 @@ def test_case_and_blanks_change_nothing(name: str) -> None:
 
 
 @settings(max_examples=150)
-@given(st.lists(st.sampled_from(
-    ["ba", "bo", "bu", "da", "do", "mu", "na", "ni", "no", "ra", "ri", "ro", "sa", "so", "ta", "to", "va", "vo", "za", "zo", "sha", "sho", "li", "lo", "ma", "mi", "qo", "qu", "xo", "ga"]), min_size=2, max_size=4))
+@given(st.lists(st.sampled_from((
+    "ba", "bo", "bu", "da", "do", "mu", "na", "ni", "no", "ra", "ri", "ro", "sa", "so", "ta", "to",
+    "va", "vo", "za", "zo", "sha", "sho", "li", "lo", "ma", "mi", "qo", "qu", "xo", "ga",
+)), min_size=2, max_size=4))
 def test_the_alphabets_of_one_name_meet(syllables: list[str]) -> None:
     """A name of any syllables is the same in Uzbek Latin, Cyrillic and passport Latin."""
     name = "".join(syllables)

@@ -132,14 +132,16 @@ def _comparison(
             "comparison_description": field}
 
 
-def learn(people: People, source: str, seed: int = 1) -> Model:
+def learn(
+    people: People, source: str, *, seed: int = 1, random_pairs: float = _RANDOM_PAIRS_MAX
+) -> Model:
     """The model of these persons; thresholds and what is set by hand come from the one before."""
     linker = people.linker(people.model)
     training = linker.training
     training.estimate_probability_two_random_records_match(
         [block_on("pinfl"), block_on("family_key", "given_key", "birth", "sex")],
         recall=_RECALL_OF_SURE)
-    training.estimate_u_using_random_sampling(max_pairs=_RANDOM_PAIRS_MAX, seed=seed)
+    training.estimate_u_using_random_sampling(max_pairs=random_pairs, seed=seed)
     for columns in _TRAINING_BLOCKS:
         training.estimate_parameters_using_expectation_maximisation(
             block_on(*columns), fix_probability_two_random_records_match=True,
@@ -185,10 +187,15 @@ def _recounted(people: People, model: Model) -> Model:
     for field, counted in met.items():
         total = counted.total() + _DOUBT_PAIRS
         fields[field] = {
-            label: Level(round((counted[label] + _DOUBT_PAIRS * by_hand.fields[field][label].m)
-                               / total, 7), float(f"{level.u:.4g}"))
+            label: _smoothed(counted[label], total, by_hand.fields[field][label].m, level.u)
             for label, level in model.fields[field].items()}
     return msgspec.structs.replace(model, fields=fields)
+
+
+def _smoothed(met: int, total: int, before: float, u: float) -> Level:
+    """M of so many of so many pairs; what was hardly met keeps a tenth of what it was."""
+    counted = (met + _DOUBT_PAIRS * before) / total
+    return Level(round(max(counted, before / 10), 7), float(f"{u:.4g}"))
 
 
 # --- Pairs -----------------------------------------------------------------------------------
