@@ -225,14 +225,13 @@ async def country(gateway: Gateway, subject: Subject) -> Map:
                 ("address-state", one.code), ("_summary", "count"), ("_total", "accurate")])
             counts[one.code] = page.total or 0
         held["counts"] = (counts, time.monotonic() + _KEPT_S)
-    frame, most = places.frame([]), max(counts.values(), default=0)
-    bubbles = []
-    for region in regions():
-        x, y = frame.point(*places.CENTRES[region.code])
-        bubbles.append(Bubble(x=x, y=y, r=places.radius(counts[region.code], most),
-                              count=counts[region.code], name=region.code,
-                              link=f"/facilities/map?region={quote(region.code)}"))
-    bubbles.sort(key=lambda one: -one.r)
+    frame, most = places.frame(list(places.CENTRES.values())), max(counts.values(), default=0)
+    circles = [(*frame.point(*places.CENTRES[one.code]), places.radius(counts[one.code], most))
+               for one in regions()]
+    bubbles = [
+        Bubble(x=x, y=y, r=circle[2], count=counts[one.code], name=one.code,
+               link=f"/facilities/map?region={quote(one.code)}")
+        for one, circle, (x, y) in zip(regions(), circles, places.apart(circles), strict=True)]
     return Map(width=places.WIDTH, height=frame.height, bubbles=tuple(bubbles))
 
 
