@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from decimal import Decimal
@@ -324,6 +325,22 @@ async def test_nobody_holds_more_than_one_and_a_half_rates(clinic: Clinic) -> No
     assert found.is_over
     assert [(one.day, one.start_minute, one.end_minute) for one in found.clashes] == [
         (0, 13 * 60, 14 * 60)]
+
+
+async def test_two_hirings_at_once_give_one_of_them(clinic: Clinic) -> None:
+    """Half a rate is left: of two institutions that give it at the same moment one is refused."""
+    person, _ = await hired(clinic)
+    known = await clinic.gateway.get(clinic.admin, "Practitioner", person)
+    again = somebody(argos=known["identifier"][0]["value"])
+    places = [acts.Place(organisation=house, code="2212.45", title="kardiolog",
+                         rate=Decimal("0.5")) for house in (clinic.head.organisation, clinic.other)]
+    done = await asyncio.gather(*(
+        acts.hire(clinic.gateway, clinic.admin, again, place, clock.today(), PAPER)
+        for place in places), return_exceptions=True)
+    file = await files.file(clinic.gateway, clinic.admin, person)
+
+    assert sorted(isinstance(one, UnprocessableError) for one in done) == [False, True]
+    assert sum(one.rate for one in file.posts) == Decimal("1.5")
 
 
 async def test_nobody_makes_orders_about_himself(clinic: Clinic) -> None:

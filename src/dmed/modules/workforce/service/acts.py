@@ -72,8 +72,8 @@ def _check_place(place: Place) -> None:
         raise InvalidError("A post has a title, and a code such as 2212.113")
 
 
-async def _own_post(gateway: Gateway, subject: Subject, role: str) -> tuple[Post, list[Post]]:
-    """(the post, all posts of its holder), of somebody whom the subject answers for.
+async def _own_post(gateway: Gateway, subject: Subject, role: str) -> Post:
+    """A running post at an institution that the subject answers for.
 
     ForbiddenError also about oneself: nobody makes orders about himself.
     """
@@ -83,11 +83,10 @@ async def _own_post(gateway: Gateway, subject: Subject, role: str) -> tuple[Post
         raise NotFoundError("There is no such post in the register") from None
     if subject.practitioner and post.practitioner == subject.practitioner:
         raise ForbiddenError("Nobody makes orders about himself")
-    held = await files.posts(gateway, subject, post.practitioner)
     await lists.check_house(gateway, subject, post.organisation)
     if not files.is_running(post):
         raise UnprocessableError("This post has ended already")
-    return post, held
+    return post
 
 
 async def _locked(unit: GatewayUnit, type_: str, id_: str) -> dict[str, Any]:
@@ -108,14 +107,24 @@ async def _create(unit: GatewayUnit, type_: str, record: dict[str, Any]) -> str:
     return done.id
 
 
-def _check_rates(held: list[Post], more: Decimal, without: str = "") -> None:
-    """UnprocessableError where somebody would hold more than 1.5 rates in all posts."""
-    total = more + sum((one.rate for one in held
-                        if files.is_running(one) and one.role != without), Decimal(0))
+async def _check_rates(
+    unit: GatewayUnit, person: str, more: Decimal, without: str = ""
+) -> list[Post]:
+    """The posts of a person; UnprocessableError where they would be more than 1.5 rates in all.
+
+    Until the unit ends nobody else gives this person a post.
+    """
+    await unit.lock(f"staff/{person}")
+    today = clock.today()
+    held = [records.post(one, today) for one in await unit.find(
+        "PractitionerRole", f"practitioner=Practitioner/{person}&_count={files.POSTS_MAX}")]
+    running = [one for one in held if files.is_running(one)]
+    total = more + sum((one.rate for one in running if one.role != without), Decimal(0))
     if total > watch.RATES_MAX:
         raise UnprocessableError(
             f"Together with the other posts this would be {total} rates; one person holds at "
             f"most {watch.RATES_MAX}")
+    return running
 
 
 # Hiring -----------------------------------------------------------------------------------------
@@ -135,9 +144,6 @@ async def hire(
         raise InvalidError("; ".join(one.said for one in faults))
     house = await lists.house(gateway, subject, place.organisation)
     person = await _known(gateway, subject, new)
-    held = await files.posts(gateway, subject, person) if person else []
-    _check_rates(held, place.rate)
-    kind = Employment.SECOND if any(map(files.is_running, held)) else Employment.MAIN
     name = " ".join(filter(None, (new.family, new.given)))
     async with gateway.unit(subject) as unit:
         if not person:
@@ -145,6 +151,8 @@ async def hire(
                 family=new.family, given=new.given, patronymic=new.patronymic, sex=new.sex,
                 born=new.born, pinfl=new.pinfl, argos=new.argos, phone=new.phone,
                 holds=new.holds))
+        running = await _check_rates(unit, person, place.rate)
+        kind = Employment.SECOND if running else Employment.MAIN
         role = await _create(unit, "PractitionerRole", records.role_record(
             practitioner=person, practitioner_name=name, organisation=house.id,
             organisation_name=house.name, code=place.code, title=place.title,
@@ -188,9 +196,9 @@ async def transfer(
     today = clock.today()
     if not today <= day <= today + timedelta(days=_AHEAD_DAYS_MAX):
         raise InvalidError("A transfer is of today or of a day within the next year")
-    post, held = await _own_post(gateway, subject, role)
-    _check_rates(held, to.rate, without=role)
+    post = await _own_post(gateway, subject, role)
     async with gateway.unit(subject) as unit:
+        await _check_rates(unit, post.practitioner, to.rate, without=role)
         houses = await kept_lists.named_house(unit, to.organisation)
         if not houses:
             raise NotFoundError("There is no such institution in the register")
@@ -253,7 +261,7 @@ async def leave(
     """
     _check_paper(paper)
     _check_span(start, end)
-    post, _ = await _own_post(gateway, subject, role)
+    post = await _own_post(gateway, subject, role)
     async with gateway.unit(subject) as unit:
         return await _absent(unit, subject, post, Act.LEAVE, start, end, paper, {"kind": kind})
 
@@ -266,7 +274,7 @@ async def discipline(
     _check_paper(paper)
     if not paper.words:
         raise InvalidError("A measure of discipline says what for")
-    post, _ = await _own_post(gateway, subject, role)
+    post = await _own_post(gateway, subject, role)
     detail = {"measure": measure.value}
     async with gateway.unit(subject) as unit:
         if measure is Measure.SUSPENSION:
@@ -306,7 +314,7 @@ async def end(
 ) -> int:
     """Ends a post after its last day; a day that is past ends it, and its rights, at once."""
     _check_paper(paper)
-    post, _ = await _own_post(gateway, subject, role)
+    post = await _own_post(gateway, subject, role)
     if post.since and last < post.since:
         raise InvalidError("The last day lies before the first one")
     async with gateway.unit(subject) as unit:

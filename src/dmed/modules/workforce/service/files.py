@@ -17,7 +17,7 @@ from dmed.trust.model import Subject
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway
 
-_POSTS_MAX = 100
+POSTS_MAX = 100
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ async def posts(gateway: Gateway, subject: Subject, practitioner: str) -> list[P
     """All posts of a person, running and past, newest first."""
     found = await gateway.find(
         subject, "PractitionerRole",
-        f"practitioner=Practitioner/{practitioner}&_count={_POSTS_MAX}")
+        f"practitioner=Practitioner/{practitioner}&_count={POSTS_MAX}")
     today = clock.today()
     made = [records.post(one, today) for one in found]
     return sorted(made, key=lambda one: (one.since or today, one.role), reverse=True)
