@@ -18,9 +18,9 @@ import msgspec
 
 from dmed.fhir.index import parameter_number
 from dmed.kit.errors import ForbiddenError
-from dmed.kit.ids import bucket_in
+from dmed.kit.ids import bucket_in, vid_at
 from dmed.store.audit import person_bucket, storable
-from dmed.store.keys import type_number
+from dmed.store.keys import type_name, type_number
 from dmed.store.model import Relation, Scope, Write
 from dmed.store.plan_where import Arguments
 
@@ -34,6 +34,7 @@ _KEPT_SECONDS = 30
 _ABOVE_MAX = 8
 FOR_EVER = datetime(2999, 12, 31, tzinfo=UTC)
 
+_BEGINNERS = frozenset({"Appointment", "Encounter", "EpisodeOfCare"})
 _PART_OF = parameter_number("Organization", "partof")
 _ORGANISATION = type_number("Organization")
 
@@ -328,6 +329,40 @@ async def standing(db: Database, scope: Scope, type_: str, id_: str) -> Standing
         tuple(people), row["labels"],
         tuple((one["patient"], one["kind"], one["labels"]) for one in care),
         tuple((one["patient"], one["labels"]) for one in refused))
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """A record by which an institution began to treat a person whom nothing had led to it."""
+
+    type: str
+    id: str
+    patient: str
+    principal: str
+
+
+_ALONE = """
+SELECT r.type, r.id, k.patient, k.principal FROM resource r
+JOIN care k ON k.source = r.type || '/' || r.id AND k.kind = ANY($3::text[]) AND k.until > now()
+WHERE r.type = ANY($1::smallint[]) AND r.vid >= $2 AND NOT EXISTS (
+    SELECT FROM care o WHERE o.patient = k.patient AND o.principal = k.principal
+    AND o.source <> k.source AND o.kind <> ALL ('{act,glass}'))
+ORDER BY r.type, r.vid LIMIT $4
+"""
+
+
+async def begun_alone(db: Database, scope: Scope, since: datetime, count: int) -> list[Begun]:
+    """Visits, episodes and appointments written since a moment that began care by themselves: no
+    attachment, booking, referral or earlier visit stands beside them. For the platform's own
+    job; the scope must reach these types (ForbiddenError).
+    """
+    if scope.types is not None and not scope.types.issuperset(_BEGINNERS):
+        raise ForbiddenError("visits are outside of what this sign-in may see")
+    async with db.connection() as connection:
+        rows = await connection.fetch(
+            _ALONE, sorted(map(type_number, _BEGINNERS)),
+            vid_at(int(since.timestamp() * 1000)), sorted(BEGINNING - {REGISTERED}), count)
+    return [Begun(type_name(row["type"]), row["id"], row["patient"], row["principal"])
+            for row in rows]
 
 
 async def is_cared(connection: Any, scope: Scope, patient: str) -> bool:

@@ -220,14 +220,3 @@ def subsetted(hits: list[Hit], query: Query) -> list[Hit]:
             hit.record, body=subset(hit.record.body, query.summary, query.elements)))
         for hit in hits
     ]
-
-
-async def search_in(
-    db: Database, connection: Any, scope: Scope, audit: AuditRow, query: Query
-) -> SearchPage:
-    """As `search`, in the open transaction of a connection: it sees what was written there."""
-    found = await find(connection, scope, query)
-    rows = audits.disclosed(audit, found.people)
-    actor = await audits.actor_number(db, audit)
-    await connection.execute(audits.INSERT_SQL, *audits.columns(rows, [actor] * len(rows)))
-    return found.page

@@ -26,6 +26,7 @@ from dmed.kit.errors import (
 from dmed.kit.ids import secret
 from dmed.kit.settings import Settings
 from dmed.trust import common_passwords, passwords, people_tables, signatures, tables, tokens
+from dmed.trust.common_passwords import RangeFiles, Stolen
 from dmed.trust.factors import Factors
 from dmed.trust.keys import Keys
 from dmed.trust.model import Role, Subject
@@ -133,6 +134,8 @@ class Identity:
         self._connection = tables.Told(connection)
         self._settings = settings
         self._keys = keys
+        folder = settings.stolen_passwords
+        self._stolen: Stolen | None = RangeFiles(Path(folder)) if folder else None
         self.register = Register(self._connection)
         self.factors = Factors(self._connection, keys)
         self.sessions = Sessions(self._connection, settings, self.register, self.factors)
@@ -219,8 +222,7 @@ class Identity:
         """InvalidError (its `place` is the kind of fault) for a password that others try first."""
         own = (account.user, account.name, account.organisation_name)
         fault = common_passwords.fault_of(password, own)
-        folder = self._settings.stolen_passwords
-        if not fault and folder and common_passwords.RangeFiles(Path(folder)).knows(password):
+        if not fault and self._stolen is not None and self._stolen.knows(password):
             fault = "stolen"
         if fault:
             raise InvalidError(f"{_FAULTS[fault]}: choose another", f"password.{fault}")

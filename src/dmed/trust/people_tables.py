@@ -227,11 +227,6 @@ async def set_pin(connection: Connection, name: str, pin: str) -> None:
     await connection.execute("update account set pin = $2 where name = $1", name, pin)
 
 
-async def has_pin(connection: Connection, name: str) -> bool:
-    """Whether a person has a PIN."""
-    return bool(await connection.fetchval("select pin <> '' from account where name = $1", name))
-
-
 # Passwords
 
 

@@ -456,3 +456,21 @@ async def test_a_citizen_lets_an_app_into_the_own_record_alone(
 
     assert (own in shown, patient in shown) == (True, False)
     assert (foreign.status_code, mine.status_code, other.status_code) == (404, 200, 404)
+
+
+async def test_a_password_is_changed_on_a_page_of_ones_own(platform: Platform) -> None:
+    """A bad new one says why in words; a good one is taken; a demo account's stays."""
+    old, new = "ko'k daryo bo'yida 7", "uchta sariq tulpor!"
+    await platform.guard.identity.save(Account(user="lola", role=Role.PHARMACIST), old)
+    async with Browser(platform) as here:
+        await here.enter("lola", password=old)
+        page = "/me/password"
+        differs = await here.submit(page, page, old=old, new=new, again="other")
+        common = await here.submit(page, page, old=old, new="password-2026", again="password-2026")
+        wrong = await here.submit(page, page, old="nope", new=new, again=new)
+        taken = await here.submit(page, page, old=old, new=new, again=new)
+        await here.enter("pharmacist")
+        demo = await here.submit(page, page, old="pharmacist-demo", new=new, again=new)
+
+    assert (differs.status_code, common.status_code, wrong.status_code) == (422, 422, 401)
+    assert (taken.status_code, demo.status_code) == (200, 403)

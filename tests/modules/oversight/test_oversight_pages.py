@@ -320,3 +320,25 @@ async def test_a_head_sees_the_cases_of_the_own_staff_alone(platform: Platform) 
         await service.case(platform.gateway, foreign, number)
     with pytest.raises(ForbiddenError):
         await service.canaries(platform.gateway, own)
+
+
+async def test_care_begun_by_the_own_word_is_told_and_reviewed(platform: Platform) -> None:
+    """A visit that nothing led to makes one case and one notice; one of an attached person none."""
+    doctor = await platform.guard.identity.subject_of("doctor")
+    stranger, attached = await person(platform, "Begona"), await person(platform, "Bizniki")
+    await platform.gateway.update(SERVICE, "Patient", attached, {
+        "resourceType": "Patient", "id": attached, "name": [{"family": "Bizniki"}],
+        "managingOrganization": {"reference": f"Organization/{doctor.organisation}"}})
+    for patient in (stranger, attached):
+        await platform.gateway.create(doctor, "Encounter", {
+            "resourceType": "Encounter", "status": "in-progress",
+            "subject": {"reference": f"Patient/{patient}"}})
+    for _ in range(2):
+        await service.look_through(platform.gateway)
+
+    made = [one for one in await open_cases(platform) if one.kind is Kind.OWN_WORD]
+    notices = [await platform.gateway.find(SERVICE, "Communication", f"subject=Patient/{each}")
+               for each in (stranger, attached)]
+    assert [(one.patient, one.subject) for one in made
+            if one.patient in {stranger, attached}] == [(stranger, "doctor")]
+    assert [len(each) for each in notices] == [1, 0]

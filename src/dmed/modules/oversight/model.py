@@ -18,6 +18,10 @@ class Kind(StrEnum):
     """Somebody read an invented person whom nobody has a reason to read."""
 
 
+    OWN_WORD = "own-word"
+    """Somebody began to treat a person whom no booking, attachment or referral led there."""
+
+
 class Verdict(StrEnum):
     """What a review found."""
 

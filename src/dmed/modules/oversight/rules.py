@@ -168,3 +168,29 @@ def seen(
 
 def _at(row: Noted) -> tuple[datetime, bytes]:
     return row.at, row.digest
+
+
+_TOLD = {
+    "uz": "{name} {at} da sizni yozilmasdan, biriktirilmasdan va yo‘llanmasiz davolashni boshladi. "
+    "Bu to‘g‘ri bo‘lmasa, “Kim ko‘rdi” sahifasida ayting.",
+    "ru": "{name} {at} начал(а) вас лечить без записи, прикрепления и направления. Если это "
+    "неверно, скажите об этом на странице «Кто смотрел».",
+    "en": "{name} began to treat you at {at} without booking, attachment or referral. If that is "
+    "not right, say so on the page “Who looked”.",
+}
+
+
+def own_word_notice(name: str, patient: str, at: datetime, language: str) -> dict[str, object]:
+    """The Communication that tells the person who began care by the own word alone."""
+    text = _TOLD.get(language[:2], _TOLD["uz"]).format(
+        name=name, at=at.astimezone(TASHKENT).strftime("%d.%m.%Y %H:%M"))
+    system = "http://terminology.hl7.org/CodeSystem/communication-category"
+    return {
+        "resourceType": "Communication",
+        "status": "completed",
+        "category": [{"coding": [{"system": system, "code": "notification"}]}],
+        "subject": {"reference": f"Patient/{patient}"},
+        "sent": at.isoformat(timespec="seconds"),
+        "recipient": [{"reference": f"Patient/{patient}"}],
+        "payload": [{"contentCodeableConcept": {"text": text}}],
+    }

@@ -29,6 +29,8 @@ _EVERY = timedelta(hours=1)
 DAY = timedelta(days=1)
 _CANARY_WEIGHT = 100
 _DISPUTE_WEIGHT = 60
+_OWN_WORD_WEIGHT = 15
+_OWN_WORD_MAX = 500
 _DAYS_MAX = 366
 
 
@@ -108,6 +110,7 @@ async def look_through(gateway: Gateway) -> None:
         figures, canaries_since = await tables.last_runs(unit, now - DAY)
         canaries = [patient for patient, _ in await tables.canaries(unit)]
     await _alarm(gateway, canaries_since, canaries)
+    await _own_word(gateway, canaries_since)
     is_due = now - figures >= _EVERY
     if is_due:
         await find_unusual(gateway, now - DAY, now)
@@ -122,6 +125,25 @@ async def _alarm(gateway: Gateway, since: datetime, canaries: list[str]) -> None
     for alarm in await gateway.audits().alarms(since, canaries):
         if alarm.subject != PLATFORM.user:
             await _alarm_case(gateway, alarm)
+
+
+async def _own_word(gateway: Gateway, since: datetime) -> None:
+    """A case, and a notice to the person, for each care that began by the own word alone."""
+    door = gateway.audits()
+    for begun, row in await door.begun_alone(since, _OWN_WORD_MAX):
+        names = await door.people([row.subject])
+        finding = Finding("oversight.reason.own_word", _OWN_WORD_WEIGHT,
+                          {"when": f"{row.at:%Y-%m-%d %H:%M}"})  # fmt: skip  # One finding.
+        async with gateway.unit(PLATFORM) as unit:
+            number = await tables.add_case(
+                unit, mark=f"own word {begun.patient} {begun.principal}", kind=Kind.OWN_WORD,
+                subject=row.subject, patient=begun.patient, findings=(finding,),
+                weight=_OWN_WORD_WEIGHT)
+            card = await unit.get("Patient", begun.patient) if number is not None else None
+            if card is not None:
+                name = names.get(row.subject, ("", ""))[0] or row.subject
+                await unit.create("Communication", rules.own_word_notice(
+                    name, begun.patient, row.at, str(card.get("language", "uz"))))
 
 
 async def _alarm_case(gateway: Gateway, alarm: Alarm) -> None:

@@ -18,19 +18,22 @@ from dmed.kit.errors import NotFoundError
 from dmed.kit.settings import Settings
 from dmed.store import audit as store_audit
 from dmed.store import audit_figures, audit_read
+from dmed.store import care as store_care
 from dmed.store.audit_figures import Alarm, Look
 from dmed.store.audit_read import Asked, Noted, Place
+from dmed.store.model import Scope
 from dmed.store.pool import Database
 from dmed.trust import audit_events
 from dmed.trust.decide import Action, Context, decide
 from dmed.trust.gateway.common import RefusedError, asked_text, audit_of
 from dmed.trust.gateway.persons import is_citizen, persons
-from dmed.trust.model import Subject
+from dmed.trust.model import Role, Subject
 from dmed.trust.oauth import scopes as smart
 from dmed.trust.tables import Told
 
 __all__ = ["Alarm", "Asked", "AuditDoor", "AuditPage", "Look", "Noted"]
 TYPE = "AuditEvent"
+_STAFF = (Role.DOCTOR.value, Role.PHARMACIST.value, Role.REGISTRAR.value)
 LOOK_BACK = timedelta(days=31)
 """How far a search looks back that says neither a person nor a date."""
 
@@ -133,6 +136,21 @@ class AuditDoor:
     async def alarms(self, since: datetime, canaries: Sequence[str]) -> list[Alarm]:
         """Every access to canary persons since a moment, for the same job."""
         return await audit_figures.alarms(self._db, since, canaries)
+
+    async def begun_alone(
+        self, since: datetime, count: int
+    ) -> list[tuple[store_care.Begun, Noted]]:
+        """Records by which a member of staff began care by the own word, with who wrote each; for
+        the platform's own job.
+        """
+        scope = Scope("oversight")
+        found = []
+        for one in await store_care.begun_alone(self._db, scope, since, count):
+            rows = await audit_read.rows(self._db, Asked(
+                patients=(one.patient,), types=(one.type,), ids=(one.id,), actions=("C", "U"),
+                roles=_STAFF, outcomes=((200, 299),), count=1))
+            found += [(one, row) for row in rows]
+        return found
 
     async def people(self, names: Iterable[str]) -> dict[str, tuple[str, str]]:
         """(name to show, Practitioner id) of sign-in names."""
