@@ -56,28 +56,37 @@ def test_the_same_seed_invents_the_same_persons() -> None:
 
 
 def test_levels_in_the_database_are_those_of_the_scorer(people: list[PersonFacts]) -> None:
-    """For every blocked pair of badly written records, DuckDB and the scorer see one level."""
-    order = {field: list(found) for field, found in columns.levels().items()}
+    """For pairs of badly written records, DuckDB's conditions and the scorer give one level."""
     wrong: Counter[tuple[str, str, str]] = Counter()
+    fields = columns.levels()
     with learning.opened(people) as opened:
-        linker = opened.linker(opened.model)
-        found = linker.inference.predict(threshold_match_weight=-40)
-        names = ", ".join(f"gamma_{field}" for field in order)
-        pairs = opened.database.execute(
-            f"SELECT unique_id_l::INT, unique_id_r::INT, {names} FROM {found.physical_name}"
-        ).fetchall()
-        for left, right, *gammas in pairs:
+        pairs = _pairs_with_levels(opened, fields)
+        for left, right, *theirs in pairs:
             said = {one.name: one.level
                     for one in score(people[left], people[right], opened.model).fields}
-            for field, gamma in zip(order, gammas, strict=True):
-                inside = [one for one in order[field] if one != columns.NULL]
-                theirs = "" if gamma == -1 else inside[len(inside) - 1 - gamma]
-                ours = said.get(field, "").replace("held", "")
-                if ours != theirs:
-                    wrong[field, ours, theirs] += 1
+            for field, level in zip(fields, theirs, strict=True):
+                ours = said.get(field, "").replace("held", "") or columns.NULL
+                if ours != level:
+                    wrong[field, ours, level] += 1
 
-    assert len(pairs) > 150
+    assert len(pairs) > 2_000
     assert wrong.total() == 0, wrong.most_common(5)
+
+
+def _pairs_with_levels(
+    opened: learning.People, fields: dict[str, dict[str, str]]
+) -> list[tuple[Any, ...]]:
+    cases = [" ".join(["CASE", *(f"WHEN {condition} THEN '{level}'" if condition != "ELSE"
+                                 else f"ELSE '{level}'" for level, condition in found.items()),
+                       "END"]) for found in fields.values()]
+    names = [row[0] for row in opened.database.execute("DESCRIBE people").fetchall()]
+    sides = [f"(SELECT {', '.join(f'{name} AS {name}_{side}' for name in names)} FROM people)"
+             for side in "lr"]
+    return opened.database.execute(
+        f"SELECT unique_id_l::INT, unique_id_r::INT, {', '.join(cases)} FROM {sides[0]} JOIN"
+        f" {sides[1]} ON unique_id_l::INT < unique_id_r::INT AND (birth_l = birth_r OR"
+        " pinfl_l = pinfl_r OR given_core_l = given_core_r OR family_core_l = given_core_r"
+        " OR given_frame_l = given_frame_r)").fetchall()
 
 
 def test_weights_are_learnt_and_find_the_persons(
