@@ -133,7 +133,7 @@ async def days(url: str, folder: Path | None) -> None:
     for mode in ("", *MODES):
         server.feed.mode = mode
         if mode or server.feed.asked:
-            server.feed.next_day(200)
+            server.feed.next_day(50)
         await _day(gateway, Darmon(server.url), mode or "as it should be")
     server.stop()
     if folder:
@@ -150,7 +150,8 @@ async def _day(gateway: Gateway, source: Source, name: str) -> None:
         fault = next(one.fault for one in await tables.feeds(unit) if one.name == source.name)
     told = (f"{last.state} {','.join(last.reasons)} +{last.added} ~{last.changed} "
             f"-{last.withdrawn} put aside {why} notes {last.notes}")
-    print(f"{name:16} {time.perf_counter() - began:5.1f} s  {last.mode} {fault or told}", flush=True)
+    spent = time.perf_counter() - began
+    print(f"{name:16} {spent:5.1f} s  {last.mode} {fault or told}", flush=True)
 
 
 def _on_a_database(folder: Path | None) -> None:

@@ -111,7 +111,7 @@ DDL: tuple[str, ...] = (
         where ended is null""",
     """create index if not exists medicine_entry_gtin on medicine_entry (gtin)
         where gtin <> ''""",
-    "create index if not exists medicine_stage_gtin on medicine_stage (delivery, gtin)",
+    "create index if not exists medicine_stage_pack on medicine_stage (delivery, gtin)",
     "create index if not exists medicine_quarantine_key on medicine_quarantine (delivery, key)",
     "create index if not exists medicine_entry_version on medicine_entry (version)",
     "create index if not exists medicine_entry_ended on medicine_entry (ended)",

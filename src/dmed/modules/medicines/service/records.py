@@ -1,12 +1,13 @@
 """The register as FHIR records, following its versions: a job writes what each version changed.
 
-Keyed by the entry, so that doing it again changes nothing; in turns of a hundred entries with the
+Keyed by the entry, so that doing it again changes nothing; in turns of a few entries with the
 place where it stands, so that a process that dies goes on there.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 from dmed.kit import clock
@@ -19,17 +20,18 @@ from dmed.modules.medicines.service.feeding import PLATFORM
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway, GatewayUnit
 
-ENTRIES_A_TURN = 50
-TURNS_MAX = 40
-"""Of one run of the job: the next minute goes on."""
+ENTRIES_A_TURN = 20
+"""No write transaction lasts long: readers of the change feed wait for it."""
+RUN_SECONDS_MAX = 20
+"""Of one run of the job, so that other jobs get their minute too: the next one goes on."""
 _ID = re.compile(r"[^A-Za-z0-9.\-]")
 
 
 async def job(gateway: Gateway) -> None:
     """Each minute: writes the records of versions that are effective and not written yet."""
-    for _ in range(TURNS_MAX):
-        if not await turn(gateway):
-            return
+    until = time.monotonic() + RUN_SECONDS_MAX
+    while await turn(gateway) and time.monotonic() < until:
+        pass
 
 
 async def turn(gateway: Gateway) -> int:
