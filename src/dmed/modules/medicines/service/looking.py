@@ -118,9 +118,9 @@ async def version(gateway: Gateway, subject: Subject, number: int) -> Told:
     async with gateway.unit(subject) as unit:
         one = await tables.version(unit, number)
         lines = await tables.diff(unit, number)
+    await gateway.note(subject, "R", f"register of medicines: version {number}")
     if one is None:
         raise NotFoundError(f"There is no version {number} of the register of medicines")
-    await gateway.note(subject, "R", f"register of medicines: version {number}")
     return Told(one, lines)
 
 
@@ -130,9 +130,9 @@ async def delivery(gateway: Gateway, subject: Subject, number: int, reason: str)
         one = await tables.delivery(unit, number)
         rows = await tables.rejected(unit, number, reason)
         by_reason = await tables.rejected_by_reason(unit, number)
+    await gateway.note(subject, "R", f"register of medicines: delivery {number}")
     if one is None:
         raise NotFoundError(f"There is no delivery {number} of medicines")
-    await gateway.note(subject, "R", f"register of medicines: delivery {number}")
     return Received(one, rows, by_reason)
 
 
