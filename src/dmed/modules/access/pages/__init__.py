@@ -56,6 +56,7 @@ MENU: tuple[MenuItem, ...] = (
         path="/",
         icon="home",
         order=10,
-        roles=SIGNED_IN - {Role.PHARMACIST, Role.SERVICE},
+        # The others' day begins on a page of their own.
+        roles=frozenset({Role.DOCTOR, Role.REGISTRAR, Role.ADMINISTRATOR}),
     ),
 )

@@ -47,7 +47,7 @@ async def home(request: Request) -> Response:
     if subject.role == Role.INSPECTOR:
         return RedirectResponse("/oversight", 303)
     if subject.role == Role.CITIZEN:
-        return RedirectResponse("/my/looked", 303)
+        return RedirectResponse("/my", 303)
     facts: dict[str, Any] = {"today": clock.today()}
     gateway = view.gateway(request)
     if subject.role == Role.DOCTOR:
