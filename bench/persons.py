@@ -135,7 +135,7 @@ async def find_candidates(db: Database, gateway: Gateway, cards: int, asks: int)
     for share in (0.66, 0.0):
         chance = random.Random(11)
         taken: dict[str, list[float]] = {"keys": [], "whole": []}
-        among = near = first = brought = 0
+        among = near = coarse = first = brought = 0
         for _ in range(asks):
             one = crowd.someone(chance.randrange(cards))
             body = asked(one, chance, pinfl=share)
@@ -151,6 +151,7 @@ async def find_candidates(db: Database, gateway: Gateway, cards: int, asks: int)
             among += bool(right)
             best = keys.nearest(rows, found, finding.SCORED_MAX)
             near += any(each.vid in right for each in best)
+            coarse += bool(best) and best[0].vid in right
             began = time.perf_counter()
             matched = await finding.match(
                 gateway, SERVICE, resource, body, choose=lambda scored: scored[:1])
@@ -158,8 +159,9 @@ async def find_candidates(db: Database, gateway: Gateway, cards: int, asks: int)
             first += bool(matched) and matched[0].stored.vid in right
         what = f"with a PINFL in {share:.0%}" if share else "without PINFL"
         print(f"{what}: {brought / asks:.0f} candidates on average, the person among them "
-              f"{among / asks:.4f}, among the {finding.SCORED_MAX} read {near / asks:.4f}, ranked "
-              f"first {first / asks:.4f}")
+              f"{among / asks:.4f}, among the {finding.SCORED_MAX} read {near / asks:.4f}; first "
+              f"by the coarse weight {coarse / asks:.4f}, by the score among cards "
+              f"{first / asks:.4f}")
         for name, seconds in taken.items():
             told(f"  {name}", seconds)
 

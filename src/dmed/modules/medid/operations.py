@@ -101,7 +101,10 @@ async def _found(
     given = dict(pairs)
     count = given.get("count", str(_COUNT))
     if not count.isascii() or not count.isdecimal() or not 1 <= int(count) <= _COUNT_MAX:
+        await gateway.note(subject, "E", "$find-person refused", outcome=400)
         raise InvalidError(f"count is a number from 1 to {_COUNT_MAX}", "count")
+    if not given.get("q", "").strip():
+        await gateway.note(subject, "E", "$find-person without words")
     found = await finding.find_records(
         gateway, subject, given.get("q", "")[:100], int(count), year=given.get("year", "")[:9],
         district=given.get("district", "")[:7], phone=given.get("phone", "")[:20])

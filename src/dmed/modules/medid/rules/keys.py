@@ -386,6 +386,8 @@ def more_probes(typed: Typed, families: Sequence[Sequence[int]]) -> Probes:
         if family.is_initial:
             continue
         pairs += _narrowed(typed, begun.get(family, ()), given)
+        if len(words) > 2:
+            continue  # Of three words two are right, and those the first look has asked.
         pairs += _narrowed(typed, near_codes(family.code), given)
         if not given.is_initial:
             for code in near_codes(given.code):

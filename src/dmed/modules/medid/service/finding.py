@@ -26,6 +26,8 @@ ENOUGH = 3
 """With so many persons who fit every word no second look is taken."""
 SCORED_MAX = 16
 """Most candidates that are read and scored; the keys bring a hundred at the size of the country."""
+_SLIPS = frozenset({"alike", "near", "rival"})
+_SLIP_BITS = 3.0
 _READ_MAX = 60
 _NUMBERS_MAX = 12
 _DOCUMENT = re.compile(r"[A-Za-zА-Яа-я]{1,4}[\s№-]*[0-9]{5,10}")
@@ -60,8 +62,6 @@ async def find_records(
         if by_number or len(number) > 8:
             return by_number
     typed = keys.read_typed(text, year=year, district=district, phone=phone)
-    if typed.is_empty:
-        return []
     found_by = "name" if typed.words or not typed.phone else "phone"
     hits = await _by_words(gateway, subject, typed, text, limit)
     if not hits and not await gateway.people().is_whole():
@@ -198,7 +198,15 @@ def scored(facts: scoring.PersonFacts, read: Sequence[Stored]) -> list[Matched]:
         patient = decoded(one.body)
         made.append(Matched(one, patient, scoring.score(facts, scoring.facts_of(patient))))
     return sorted(made, key=lambda one: (
-        -one.score.weight, one.patient.get("active") is False, one.stored.id))
+        -_order(one.score), one.patient.get("active") is False, one.stored.id))
+
+
+def _order(score: scoring.Score) -> float:
+    """The weight by which cards are ranked. A common name that agrees may weigh less than a slip
+    in it does: still the card on which it agrees comes first.
+    """
+    slips = sum(one.name in scoring.NAME_FIELDS and one.level in _SLIPS for one in score.fields)
+    return score.weight - _SLIP_BITS * slips
 
 
 def summary(rows: Sequence[PersonRow]) -> str:
