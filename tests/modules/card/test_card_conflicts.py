@@ -45,6 +45,16 @@ def test_an_allergy_and_its_refutation_are_shown_together():
     assert found(allergies=(allergy("a"), allergy("b", sure="entered-in-error"))) == []
 
 
+def test_each_side_tells_whether_it_is_the_refutation():
+    """The refuting record is named so, the other is not, and both keep their own source."""
+    made = conflicts.conflicts(Evidence(patient=PERSON, allergies=(
+        allergy("a") | {"participant": [{"actor": {"display": "Doktor"}}]},
+        allergy("b", sure="refuted"))), "en")
+
+    assert {side.reference[-1]: (side.status, side.source.author) for side in made[0].sides} == {
+        "a": ("", "Doktor"), "b": ("refuted", "")}
+
+
 def test_one_substance_twice_is_a_double_whatever_its_letters():
     """Case and blanks make no second allergy, an ATC code meets its like, other things do not."""
     assert found(allergies=(allergy("a", " penitsillin"), allergy("b", "Penitsillin "))) == [

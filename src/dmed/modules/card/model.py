@@ -104,6 +104,9 @@ class Side(msgspec.Struct, frozen=True):
     reference: str
     text: str
     when: str = ""
+    status: str = ""
+    """"refuted" where this side says that it is not so."""
+    source: Source = Source()
 
 
 class Conflict(msgspec.Struct, frozen=True, kw_only=True):

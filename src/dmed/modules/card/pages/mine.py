@@ -26,6 +26,8 @@ async def _person(request: Request) -> str:
     persons = await view.gateway(request).persons(subject)
     asked = request.path_params.get("id", subject.patient)
     if asked not in persons:
+        gateway = view.gateway(request)
+        await gateway.note(subject, "E", f"a card that is not the own: {asked[:64]}", outcome=404)
         raise NotFoundError("There is no such card among yours")
     return str(asked)
 

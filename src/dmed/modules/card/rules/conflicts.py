@@ -15,7 +15,7 @@ import msgspec
 
 from dmed.modules.card.model import Conflict, Side
 from dmed.modules.card.rules import reading, results
-from dmed.modules.card.rules.sources import Names
+from dmed.modules.card.rules.sources import Names, source
 from dmed.modules.medid import api as medid
 
 Record = dict[str, Any]
@@ -44,12 +44,29 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     observations: tuple[Record, ...] = ()
     vaccinations: tuple[Record, ...] = ()
     visits: tuple[Record, ...] = ()
+    names: Names = Names()
+    """What the sources of these records need."""
 
 
 def conflicts(evidence: Evidence, language: str) -> tuple[Conflict, ...]:
     """Everything that does not go together, contradictions first, in a stable order."""
-    found = [one for rule in RULES for one in rule(evidence, language)]
+    records = {f"{one['resourceType']}/{one['id']}": one for part in (
+        evidence.allergies, evidence.conditions, evidence.medicines, evidence.observations,
+        evidence.vaccinations, evidence.visits) for one in part}
+    found = [_sourced(one, records, evidence.names)
+             for rule in RULES for one in rule(evidence, language)]
     return tuple(sorted(found, key=lambda one: not one.is_contradiction))
+
+
+def _sourced(conflict: Conflict, records: dict[str, Record], names: Names) -> Conflict:
+    """The same with where each side is from; the person's own card is no source of another."""
+    sides = tuple(
+        msgspec.structs.replace(
+            side, source=source(record, names),
+            status="refuted" if reading.is_refuted(record) else "")
+        if (record := records.get(side.reference)) is not None else side
+        for side in conflict.sides)
+    return msgspec.structs.replace(conflict, sides=sides)
 
 
 def _side(record: Record, text: str, when: str = "") -> Side:

@@ -135,7 +135,7 @@ def _put_together(
         patient=patient, allergies=found["AllergyIntolerance"],
         conditions=(*found["Condition"], *found["refuted"]), medicines=tuple(taken),
         observations=distinct, vaccinations=tuple(part("Immunization")),
-        visits=tuple(part("Encounter")))
+        visits=tuple(part("Encounter")), names=names)
     return Card(
         banner=medid.reading.banner(patient, part("AllergyIntolerance"), part("Condition"),
                                     language, today),
