@@ -54,7 +54,7 @@ async def found(town: Town, text: str, **narrowed: str) -> list[str]:
     ("Valiyevich Alisher", "alisher"), ("Каримов А. В.", "alisher"), ("A. Karimov 1975", "alisher"),
     ("Karimov 09.04.1975", "alisher"), ("1975-04-09", "alisher"), ("901112233", "alisher"),
     ("Karmov Alisher Valiyevich", "alisher"), ("Karimov Alihser 1975", "alisher"),
-    ("kari alish 1975", "alisher"),
+    ("kari alish 1975", "alisher"), ("Karmov 1975", "alisher"),
     ("Ходжаева", "nigora"), ("Khodjaeva Nigora", "nigora"), ("Hojayeva", "nigora"),
     ("Xoʻjayev Nig", "nigora"), ("Xöjayeva", "nigora"), ("nigora sobirovna", "nigora"),
     ("Gulomova Shirin", "shirin"), ("Ğulomova Şirin", "shirin"), ("Гулямова Ширин", "shirin"),

@@ -375,6 +375,10 @@ def more_probes(typed: Typed, families: Sequence[Sequence[int]]) -> Probes:
         ranges = tuple((dated(typed.born, code), dated(typed.born, last_with(code)))
                        for word in words for code in near_codes(word.code))
         return Probes(dated_given=ranges, dated_family=ranges, each_max=20)
+    if len(words) == 1 and typed.first_day:
+        anyone = Word(0, (0,))
+        return Probes(pairs=tuple(_narrowed(typed, near_codes(words[0].code), anyone)),
+                      each_max=20)
     if len(words) == 1:
         ranges_ = tuple(Range(code, last_with(code), *(0, 2**62), *_places(typed))
                         for code in near_codes(words[0].code))
