@@ -40,6 +40,14 @@ class System:
         return done.stdout
 
 
+def _small(work: Any, name: str) -> None:
+    """The page on a phone: a picture, and nothing that must be pushed sideways."""
+    work.page.set_viewport_size({"width": 390, "height": 844})
+    work.pictures(f"{name}-small")
+    assert work.page.evaluate("document.documentElement.scrollWidth") <= 390
+    work.page.set_viewport_size({"width": 1440, "height": 900})
+
+
 def _apply(work: Any, kind: str, licence: str, tax_id: str) -> Any:
     page = work.page
     page.goto(f"{work.address}/join")
@@ -104,6 +112,7 @@ def test_a_private_clinic_is_live_within_ten_minutes(
     expect(page.locator(".note.good").first).to_contain_text("Muassasa platformada")
     assert time.monotonic() - began < WAY_SECONDS_MAX
     clinic.pictures("join-live")
+    _small(clinic, "join-live")
 
     admin = workplace("ru")
     admin.sign_in("admin")
@@ -111,6 +120,7 @@ def test_a_private_clinic_is_live_within_ten_minutes(
     admin.page.get_by_role("link", name="Нихол Мед").first.click()
     expect(admin.page.locator("main")).to_contain_text("T-2026-1001")
     admin.pictures("facility")
+    _small(admin, "facility")
     admin.page.goto(f"{admin.address}/applications")
     expect(admin.page.locator("main")).to_contain_text("в работе")
 
@@ -126,6 +136,7 @@ def test_a_pharmacy_passes_its_own_check(workplace: Callable[..., Any], tmp_path
     expect(page.locator("#check")).to_contain_text("7 / 7")
     page.goto(f"{pharmacy.address}/developers")
     pharmacy.pictures("developers")
+    _small(pharmacy, "developers")
 
 
 def test_institutions_as_tree_list_and_map(workplace: Callable[..., Any]) -> None:
@@ -141,6 +152,7 @@ def test_institutions_as_tree_list_and_map(workplace: Callable[..., Any]) -> Non
     page.goto(f"{admin.address}/facilities/map")
     expect(page.locator("svg.map a")).to_have_count(14)
     admin.pictures("facilities-map")
+    _small(admin, "facilities-map")
     page.goto(f"{admin.address}/facilities/map?region=1726")
     expect(page.locator("svg.map circle").first).to_be_visible()
     admin.pictures("facilities-map-region")

@@ -17,7 +17,7 @@ from dmed.pages import view
 from dmed.trust.manifest import MenuItem, Route
 from dmed.trust.model import Role
 
-SEES = frozenset({Role.DOCTOR, Role.PHARMACIST, Role.REGISTRAR, Role.ADMINISTRATOR})
+SEES = frozenset({Role.DOCTOR, Role.PHARMACIST, Role.REGISTRAR, Role.ADMINISTRATOR, Role.HEAD})
 EDITS = frozenset({Role.REGISTRAR, Role.ADMINISTRATOR})
 _TEXT_MAX = 100
 _CODED = ("subordination", "nomenclature", "structure", "service", "place", "payment")
@@ -263,5 +263,6 @@ ROUTES: tuple[Route, ...] = (
     *_form_routes("/facilities/{id}/{type}/{place}", place, place_changed),
 )
 MENU: tuple[MenuItem, ...] = (
-    MenuItem(key="facilities.menu", path="/facilities", icon="institution", order=50, roles=EDITS),
+    MenuItem(key="facilities.menu", path="/facilities", icon="institution", order=50,
+             roles=EDITS | {Role.HEAD}),
 )

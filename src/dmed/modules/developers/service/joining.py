@@ -25,6 +25,7 @@ from dmed.modules.developers.rules.joining import SANDBOX_SCOPES, TRIES_MAX
 from dmed.modules.developers.service import sandbox
 from dmed.modules.developers.service.register import Register, register_of
 from dmed.modules.facilities import api as facilities
+from dmed.trust import tables as trust_tables
 from dmed.trust import tokens
 from dmed.trust.guard import Guard
 from dmed.trust.identity import Account
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 PLATFORM = Subject(user="joining", role=Role.ADMINISTRATOR, name="Joining", purpose="HSYSADMIN")
 """Who acts for newcomers: the platform itself, by its rules."""
+_DEMO_SYSTEM = "service"
+"""The demo account whose presence marks a demo installation."""
 STALE = timedelta(hours=24)
 HAND_SECONDS = 900
 
@@ -55,8 +58,8 @@ def digest_of(text: str) -> bytes:
 
 async def register_here(gateway: Gateway, guard: Guard) -> Register:
     """The register of licences of this installation."""
-    is_demo = any(each["demo"] for each in await guard.identity.accounts())
-    return register_of(gateway.settings, is_demo=is_demo)
+    row = await trust_tables.account(guard.connection, _DEMO_SYSTEM)
+    return register_of(gateway.settings, is_demo=row is not None and row["demo"])
 
 
 async def apply(

@@ -25,7 +25,9 @@ from dmed.trust.model import Subject
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway, GatewayUnit
 
-PART_LINES = 200
+PART_LINES = 50
+PART_SECONDS_MAX = 60
+"""A part takes well under a second; a machine that is busy may take longer and is not cut off."""
 LINE_MAX_CHARACTERS = 20_000
 _SHOWN = 60
 
@@ -149,7 +151,7 @@ async def _import_part(
     gateway: Gateway, subject: Subject, digest: str, part: list[tuple[int, dict[str, str] | Fault]]
 ) -> None:
     counts: dict[str, int] = {}
-    async with gateway.unit(subject) as unit:
+    async with gateway.unit(subject, seconds_max=PART_SECONDS_MAX) as unit:
         run = await tables.begin_import(unit, digest, "")
         for number, row in part:
             if number <= run["lines"]:
@@ -214,7 +216,7 @@ async def _import_waiting(gateway: Gateway, subject: Subject, digest: str) -> No
         helped, after = 0, 0
         while True:
             counts: dict[str, int] = {}
-            async with gateway.unit(subject) as unit:
+            async with gateway.unit(subject, seconds_max=PART_SECONDS_MAX) as unit:
                 run = await tables.begin_import(unit, digest, "")
                 chosen = await tables.waiting(unit, digest, after, PART_LINES)
                 for one in chosen:
