@@ -30,6 +30,7 @@ USERS = {Role.DOCTOR: "doctor", Role.PHARMACIST: "pharmacist", Role.REGISTRAR: "
 SILENT = {
     "/me": "the own name and post",
     "/me/factor": "the own second factor",
+    "/me/password": "an empty form",
     "/persons": "an empty box asks nothing; with words it is a search",
     "/persons/new": "an empty form",
     "/persons/pinfl": "reads the typed number alone",
