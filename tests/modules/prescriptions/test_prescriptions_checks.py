@@ -45,7 +45,9 @@ def test_an_ordinary_draft_has_nothing_to_say() -> None:
 def test_usual_doses_of_the_whole_register_are_within_the_maximum() -> None:
     """No preparation's usual dose meets its own maximum a day, and every line is complete."""
     loud = {}
-    for key in catalogue().preparations:
+    told = [key for key, each in catalogue().preparations.items() if each.default_dose]
+    assert len(told) > 300
+    for key in told:
         rules = found(key, icd="Z76.0")
         if rules:
             loud[key] = rules

@@ -73,8 +73,17 @@ def opaque(key: bytes, patient: str) -> bytes:
 
 
 def short_strength(text: str) -> str:
-    """A strength without blanks and without the size of the bottle: "250mg/5ml"."""
-    return text.split(", ", 1)[0].replace(" ", "")[:20]
+    """A strength without blanks and without the size of the bottle: "250mg/5ml"; the parts of a
+    combination in one unit name it once: "150+400+275+75mg".
+    """
+    bare = text.split(", ", 1)[0].replace(" ", "")
+    parts, _, inside = bare.partition("/")
+    units = {part.lstrip("0123456789.") for part in parts.split("+")}
+    if len(units) == 1 and "+" in parts:
+        unit = units.pop()
+        parts = parts.replace(unit + "+", "+")
+    # A form of doses says itself that its strength is a dose's.
+    return (f"{parts}/{inside}" if inside and inside != "dose" else parts)[:20]
 
 
 def sign(token: Token, key: EllipticCurvePrivateKey) -> str:
