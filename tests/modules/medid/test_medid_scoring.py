@@ -222,6 +222,7 @@ def test_malformed_cards_have_facts() -> None:
            "telecom": [{"system": "phone"}], "identifier": [{"value": "1"}]}
 
     assert facts_of({}) == PersonFacts()
+    assert facts_of({"birthDate": "1q11-02-03"}).birth == ""
     assert score(facts_of(odd), facts_of({})).grade == "certainly-not"
 
 

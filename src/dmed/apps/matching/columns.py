@@ -193,6 +193,9 @@ def levels() -> dict[str, dict[str, str]]:
         **{field: _name(field) for field in NAME_FIELDS},
         "birth": _birth(),
         "sex": _agreeing("sex", " OR pinfl_l = pinfl_r"),
-        "phone": _agreeing("phone"),
+        "phone": {
+            NULL: "phone_l IS NULL OR phone_r IS NULL", "same": "phone_l = phone_r",
+            "alike": "damerau_levenshtein(phone_l, phone_r) <= 1", "different": "ELSE",
+        },
         "district": _agreeing("district"),
     }

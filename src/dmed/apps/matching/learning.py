@@ -27,7 +27,12 @@ _BIT_COLUMNS = tuple(f"{field}_{kind}" for field in ("family", "given", "father"
                      for kind in ("open", "closed"))
 _FLAG_COLUMNS = (*(f"{field}_initial" for field in ("family", "given", "father")),
                  "is_pinfl_sound", "given_known")
-_TRAINING_BLOCKS = (("birth", "father_core"), ("family_core", "given_core"))
+_TRAINING_BLOCKS = (
+    (("birth", "father_core"), ("birth", "phone"), ("birth", "district"), ("phone",)),
+    (("family_core", "given_core"),),
+)
+"""Of each row the first block that has pairs: one leaves the names free, one all but them."""
+_TRAINING_PAIRS_MIN = 100
 _RANDOM_PAIRS_MAX = 1e6
 _EM_PAIRS_MAX = 3e5
 _RECALL_OF_SURE = 0.75
@@ -93,6 +98,15 @@ class People:
         interface = DuckDBAPI(connection=self.database)
         return Linker(interface.register("people"), settings, log_level=logging.ERROR)
 
+    def pairs_in(self, columns: Sequence[str]) -> int:
+        """How many pairs agree in all these columns of the table."""
+        named = ", ".join(columns)
+        known = " AND ".join(f"{one} IS NOT NULL" for one in columns)
+        found = self.database.execute(
+            "SELECT coalesce(sum(met * (met - 1) / 2), 0)::BIGINT FROM (SELECT count(*) AS met"
+            f" FROM people WHERE {known} GROUP BY {named})").fetchall()
+        return int(found[0][0])
+
     def close(self) -> None:
         """Gives the database back."""
         self.database.close()
@@ -142,7 +156,10 @@ def learn(
         [block_on("pinfl"), block_on("family_key", "given_key", "birth", "sex")],
         recall=_RECALL_OF_SURE)
     training.estimate_u_using_random_sampling(max_pairs=random_pairs, seed=seed)
-    for columns in _TRAINING_BLOCKS:
+    for choices in _TRAINING_BLOCKS:
+        columns = next((one for one in choices if people.pairs_in(one) >= _TRAINING_PAIRS_MIN), ())
+        if not columns:
+            continue
         training.estimate_parameters_using_expectation_maximisation(
             block_on(*columns), fix_probability_two_random_records_match=True,
             max_pairs=_EM_PAIRS_MAX)

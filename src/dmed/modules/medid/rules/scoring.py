@@ -10,6 +10,7 @@ overrules: twins, father and son, two sound PINFLs are for people to decide (dec
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from importlib.resources import files
 from math import log2
@@ -39,6 +40,7 @@ _VARIANTS_MAX = 6
 _UNSURE_GIVEN = ("near", "initial", "swapped-alike", "half")
 _BESIDE_NAME = ("phone", "district", "address", "number")
 _HELD_BY_PINFL = "held"
+_DATE = re.compile("[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?")
 
 
 class NameFacts(msgspec.Struct, frozen=True):
@@ -184,6 +186,7 @@ def facts_of(patient: dict[str, Any]) -> PersonFacts:
     pinfl, numbers = _identifiers(patient)
     told = read_pinfl(pinfl) if pinfl else None
     birth, sex = patient.get("birthDate", ""), patient.get("gender", "")
+    birth = birth if _DATE.fullmatch(birth) else ""
     sex = sex if sex in ("male", "female") else ""
     place: dict[str, Any] = next(iter(patient.get("address", [])), {})
     many = patient.get("multipleBirthBoolean") is True or (patient.get("multipleBirthInteger") or 0)
@@ -301,7 +304,7 @@ def _levels_beside_names(asked: PersonFacts, found: PersonFacts) -> dict[str, st
         levels["sex"] = _HELD_BY_PINFL if is_held else (
             "same" if asked.sex == found.sex else "different")
     if asked.phones and found.phones:
-        levels["phone"] = "same" if set(asked.phones) & set(found.phones) else "different"
+        levels["phone"] = _phone_level(asked.phones, found.phones)
     if asked.district and found.district:
         levels["district"] = "same" if asked.district == found.district else "different"
     if asked.address and found.address:
@@ -311,6 +314,13 @@ def _levels_beside_names(asked: PersonFacts, found: PersonFacts) -> dict[str, st
     if shared := ours.keys() & theirs.keys():
         levels["number"] = "same" if any(ours[one] & theirs[one] for one in shared) else "different"
     return levels
+
+
+def _phone_level(ours: tuple[str, ...], theirs: tuple[str, ...]) -> str:
+    if set(ours) & set(theirs):
+        return "same"
+    return "alike" if any(edits(one, other, 1) <= 1 for one in ours for other in theirs) \
+        else "different"
 
 
 def _by_system(facts: PersonFacts) -> dict[str, set[str]]:
