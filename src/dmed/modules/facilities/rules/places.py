@@ -11,6 +11,8 @@ _MIDDLE = math.cos(math.radians(41.3))
 """Degrees of longitude are shorter by this in the middle of the country."""
 WIDTH = 1000
 _TURNS = 60
+_LABEL = 24
+"""Room for a name between bubbles."""
 CENTRES: dict[str, tuple[float, float]] = {
     "1703": (40.78, 72.34), "1706": (39.77, 64.43), "1708": (40.12, 67.84),
     "1710": (38.86, 65.79), "1712": (40.10, 65.38), "1714": (41.00, 71.67),
@@ -61,7 +63,7 @@ def frame(points: Sequence[tuple[float, float]]) -> Frame:
 
 def radius(count: int, most: int) -> int:
     """The radius of a bubble whose area says a count."""
-    return round(10 + 34 * math.sqrt(count / most)) if most else 10
+    return round(11 + 21 * math.sqrt(count / most)) if most else 11
 
 
 def apart(spots: Sequence[tuple[int, int, int]]) -> list[tuple[int, int]]:
@@ -73,7 +75,7 @@ def apart(spots: Sequence[tuple[int, int, int]]) -> list[tuple[int, int]]:
             for two in range(one):
                 dx = places[one][0] - places[two][0]
                 dy = places[one][1] - places[two][1]
-                far, near = math.hypot(dx, dy) or 1.0, spots[one][2] + spots[two][2] + 4
+                far, near = math.hypot(dx, dy) or 1.0, spots[one][2] + spots[two][2] + _LABEL
                 if far >= near:
                     continue
                 has_moved = True
