@@ -59,7 +59,8 @@ def main() -> None:
         f"a card {spent * 1e6:,.0f} us of processor time; first load of {asked.persons:,} "
         f"lines {asked.persons / loaded.seconds:,.0f}/s ({loaded.new:,} new, "
         f"{loaded.refused:,} refused); "
-        f"changes of {some:,} lines {some / changed.seconds:,.0f}/s ({changed.changed:,} changed)\n")
+        f"changes of {some:,} lines {some / changed.seconds:,.0f}/s "
+        f"({changed.changed:,} changed)\n")
 
 
 if __name__ == "__main__":
