@@ -66,8 +66,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     party_waiting_max: int = 448
     """Requests of one of them that wait for its own places; beyond them the answer is 429."""
     party_rate_per_second: int = 20_000
-    """Requests a second by tokens of one person or system; bursts of four seconds'. All workers of a
-    machine count together, over several machines each machine counts for itself."""
+    """Requests a second by tokens of one person or system; bursts of four seconds'. All workers of
+    a machine count together, over several machines each machine counts for itself."""
     page_rate_per_second: int = 100
     """Requests a second of one person at the pages; bursts of four seconds' worth."""
     stranger_rate_per_second: int = 500
