@@ -45,6 +45,20 @@ OPEN = {
     # Public keys by which anybody checks the platform's seals.
     ("GET", "/.well-known/seal-keys.json"),
     ("GET", "/.well-known/seal-keys.cbor"),
+    # A clinic joins by itself: the key in the address is a secret, the licence says who may.
+    ("GET", "/developers"),
+    ("GET", "/developers/examples/{name}"),
+    ("GET", "/join"),
+    ("POST", "/join"),
+    ("GET", "/join/{key}"),
+    ("POST", "/join/{key}/{act}"),
+    # A register of invented persons, by its own tokens.
+    ("GET", "/sandbox/fhir"),
+    ("GET", "/sandbox/fhir/{rest:path}"),
+    ("POST", "/sandbox/fhir"),
+    ("POST", "/sandbox/fhir/{rest:path}"),
+    ("PUT", "/sandbox/fhir"),
+    ("PUT", "/sandbox/fhir/{rest:path}"),
     ("GET", "/language/{code}"),
     ("GET", "/pages/camera-worker.js"),
     ("GET", "/pages/gallery"),  # Components with invented words.

@@ -228,6 +228,7 @@ async def test_rows_of_before_keep_their_digests(
     """An installation of the third migration upgrades: its rows are packed, sealed and verified."""
     with monkeypatch.context() as before:
         before.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:3])
+        before.setattr(schema, "SEARCH_INDEXES", {})
         before.setattr(schema, "_GRANTS", "SELECT 1")
         await schema.migrate(database_url)
     connection = await asyncpg.connect(database_url)
