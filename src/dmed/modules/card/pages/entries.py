@@ -63,7 +63,7 @@ async def _entry(request: Request, typed: dict[str, Any], fault: str) -> Respons
     }  # fmt: skip  # Three rows of what the form chooses from.
     if not view.is_fragment(request):
         facts |= await staff.beside(request, request.path_params["id"])
-    template = "medid/entry_form.html" if view.is_fragment(request) else "medid/entry.html"
+    template = "card/entry_form.html" if view.is_fragment(request) else "card/entry.html"
     return view.render(request, template, facts, status=422 if fault else 200)
 
 

@@ -265,9 +265,12 @@ class Index:
         )
 
 
-def _tie(each: Preparation) -> tuple[int, str, str, object, str]:
-    """Equal matches: a single INN before combinations with it, then form and strength."""
-    return (len(each.inn.components), each.inn.en, each.form.key, each.strength, each.key)
+def _tie(each: Preparation) -> tuple[int, str, bool, str, object, str]:
+    """Equal matches: a single INN before combinations with it, what has a usual dose before what
+    has none (the doctor has to write it), then form and strength.
+    """
+    return (len(each.inn.components), each.inn.en, not each.default_dose, each.form.key,
+            each.strength, each.key)
 
 
 def _strong(preparation: Preparation, part: str) -> bool:
