@@ -16,6 +16,7 @@ from dmed.apps.rooms import MODULES
 from dmed.apps.web import Platform
 from dmed.fhir import codec, validate
 from dmed.kit.settings import Settings
+from dmed.modules.card.pages.entries import ENTRIES
 from dmed.store.schema import migrate
 from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS
 from dmed.trust.model import Role, Subject
@@ -101,6 +102,23 @@ async def test_doubles_and_contradictions_are_shown_and_text_is_escaped(platform
     assert "Gipertoniya &lt;b&gt;" in page
     assert "Gipertoniya <b>" not in page
     assert "proves nothing" in page
+
+
+@pytest.mark.parametrize("what", ENTRIES)
+async def test_a_fact_is_entered_from_the_card(platform: Platform, what: str) -> None:
+    """Each form opens beside the card and as a part of it; what is missing is told on the form."""
+    path = f"/card/card-two/add/{what}"
+    async with _browser(platform, "doctor") as here:
+        whole = await here.get(path)
+        part = await here.get(path, headers={"HX-Request": "true"})
+        token = await _token(here, path)
+        answer = await here.post(path, data={"csrf_token": token})
+
+    assert whole.status_code == part.status_code == 200
+    assert "Ikkinchiyev" in whole.text
+    assert "<html" in whole.text
+    assert "<html" not in part.text
+    assert answer.status_code in {400, 422}, answer.text
 
 
 async def test_the_sentence_about_hidden_records_is_always_the_same(platform: Platform) -> None:
