@@ -320,13 +320,15 @@ async def standing(db: Database, scope: Scope, type_: str, id_: str) -> Standing
     async with db.connection() as connection:
         row = await connection.fetchrow(
             _FACTS, bucket_in(id_), type_number(type_), storable(id_))
-        if row is None:
-            return None
-        people = [] if row["patient"] is None else [row["patient"], *(row["others"] or ())]
+        # A record that is not there is asked about as long as a hidden one: the time tells nothing.
+        people = ([""] if row is None or row["patient"] is None
+                  else [row["patient"], *(row["others"] or ())])
         care = await connection.fetch(_CARE, people, list(scope.principals))
         refused = await connection.fetch(_REFUSED, people, list(scope.principals))
+    if row is None:
+        return None
     return Standing(
-        tuple(people), row["labels"],
+        () if row["patient"] is None else tuple(people), row["labels"],
         tuple((one["patient"], one["kind"], one["labels"]) for one in care),
         tuple((one["patient"], one["labels"]) for one in refused))
 

@@ -469,8 +469,9 @@ async def test_a_password_is_changed_on_a_page_of_ones_own(platform: Platform) -
         common = await here.submit(page, page, old=old, new="password-2026", again="password-2026")
         wrong = await here.submit(page, page, old="nope", new=new, again=new)
         taken = await here.submit(page, page, old=old, new=new, again=new)
-        await here.enter("pharmacist")
-        demo = await here.submit(page, page, old="pharmacist-demo", new=new, again=new)
+    async with Browser(platform) as there:
+        await there.enter("pharmacist")
+        demo = await there.submit(page, page, old="pharmacist-demo", new=new, again=new)
 
     assert (differs.status_code, common.status_code, wrong.status_code) == (422, 422, 401)
     assert (taken.status_code, demo.status_code) == (200, 403)
