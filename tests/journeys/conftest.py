@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dmed.trust.identity import DEMO_PASSWORDS
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
@@ -139,7 +141,7 @@ class Workplace:
         self.page.locator("#f-user:focus").wait_for()
         self.type(user)
         self.press("Tab")
-        self.type(f"{user}-demo")
+        self.type(DEMO_PASSWORDS[user])
         self.press("Enter")
         self.page.locator("nav.rail").wait_for()
 

@@ -190,9 +190,15 @@ def test_the_screens_obey_wcag(workplace: Callable[..., Any], theme: str) -> Non
     script = axe_script()
     found: dict[str, list[str]] = {}
     for user, paths in (
-        ("doctor", ("/", "/persons?q=karimov", "CARD", "CARD/prescribe", "/pages/gallery")),
-        ("pharmacist", ("/counter", "/counter/today")),
-        ("registrar", ("/persons/new",)),
+        ("doctor", ("/", "/persons?q=karimov", "CARD", "CARD?tab=results", "CARD/prescribe",
+                    "/pages/gallery", "/staff/mine")),
+        ("pharmacist", ("/counter", "/counter/today", "/me/password")),
+        ("registrar", ("/persons/new", "/persons/review", "/facilities")),
+        ("admin", ("/register", "/facilities", "/staff/country", "/applications", "/join",
+                   "/developers")),
+        ("head", ("/staff", "/staff/expiring", "/staff/vacancies", "/staff/activity")),
+        ("inspector", ("/oversight",)),
+        ("citizen", ("/my", "/my/looked")),
     ):
         place = workplace("ru", theme=theme)
         place.page.goto(place.address + "/signin")
