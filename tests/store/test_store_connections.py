@@ -55,6 +55,22 @@ async def test_a_wait_without_end_is_a_timeout_and_loses_nothing(lender: Connect
         assert await backend(first) != await backend(second)
 
 
+async def test_what_waits_beside_a_dead_connection_is_not_lent_again(lender: Connections) -> None:
+    """After `drop_idle` the next borrowers get connections made anew, as many as before; one that
+    is lent meanwhile stays with its borrower.
+    """
+    async with lender.acquire(timeout=5) as kept:
+        async with lender.acquire(timeout=5) as other:
+            before = await backend(other)
+        lender.drop_idle()
+        async with lender.acquire(timeout=5) as fresh:
+            assert await backend(fresh) != before
+        assert await backend(kept)
+
+    async with lender.acquire(timeout=5) as first, lender.acquire(timeout=5) as second:
+        assert await backend(first) != await backend(second)
+
+
 async def test_a_waiter_that_gives_up_as_it_is_served_passes_the_connection_on(
     lender: Connections,
 ) -> None:

@@ -224,8 +224,7 @@ async def again_if_lost(
     except Exception as error:
         if not is_lost(error):
             raise
-        # Connections die together: the next one must not be another that nobody has buried yet.
-        await db.hot.expire_connections()
+        db.hot.drop_idle()
     async with db.hot.acquire(timeout=CONNECT_SECONDS_MAX) as connection:
         return await act(connection)
 

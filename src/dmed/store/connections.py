@@ -86,6 +86,13 @@ class Connections:
         for connection in self._all:
             connection.terminate()
 
+    def drop_idle(self) -> None:
+        """Cuts what waits to be lent, after one was found dead: connections die together."""
+        while self._idle:
+            connection = self._idle.pop()
+            connection.terminate()
+            self._all.discard(connection)
+
     def at_once(self) -> Any:
         """An idle connection, or None. The last returned goes out first: it is the warmest."""
         while self._idle:
