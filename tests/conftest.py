@@ -6,12 +6,17 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from dmed.apps.database import Addresses, prepare
 from dmed.apps.postgres import Cluster, Supervisor
+from dmed.apps.web import Platform
+from dmed.kit.settings import Settings
 from packages import package_folder
 
 ROOT = Path(__file__).parent.parent
@@ -69,6 +74,29 @@ def database_url(cluster: Cluster) -> Iterator[str]:
 def module_database_url(cluster: Cluster) -> Iterator[str]:
     """The same, shared by the tests of one file."""
     yield from _fresh(cluster)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def open_platform(
+    module_database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Callable[..., Awaitable[Platform]]]:
+    """Opens the file's one platform, one worker with all modules on a fresh database, with the
+    settings that are given; closed after the file's last test.
+    """
+    made: list[Platform] = []
+
+    async def opened(**given: Any) -> Platform:
+        settings = Settings(data=tmp_path_factory.mktemp("platform"), pool_size=4,
+                            database_url=module_database_url, **given)
+        await prepare(Addresses(module_database_url, module_database_url))
+        platform = Platform(settings)
+        await platform.open()
+        made.append(platform)
+        return platform
+
+    yield opened
+    for each in made:
+        await each.close()
 
 
 @pytest.fixture(scope="module", params=[18, 16])

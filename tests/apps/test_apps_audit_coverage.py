@@ -7,23 +7,19 @@ SILENT with its reason, or this test fails.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
 import msgspec
-import pytest
 import pytest_asyncio
 
 from dmed.apps.rooms import MODULES
 from dmed.apps.web import Platform
-from dmed.kit.settings import Settings
 from dmed.pages.routes import ROUTES as SHARED
-from dmed.store.schema import migrate
 from dmed.trust.identity import DEMO_PASSWORDS
 from dmed.trust.manifest import Route
 from dmed.trust.model import Role
-from dmed.trust.tables import DDL
 
 USERS = {Role.DOCTOR: "doctor", Role.PHARMACIST: "pharmacist", Role.REGISTRAR: "registrar",
          Role.ADMINISTRATOR: "admin", Role.SERVICE: "service"}
@@ -61,17 +57,12 @@ PATIENT = {"resourceType": "Patient", "name": [{"family": "Karimov"}], "active":
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def platform(
-    module_database_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Platform]:
+    open_platform: Callable[..., Awaitable[Platform]]
+) -> Platform:
     """One worker with the demo accounts."""
-    settings = Settings(data=tmp_path_factory.mktemp("coverage"),
-                        database_url=module_database_url, pool_size=4)
-    await migrate(module_database_url, [*DDL, *(line for one in MODULES for line in one.ddl)])
-    made = Platform(settings)
-    await made.open()
+    made = await open_platform()
     await made.guard.identity.save_demo()
-    yield made
-    await made.close()
+    return made
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -12,12 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from dmed.apps.rooms import MODULES
 from dmed.apps.web import Platform
-from dmed.kit.settings import Settings
-from dmed.store.schema import migrate
-from dmed.trust import guides
-from dmed.trust.tables import DDL
 
 
 def _script() -> ModuleType:
@@ -33,18 +28,12 @@ def _script() -> ModuleType:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def platform(
-    module_database_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Platform]:
+    open_platform: Callable[..., Awaitable[Platform]]
+) -> Platform:
     """A platform at its https address with the demo accounts and no country."""
-    ddl = [*DDL, *guides.DDL, *(line for module in MODULES for line in module.ddl)]
-    await migrate(module_database_url, ddl)
-    made = Platform(Settings(data=tmp_path_factory.mktemp("data"), pool_size=4,
-                             database_url=module_database_url,
-                             public_url=_script().HOST))  # fmt: skip  # One.
-    await made.open()
+    made = await open_platform(public_url=_script().HOST)
     await made.guard.identity.save_demo()
-    yield made
-    await made.close()
+    return made
 
 
 async def test_the_scan_finds_nothing(platform: Platform) -> None:

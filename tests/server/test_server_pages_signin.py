@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -12,12 +12,10 @@ import pytest_asyncio
 
 from dmed.apps.rooms import MODULES
 from dmed.apps.web import Platform
-from dmed.kit.settings import Settings
 from dmed.pages.routes import ROUTES
-from dmed.store.schema import migrate
 from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, _values
 from dmed.trust.manifest import Route
-from dmed.trust.tables import DDL, save_account
+from dmed.trust.tables import save_account
 
 PAGES = [*ROUTES, *(route for module in MODULES for route in module.routes)]
 OPEN = {
@@ -68,19 +66,13 @@ OPEN = {
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def platform(
-    module_database_url: str, tmp_path_factory: pytest.TempPathFactory, hashes: dict[str, str]
-) -> AsyncIterator[Platform]:
+    open_platform: Callable[..., Awaitable[Platform]], hashes: dict[str, str]
+) -> Platform:
     """The application of one worker with all modules."""
-    settings = Settings(
-        data=tmp_path_factory.mktemp("web"), database_url=module_database_url, pool_size=4
-    )
-    await migrate(module_database_url, [*DDL, *(line for module in MODULES for line in module.ddl)])
-    made = Platform(settings)
-    await made.open()
+    made = await open_platform()
     for account in DEMO_ACCOUNTS:
         await save_account(made.database.hot, _values(account, hashes[account.user]))
-    yield made
-    await made.close()
+    return made
 
 
 def client(platform: Platform, **headers: str) -> httpx.AsyncClient:

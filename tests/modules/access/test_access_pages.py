@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 
 import httpx
 import msgspec
 import pytest
 import pytest_asyncio
 
-from dmed.apps.rooms import MODULES
 from dmed.apps.web import Platform
-from dmed.kit.settings import Settings
-from dmed.store.schema import migrate
 from dmed.trust.identity import DEMO_PASSWORDS
-from dmed.trust.tables import DDL
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def platform(
-    module_database_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Platform]:
+    open_platform: Callable[..., Awaitable[Platform]]
+) -> Platform:
     """The application of one worker with the demo accounts and no records."""
-    folder = tmp_path_factory.mktemp("access")
-    settings = Settings(data=folder, database_url=module_database_url, pool_size=4)
-    await migrate(module_database_url, [*DDL, *(line for module in MODULES for line in module.ddl)])
-    made = Platform(settings)
-    await made.open()
+    made = await open_platform()
     await made.guard.identity.save_demo()
-    yield made
-    await made.close()
+    return made
 
 
 def browser(platform: Platform, language: str = "en") -> httpx.AsyncClient:

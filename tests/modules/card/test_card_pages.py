@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,15 +12,11 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from dmed.apps.rooms import MODULES
 from dmed.apps.web import Platform
 from dmed.fhir import codec, validate
-from dmed.kit.settings import Settings
 from dmed.modules.card.pages.entries import ENTRIES
-from dmed.store.schema import migrate
 from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS
 from dmed.trust.model import Role, Subject
-from dmed.trust.tables import DDL
 
 WRITER = Subject(user="card-test", role=Role.SERVICE)
 MED_ID = "https://dhp.uz/fhir/core/sid/pid/uz/medid"
@@ -44,14 +40,10 @@ def _condition(id_: str, person: str, code: str, text: str) -> dict[str, Any]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def platform(
-    module_database_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Platform]:
+    open_platform: Callable[..., Awaitable[Platform]]
+) -> Platform:
     """One worker, two persons, and the citizen who is the first of them."""
-    settings = Settings(data=tmp_path_factory.mktemp("card"), database_url=module_database_url,
-                        pool_size=4)  # fmt: skip  # One struct.
-    await migrate(module_database_url, [*DDL, *(line for one in MODULES for line in one.ddl)])
-    made = Platform(settings)
-    await made.open()
+    made = await open_platform()
     await made.guard.identity.save_demo(tuple(
         msgspec.structs.replace(one, patient="card-one") if one.role is Role.CITIZEN else one
         for one in DEMO_ACCOUNTS))
@@ -72,8 +64,7 @@ async def platform(
     doctor = next(one for one in DEMO_ACCOUNTS if one.user == "doctor")
     await made.guard.identity.save(
         msgspec.structs.replace(doctor, practitioner="card-doctor"), DEMO_PASSWORDS["doctor"])
-    yield made
-    await made.close()
+    return made
 
 
 @asynccontextmanager

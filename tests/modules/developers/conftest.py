@@ -6,39 +6,29 @@ import json
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
-import pytest
 import pytest_asyncio
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from dmed.apps.rooms import MODULES
 from dmed.apps.web import Platform
-from dmed.kit.settings import Settings
 from dmed.modules.developers.rules.joining import SANDBOX_SCOPES
 from dmed.modules.developers.service.register import invented_code
-from dmed.store.schema import migrate
-from dmed.trust.tables import DDL
 
 BASE = "http://localhost"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def platform(
-    module_database_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Platform]:
+    open_platform: Callable[..., Awaitable[Platform]]
+) -> Platform:
     """One worker with the demo accounts."""
-    settings = Settings(data=tmp_path_factory.mktemp("developers"),
-                        database_url=module_database_url, pool_size=4)
-    await migrate(module_database_url, [*DDL, *(line for one in MODULES for line in one.ddl)])
-    made = Platform(settings)
-    await made.open()
+    made = await open_platform()
     await made.guard.identity.save_demo()
-    yield made
-    await made.close()
+    return made
 
 
 class Newcomer:

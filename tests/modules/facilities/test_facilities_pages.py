@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
-import pytest
 import pytest_asyncio
 
-from dmed.apps.rooms import MODULES
 from dmed.apps.web import Platform
-from dmed.kit.settings import Settings
 from dmed.modules.facilities.rules import reading
 from dmed.modules.facilities.service import keeping, regions
-from dmed.store.schema import migrate
 from dmed.trust.model import Role, Subject
-from dmed.trust.tables import DDL
 
 ADMIN = Subject(user="admin", role=Role.ADMINISTRATOR, purpose="HSYSADMIN")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def platform(
-    module_database_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Platform]:
+    open_platform: Callable[..., Awaitable[Platform]]
+) -> Platform:
     """One worker with the demo accounts."""
-    settings = Settings(data=tmp_path_factory.mktemp("facilities"),
-                        database_url=module_database_url, pool_size=4)
-    await migrate(module_database_url, [*DDL, *(line for one in MODULES for line in one.ddl)])
-    made = Platform(settings)
-    await made.open()
+    made = await open_platform()
     await made.guard.identity.save_demo()
-    yield made
-    await made.close()
+    return made
 
 
 async def _http(platform: Platform, user: str = "") -> httpx.AsyncClient:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import httpx
 import pytest
 import pytest_asyncio
 
-from dmed.apps.rooms import MODULES
 from dmed.apps.sim_darmon import Feed, Server
 from dmed.apps.web import Platform
-from dmed.kit.settings import Settings
 from dmed.modules.medicines import tables
 from dmed.modules.medicines.service import feeding, force
-from dmed.store.schema import migrate
 from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS
-from dmed.trust.tables import DDL
 
 PACKS = 60
 
@@ -33,18 +29,13 @@ def server() -> Iterator[Server]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def platform(
-    module_database_url: str, tmp_path_factory: pytest.TempPathFactory, server: Server
+    open_platform: Callable[..., Awaitable[Platform]], server: Server
 ) -> AsyncIterator[Platform]:
     """One worker with the demo accounts, told of the feed."""
-    settings = Settings(data=tmp_path_factory.mktemp("register"), pool_size=4,
-                        database_url=module_database_url, medicine_feed=server.url)
-    await migrate(module_database_url, [*DDL, *(line for one in MODULES for line in one.ddl)])
-    made = Platform(settings)
-    await made.open()
+    made = await open_platform(medicine_feed=server.url)
     for account in DEMO_ACCOUNTS:
         await made.guard.identity.save(account, DEMO_PASSWORDS[account.user])
     yield made
-    await made.close()
     force.use(None)
 
 

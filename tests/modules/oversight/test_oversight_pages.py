@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,17 +12,13 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from dmed.apps.rooms import MODULES
 from dmed.apps.web import Platform
 from dmed.kit import clock
 from dmed.kit.errors import ForbiddenError, NotFoundError
-from dmed.kit.settings import Settings
 from dmed.modules.oversight import api, service, tables
 from dmed.modules.oversight.model import Case, Kind
-from dmed.store.schema import migrate
 from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, Account
 from dmed.trust.model import Role, Subject
-from dmed.trust.tables import DDL
 
 PINFL = "https://dhp.uz/fhir/core/sid/pid/uz/ni"
 SERVICE = Subject(user="service", role=Role.SERVICE)
@@ -32,14 +28,10 @@ SECOND = Subject(user="admin2", role=Role.ADMINISTRATOR)
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def platform(
-    module_database_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Platform]:
+    open_platform: Callable[..., Awaitable[Platform]]
+) -> Platform:
     """One worker with the demo accounts; the doctor and a colleague have Practitioner records."""
-    settings = Settings(data=tmp_path_factory.mktemp("oversight"),
-                        database_url=module_database_url, pool_size=4)
-    await migrate(module_database_url, [*DDL, *(line for one in MODULES for line in one.ddl)])
-    made = Platform(settings)
-    await made.open()
+    made = await open_platform()
     clinic = (await made.gateway.create(SERVICE, "Organization", {
         "resourceType": "Organization", "name": "Klinika"})).id
     ids = {}
@@ -55,8 +47,7 @@ async def platform(
             changes["practitioner"] = ids["Yusupov"]
         await made.guard.identity.save(
             msgspec.structs.replace(account, **changes), DEMO_PASSWORDS[account.user])
-    yield made
-    await made.close()
+    return made
 
 
 async def person(platform: Platform, family: str, pinfl: str = "") -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -11,14 +11,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from dmed.apps.rooms import MODULES
 from dmed.apps.web import Platform
-from dmed.kit.settings import Settings
 from dmed.modules.reader.api import wants_page
-from dmed.store.schema import migrate
 from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, _values
 from dmed.trust.passwords import hashed
-from dmed.trust.tables import DDL, save_account
+from dmed.trust.tables import save_account
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8", "accept-language": "en"}
 PERSON = {
@@ -37,21 +34,15 @@ WEIGHT = {
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def platform(
-    module_database_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Platform]:
+    open_platform: Callable[..., Awaitable[Platform]]
+) -> Platform:
     """The application with all modules and two who may sign in."""
-    settings = Settings(
-        data=tmp_path_factory.mktemp("web"), database_url=module_database_url, pool_size=4
-    )
-    await migrate(module_database_url, [*DDL, *(line for module in MODULES for line in module.ddl)])
-    made = Platform(settings)
-    await made.open()
+    made = await open_platform()
     for account in DEMO_ACCOUNTS:
         if account.user in {"doctor", "pharmacist"}:
             password = await hashed(DEMO_PASSWORDS[account.user])
             await save_account(made.database.hot, _values(account, password))
-    yield made
-    await made.close()
+    return made
 
 
 async def browser(platform: Platform, user: str) -> httpx.AsyncClient:
