@@ -17,11 +17,14 @@ from dmed.apps.database import Addresses, prepare
 from dmed.apps.postgres import Cluster, Supervisor
 from dmed.apps.web import Platform
 from dmed.kit.settings import Settings
+from dmed.store.connections import Connections
 from packages import package_folder
 
 ROOT = Path(__file__).parent.parent
 _QUICK = ("-c", "shared_buffers=128MB", "-c", "fsync=off", "-c", "max_connections=200")
 """Tests of meaning may lose a crashed machine's data; the crash test runs with fsync on."""
+
+Connections.is_watched = True
 
 
 @pytest.fixture(scope="session")

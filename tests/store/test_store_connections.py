@@ -17,6 +17,7 @@ SIZE = 2
 @pytest.fixture
 async def lender(module_database_url: str) -> AsyncIterator[Connections]:
     made = Connections(lambda: asyncpg.connect(module_database_url), SIZE)
+    made.is_watched = False  # One test takes the parts of many borrowers.
     yield made
     await made.close()
 
@@ -157,3 +158,18 @@ async def test_closing_waits_for_the_borrower_and_refuses_new_ones(
     assert ended == ["statement", "closed"]
     with pytest.raises(asyncpg.InterfaceError, match="closed"):
         await made.fetchval("SELECT 1")
+
+
+async def test_a_second_loan_to_one_task_is_told_where_it_is_watched(lender: Connections) -> None:
+    """Asking again while holding one is an error at once, with free ones, too; another task may."""
+    lender.is_watched = True
+
+    async def borrow() -> int:
+        async with lender.acquire(timeout=5) as connection:
+            return await backend(connection)
+
+    async with lender.acquire(timeout=5):
+        with pytest.raises(RuntimeError, match="wait for itself"):
+            await borrow()
+        assert await asyncio.create_task(borrow())
+    assert await borrow()

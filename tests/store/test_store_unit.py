@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -103,3 +105,22 @@ async def test_more_time_is_given_to_one_transaction_only(db: Database) -> None:
             found = await work.fetchval(asked)
             version = await work.fetchval("SHOW server_version_num")
         assert found == (told if int(version) >= 170_000 else None)
+
+
+async def test_units_of_new_actors_do_not_wait_for_each_other(db: Database) -> None:
+    """As many units as there are connections, each of somebody who was never audited before: all
+    read and write to the end, though none can get a second connection.
+    """
+    size = db.settings.pool_size
+    all_here = asyncio.Barrier(size)
+
+    async def act(number: int) -> None:
+        audit = msgspec.structs.replace(AUDIT, subject=f"new-{number}")
+        async with unit.unit(db, SCOPE) as work:
+            await all_here.wait()
+            assert await work.read(audit, "Slot", "absent") is None
+            await work.write(audit, slots(1)[0])
+
+    before = await count(db)
+    await asyncio.gather(*(act(number) for number in range(size)))
+    assert await count(db) == before + size

@@ -240,7 +240,9 @@ async def actor_number(db: Database, audit: AuditRow) -> int:
 async def _new_actor(
     db: Database, known: dict[tuple[str, str, str, str], int], key: tuple[str, str, str, str]
 ) -> int:
-    async with db.connection() as connection:
+    # Over the other pool: units ask, and one that asked its own pool for a second connection could
+    # wait for itself. In their own transaction a number would be lost when it is undone.
+    async with db.searching() as connection:
         number = await connection.fetchval(
             "WITH made AS (INSERT INTO audit_actor (subject, role, organisation, purpose) "
             "VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING number) "
@@ -264,6 +266,7 @@ async def note(db: Database, rows: Sequence[AuditRow]) -> None:
     group: Group[tuple[list[AuditRow], int], None] | None = db.kept.get("notes")
     if group is None:
         group = db.kept["notes"] = Group(lambda items: _write_notes(db, items))
+    db.hot.check_second()
     actor = await actor_number(db, rows[0])
     with told():
         await group.submit((list(rows), actor))

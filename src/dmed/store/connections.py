@@ -23,7 +23,13 @@ class Connections:
 
     Where all are lent, they go out in turns of `kit.turns.PARTY`: nobody waits behind all that
     one greedy party asked before.
+
+    A task that holds a connection may not ask the same pool for another: when all are held by
+    such tasks, each waits for itself. Tests look for that (`is_watched`), wherever it happens.
     """
+
+    is_watched = False
+    """Whether a second loan to one task is an error; costs a little, so tests alone set it."""
 
     def __init__(self, connect: Callable[[], Awaitable[Any]], size: int) -> None:
         self._connect = connect
@@ -34,6 +40,7 @@ class Connections:
         self._waiters: Turns[asyncio.Future[Any]] = Turns()
         self._closing = False
         self._returned = asyncio.Event()
+        self._borrowers: set[asyncio.Task[Any] | None] = set()
 
     def acquire(self, *, timeout: float) -> Loan:
         """A connection for the length of an `async with`.
@@ -92,6 +99,22 @@ class Connections:
             connection = self._idle.pop()
             connection.terminate()
             self._all.discard(connection)
+
+    def check_second(self) -> None:
+        """RuntimeError where the present task holds a connection already; only when watched."""
+        if self.is_watched and asyncio.current_task() in self._borrowers:
+            raise RuntimeError(
+                "a task that holds a connection asks the same pool for a second: it could wait "
+                "for itself")
+
+    def lend(self) -> None:
+        """Remembers the present task as a borrower; only when watched."""
+        if self.is_watched:
+            self._borrowers.add(asyncio.current_task())
+
+    def settle(self) -> None:
+        """Forgets the present task as a borrower."""
+        self._borrowers.discard(asyncio.current_task())
 
     def at_once(self) -> Any:
         """An idle connection, or None. The last returned goes out first: it is the warmest."""
@@ -166,10 +189,14 @@ class Loan:
         self._timeout = timeout
 
     async def __aenter__(self) -> Any:
+        if self._lender.is_watched:
+            self._lender.check_second()
         self._connection = self._lender.at_once()
         if self._connection is None:
             async with asyncio.timeout(self._timeout):
                 self._connection = await self._lender.take()
+        if self._lender.is_watched:
+            self._lender.lend()
         return self._connection
 
     async def __aexit__(
@@ -179,4 +206,6 @@ class Loan:
         is_left = kind is not None and issubclass(kind, asyncio.CancelledError | TimeoutError)
         connection = self._connection
         is_sound = not is_left and not connection.is_in_transaction()
+        if self._lender.is_watched:
+            self._lender.settle()
         self._lender.give(connection, is_sound=is_sound)

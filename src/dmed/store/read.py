@@ -137,6 +137,7 @@ async def read(db: Database, scope: Scope, audit: AuditRow, type_: str, id_: str
     group: Group[_Asked, Any] | None = db.kept.get("reads")
     if group is None:
         group = db.kept["reads"] = Group(lambda items: _flush(db, items))
+    db.hot.check_second()
     await audits.spend(db, audit, 1)
     actor = await audits.actor_number(db, audit)
     number = type_number(type_)

@@ -232,6 +232,7 @@ async def write(db: Database, scope: Scope, audit: AuditRow, one: Write) -> Writ
     NotFoundError or GoneError for the delete of a record that is not there.
     """
     check(scope, [one])
+    db.hot.check_second()
     actor = await audits.actor_number(db, audit)
     asked = _Asked(one, audit_rows(audit, one), actor)
     if (one.kind != "create" or one.identities or scope.patients or bucket_in(one.id) is None
