@@ -186,12 +186,12 @@ async def test_writers_and_readers_do_not_wait(db: Database) -> None:
         number = parameter_number("Patient", "shoe-size")
         rows = 0
         for _ in range(200):
-            rows = await db.hot.fetchval("SELECT count(*) FROM number WHERE param = $1", number)
+            rows = await db.wide.fetchval("SELECT count(*) FROM number WHERE param = $1", number)
             if rows == 30:
                 break
             await asyncio.sleep(0.02)
         assert rows == 30
-        await asyncio.wait_for(put(db, patient(6)), 2)
+        await asyncio.wait_for(asyncio.create_task(put(db, patient(6))), 2)
     assert await asyncio.wait_for(working, 10)
     await reindex.learn(db)
     assert await found(db, "35") == {"p5", "p25"}

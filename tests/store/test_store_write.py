@@ -277,7 +277,7 @@ async def test_a_killed_connection_leaves_nothing(db: Database) -> None:
     async def killed() -> None:
         async with unit.unit(db, SCOPE) as work:
             await work.write(audit(), one)
-            await db.hot.execute(
+            await db.wide.execute(
                 "SELECT pg_terminate_backend($1)", await work.fetchval("SELECT pg_backend_pid()"))
             await asyncio.sleep(0.05)
             await work.write(audit(), patient(kind="create"))

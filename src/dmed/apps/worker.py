@@ -32,7 +32,7 @@ async def keep_time(database: Database, gateway: Gateway, manifests: Sequence[Ma
 
 async def run_once(database: Database, gateway: Gateway, manifests: Sequence[Manifest]) -> bool:
     """Runs the jobs now; False when another worker has this minute."""
-    async with database.connection() as connection:
+    async with database.hot.apart() as connection:
         # A lock of the session: the jobs' own transactions come and go meanwhile.
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _TIMEKEEPER_LOCK):
             return False

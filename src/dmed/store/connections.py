@@ -7,7 +7,8 @@ reset of session settings, of which the store changes none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
 
@@ -87,6 +88,17 @@ class Connections:
             self.terminate()
         self._idle.clear()
         self._all.clear()
+
+    @asynccontextmanager
+    async def apart(self) -> AsyncIterator[Any]:
+        """A connection beside the pool, closed at the end: for a lock that is held while other
+        work goes on, and must not take a place from it.
+        """
+        connection = await self._connect()
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
     def terminate(self) -> None:
         """Cuts every connection at once."""

@@ -154,10 +154,12 @@ class Identity:
         if not await tables.first_account(self._connection, values):
             raise ConflictError("This installation has accounts already")
 
-    async def save(self, account: Account, password: str) -> None:
+    async def save(
+        self, account: Account, password: str, *, within: tables.Connection | None = None
+    ) -> None:
         """Make an account or replace it; its verified tokens are looked up anew.
 
-        Raises InvalidError for a bad sign-in name, a password shorter than ten characters, or a
+        `within` a unit it is made with the rest of the unit, or not at all. Raises InvalidError for a bad sign-in name, a password shorter than ten characters, or a
         Patient on the account of somebody who is no citizen.
         """
         _user_name(account.user)
@@ -166,8 +168,9 @@ class Identity:
         if not account.demo:
             self.check_new(password, account)
         stored = await passwords.hashed(password)
-        await tables.save_account(self._connection, _values(account, stored))
-        await tables.next_epoch(self._connection)
+        connection = within or self._connection
+        await tables.save_account(connection, _values(account, stored))
+        await tables.next_epoch(connection)
 
     async def save_demo(self, accounts: tuple[Account, ...] = DEMO_ACCOUNTS) -> None:
         """Make the demo accounts with their public passwords; repeatable."""

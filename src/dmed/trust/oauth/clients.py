@@ -138,11 +138,13 @@ class Clients:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def save(self, client: Client) -> Client:
-        """Register a client or replace it; InvalidError for what cannot be served."""
+    async def save(self, client: Client, *, within: Connection | None = None) -> Client:
+        """Register a client or replace it, `within` a unit together with the rest of it;
+        InvalidError for what cannot be served.
+        """
         client = checked(client)
         await tables.save_client(
-            self._connection,
+            within or self._connection,
             (
                 client.id,
                 client.name,

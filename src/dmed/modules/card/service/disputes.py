@@ -62,7 +62,7 @@ async def dispute(
     async with gateway.unit(subject) as unit:
         # Two clicks on one button are one objection.
         await unit.execute("select pg_advisory_xact_lock(hashtextextended($1, 57))", about)
-        known = reading.disputes(await person.ask(_DISPUTES))
+        known = reading.disputes(await person.ask_in(unit, _DISPUTES))
         if any(one.about == about and one.is_open for one in known):
             raise ConflictError("This entry is disputed already; the answer is awaited")
         record = writing.objection(patient_id, about, said, subject, clock.now())
@@ -83,7 +83,7 @@ async def answer(
         return False
     async with gateway.unit(subject) as unit:
         await unit.execute("select pg_advisory_xact_lock(hashtextextended($1, 57))", dispute_id)
-        known = reading.disputes(await person.ask(_DISPUTES))
+        known = reading.disputes(await person.ask_in(unit, _DISPUTES))
         if any(one.id == dispute_id and not one.is_open for one in known):
             raise ConflictError("This objection has its answer already")
         await unit.create(

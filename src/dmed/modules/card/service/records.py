@@ -20,7 +20,7 @@ from dmed.trust.decide import Action, Context, decide
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
-    from dmed.trust.gateway import Gateway
+    from dmed.trust.gateway import Gateway, GatewayUnit
 
 Record = dict[str, Any]
 NAMES_MAX = 200
@@ -63,11 +63,17 @@ class Person(msgspec.Struct, frozen=True):
         found = await self._ask(asked, (*newest, (asked.lately, f"ge{since}")))
         return found if len(found) >= asked.count else await self._ask(asked, newest)
 
+    async def ask_in(self, unit: GatewayUnit, asked: Asked) -> list[Record]:
+        """The same inside a unit, which sees what others committed before its locks were given."""
+        return await unit.find(asked.type, self._query(asked, asked.criteria))
+
     async def _ask(self, asked: Asked, criteria: Iterable[tuple[str, str]]) -> list[Record]:
+        return await self.gateway.find(self.subject, asked.type, self._query(asked, criteria))
+
+    def _query(self, asked: Asked, criteria: Iterable[tuple[str, str]]) -> str:
         cards = ",".join(f"Patient/{card}" for card in self.cards)
-        pairs = [("patient", cards), *criteria, ("_count", str(asked.count)),
-                 ("_total", "none")]
-        return await self.gateway.find(self.subject, asked.type, urlencode(pairs))
+        return urlencode([("patient", cards), *criteria, ("_count", str(asked.count)),
+                          ("_total", "none")])
 
     async def ask_all(self, wanted: Mapping[str, Asked]) -> dict[str, tuple[Record, ...]]:
         """Several searches at once, by their names."""

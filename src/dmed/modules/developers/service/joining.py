@@ -187,14 +187,13 @@ async def go_live(gateway: Gateway, guard: Guard, register: Register, key: str) 
             return held or found
         organisation = await facilities.enlist(unit, _enlisted(entry))
         client = f"live-{found.number}"
-        # Accounts and clients have tables of their own; made again, they are the same.
         await guard.identity.save(Account(
             user=client, role=Role.SERVICE, name=entry.holder[:100], organisation=organisation,
-            organisation_name=entry.holder), secret())
+            organisation_name=entry.holder), secret(), within=unit)
         await guard.clients.save(Client(
             id=client, name=entry.holder[:100], kind=CONFIDENTIAL,
             keys=keys.keys if keys else "", account=client,
-            scopes=rules.live_scopes(found.kind, organisation)))
+            scopes=rules.live_scopes(found.kind, organisation)), within=unit)
         await tables.set_live(unit, found.number, organisation, client)
     await gateway.note(PLATFORM, "C", f"application {found.number}: live as {client}")
     return await find(gateway, key)
