@@ -159,8 +159,9 @@ class Identity:
     ) -> None:
         """Make an account or replace it; its verified tokens are looked up anew.
 
-        `within` a unit it is made with the rest of the unit, or not at all. Raises InvalidError for a bad sign-in name, a password shorter than ten characters, or a
-        Patient on the account of somebody who is no citizen.
+        `within` a unit it is made with the rest of the unit, or not at all. Raises InvalidError
+        for a bad sign-in name, a password shorter than ten characters, or a Patient on the
+        account of somebody who is no citizen.
         """
         _user_name(account.user)
         if account.patient and account.role is not Role.CITIZEN:
