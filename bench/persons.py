@@ -234,7 +234,8 @@ def over_http(folder: Path, arguments: argparse.Namespace) -> None:
                 wrk(figures, base, kind, file, token, arguments.seconds, target=target,
                     connections=clients)
                 print(f"{name}, {clients} clients: {figures.rate:,.0f}/s, p50 {figures.p50:.1f} "
-                      f"ms, p99 {figures.p99:.1f} ms, {figures.errors} errors")
+                      f"ms, p95 {figures.p95:.1f} ms, p99 {figures.p99:.1f} ms, "
+                      f"{figures.errors} errors")
 
 
 def _queries(keystrokes: Iterable[tuple[str, str]]) -> Iterable[str]:

@@ -161,7 +161,8 @@ def over_http(count: int, seconds: int) -> None:
                 figures = Figures()
                 wrk(figures, base, "read", file, token, seconds)
                 print(f"{kind}: {figures.rate:,.0f}/s, p50 {figures.p50:.1f} ms, "
-                      f"p99 {figures.p99:.1f} ms, {figures.errors} errors")
+                      f"p95 {figures.p95:.1f} ms, p99 {figures.p99:.1f} ms, "
+                      f"{figures.errors} errors")
 
 
 def spent(count: int, requests: int) -> None:

@@ -30,6 +30,7 @@ class Figures:
 
     rates: list[float] = field(default_factory=list)
     p50_ms: list[float] = field(default_factory=list)
+    p95_ms: list[float] = field(default_factory=list)
     p99_ms: list[float] = field(default_factory=list)
     requests: int = 0
     errors: int = 0
@@ -41,6 +42,10 @@ class Figures:
     @property
     def p50(self) -> float:
         return statistics.median(self.p50_ms) if self.p50_ms else 0.0
+
+    @property
+    def p95(self) -> float:
+        return statistics.median(self.p95_ms) if self.p95_ms else 0.0
 
     @property
     def p99(self) -> float:
@@ -104,6 +109,7 @@ def wrk(into: Figures, base: str, kind: str, lines: Path, token: str, seconds: i
     text = done.stdout
     into.rates.append(float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]))
     into.p50_ms.append(_milliseconds(re.search(r"\n\s+50%\s+(\S+)", text)[1]))
+    into.p95_ms.append(_milliseconds(re.search(r"\np95 (\S+)", text)[1]))
     into.p99_ms.append(_milliseconds(re.search(r"\n\s+99%\s+(\S+)", text)[1]))
     into.requests += int(re.search(r"(\d+) requests in", text)[1])
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)

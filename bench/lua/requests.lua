@@ -15,3 +15,7 @@ function request()
   if kind == "create" then return wrk.format("POST", target, headers, line) end
   return wrk.format("GET", line, headers)
 end
+
+function done(summary, latency)
+  io.write(string.format("\np95 %.3fms\n", latency:percentile(95) / 1000))
+end
