@@ -89,7 +89,9 @@ def _blocks(family: Family, *, is_ours: bool) -> list[tuple[str, ...]]:
     blocks += [(name, one) for name in names for one in rest]
     if is_ours:
         blocks += list(combinations(rest, 2))
-        blocks += [("name_begin", one) for one in rest]
+        blocks += [("name_begin", one) for one in [*names, *rest]]
+        # Who has little else must be found by his number alone.
+        blocks += [(one,) for one, kind in family.columns.items() if kind == CODE]
     if family.identifier:
         blocks.append((family.identifier,))
     return blocks
