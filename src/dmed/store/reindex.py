@@ -210,7 +210,7 @@ async def work(
     What was changed less than `grace_seconds` ago waits: other workers may not know of it yet.
     """
     with told():
-        async with db.hot.acquire(timeout=60) as keeper:
+        async with db.hot.apart() as keeper:
             # A lock of the session: it goes with a worker that dies.
             if not await keeper.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
                 return False
