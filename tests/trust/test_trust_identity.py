@@ -254,7 +254,7 @@ async def _locked(identity: Identity, user: str, address: str, device: str = "")
             break
     else:
         pytest.fail("nobody slowed the guesses down")
-    known = tokens.check_device(identity._keys, device)
+    known = tokens.check_device(identity.keys, device)
     place = f"device\0{known.jti}" if known else address
     await identity._connection.execute(
         "update sign_in_attempt set free = now() + interval '5 minutes' where digest = $1",

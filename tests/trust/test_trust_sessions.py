@@ -149,7 +149,7 @@ async def test_a_token_is_bound_to_its_post(identity: Identity) -> None:
     user = await somebody(identity)
     await identity.save_post(user, Account(user=user, role=Role.PHARMACIST, practitioner_role="p2"))
     subject = await identity.in_post(user, "p2")
-    token = tokens.make(identity._keys, subject, "").encode()
+    token = tokens.make(identity.keys, subject, "").encode()
     assert (await identity.bearer(token)).role == Role.PHARMACIST
     await identity.drop_post(user, "p2")
     identity._epoch_due = 0.0

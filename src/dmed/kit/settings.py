@@ -102,6 +102,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The same for a system client."""
     session_shared_idle_minutes: int = 10
     """As session_idle_minutes, where a person said at sign-in that others use this computer too."""
+    first_password_hours: int = 72
+    """So long a password that an administrator gave may be used to choose an own one."""
     second_factor_roles: str = "administrator"
     """Roles (by commas) that sign in with a second factor only; demo accounts are let off."""
     access_token_minutes: int = 10

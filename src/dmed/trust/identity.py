@@ -27,6 +27,7 @@ from dmed.kit.ids import secret
 from dmed.kit.settings import Settings
 from dmed.trust import common_passwords, passwords, people_tables, signatures, tables, tokens
 from dmed.trust.common_passwords import RangeFiles, Stolen
+from dmed.trust.enlisting import Enlisting, check_first
 from dmed.trust.factors import Factors
 from dmed.trust.keys import Keys
 from dmed.trust.model import Role, Subject
@@ -133,12 +134,13 @@ class Identity:
     def __init__(self, connection: tables.Connection, settings: Settings, keys: Keys) -> None:
         self._connection = tables.Told(connection)
         self._settings = settings
-        self._keys = keys
+        self.keys = keys
         folder = settings.stolen_passwords
         self._stolen: Stolen | None = RangeFiles(Path(folder)) if folder else None
         self.register = Register(self._connection)
         self.factors = Factors(self._connection, keys)
         self.sessions = Sessions(self._connection, settings, self.register, self.factors)
+        self.enlisting = Enlisting(self, self._connection, settings)
         self._known: dict[bytes, tuple[Subject, float]] = {}
         self._epoch = 0
         self._epoch_due = 0.0
@@ -150,7 +152,7 @@ class Identity:
         """The administrator of an empty installation; ConflictError once any account exists."""
         account = Account(user=_user_name(user), role=Role.ADMINISTRATOR, name=name or user)
         self.check_new(password, account)
-        values = _values(account, await passwords.hashed(password))
+        values = values_of(account, await passwords.hashed(password))
         if not await tables.first_account(self._connection, values):
             raise ConflictError("This installation has accounts already")
 
@@ -170,7 +172,7 @@ class Identity:
             self.check_new(password, account)
         stored = await passwords.hashed(password)
         connection = within or self._connection
-        await tables.save_account(connection, _values(account, stored))
+        await tables.save_account(connection, values_of(account, stored))
         await tables.next_epoch(connection)
 
     async def save_demo(self, accounts: tuple[Account, ...] = DEMO_ACCOUNTS) -> None:
@@ -209,9 +211,15 @@ class Identity:
             raise NotFoundError(f"{user!r} has no further post {practitioner_role!r}")
         await tables.next_epoch(self._connection)
 
-    async def accounts(self) -> list[dict[str, Any]]:
-        """All accounts for the administrator's page, without secrets."""
-        return [dict(row) for row in await tables.accounts(self._connection)]
+    async def accounts(self, text: str = "", most: int = 50) -> list[dict[str, Any]]:
+        """Accounts for the administrator's page, without secrets: those whose sign-in name or a
+        word of whose name begins with `text`, at most `most`, by sign-in name.
+        """
+        return [dict(row) for row in await tables.accounts(self._connection, text, most)]
+
+    async def demo_accounts(self) -> list[dict[str, Any]]:
+        """The demo accounts, for the door."""
+        return [dict(row) for row in await tables.demo_accounts(self._connection)]
 
     async def subject_of(self, user: str) -> Subject:
         """The subject of an open account; NotFoundError otherwise."""
@@ -238,7 +246,7 @@ class Identity:
         one that is short, common, or one of the last five; ForbiddenError for a demo account.
         """
         key = hashlib.sha256(f"{user}\0password".encode()).digest()
-        await self._reserve(key)
+        await self.reserve(key)
         row = await tables.account(self._connection, user)
         if row is None or not await passwords.verified(row["secret"], old):
             raise UnauthorizedError("The name or the password is not right")
@@ -271,10 +279,10 @@ class Identity:
         where the register gives the person no post any more.
         """
         user = user if is_user_name(user) else ""
-        known = tokens.check_device(self._keys, device)
+        known = tokens.check_device(self.keys, device)
         place = f"device\0{known.jti}" if known and known.knows(user) else address
         key = hashlib.sha256(f"{user}\0{place}".encode()).digest()
-        await self._reserve(key)
+        await self.reserve(key)
         row = await tables.account(self._connection, user)
         # An unknown name costs the same time as a wrong password, so names cannot be guessed.
         stored = row["secret"] if row is not None else await self._dummy_hash()
@@ -282,13 +290,14 @@ class Identity:
         if row is None or not row["active"] or not is_right:
             raise UnauthorizedError("The name or the password is not right")
         await tables.forget_attempts(self._connection, key)
+        check_first(row)
         if passwords.is_old(stored):
             await tables.set_secret(self._connection, user, await passwords.made(password))
         made = tokens.made_device(known)
         opened = await self.sessions.begin(row, made.jti, about)
         # A browser is known for somebody only when all that is asked has been passed there.
-        waits = opened.stage in {Stage.FACTOR, Stage.ENROL}
-        device = tokens.make_device(self._keys, made, "" if waits else user)
+        waits = opened.stage in {Stage.FACTOR, Stage.ENROL, Stage.PASSWORD}
+        device = tokens.make_device(self.keys, made, "" if waits else user)
         return msgspec.structs.replace(opened, device=device)
 
     async def pass_factor(self, cookie: str, typed: str, device: str = "") -> SignedIn:
@@ -300,14 +309,14 @@ class Identity:
         """
         pending = await self.sessions.at_stage(cookie, Stage.FACTOR)
         user = pending.subject.user
-        known = tokens.check_device(self._keys, device)
+        known = tokens.check_device(self.keys, device)
         place = known.jti if known and known.knows(user) else "any"
         key = hashlib.sha256(f"{user}\0factor\0{place}".encode()).digest()
-        await self._reserve(key)
+        await self.reserve(key)
         if not await self.factors.passes(user, typed):
             raise UnauthorizedError("The code is not right")
         await tables.forget_attempts(self._connection, key)
-        return await self._advanced(cookie, pending, known)
+        return await self.advanced(cookie, pending, known)
 
     async def enrol(
         self, cookie: str, code: str, device: str = ""
@@ -316,22 +325,22 @@ class Identity:
         recovery codes are shown once. InvalidError for a wrong code.
         """
         pending = await self.sessions.at_stage(cookie, Stage.ENROL)
-        await self._reserve(hashlib.sha256(f"{pending.subject.user}\0enrol".encode()).digest())
+        await self.reserve(hashlib.sha256(f"{pending.subject.user}\0enrol".encode()).digest())
         codes = await self.factors.confirm(pending.subject.user, code)
-        known = tokens.check_device(self._keys, device)
-        return await self._advanced(cookie, pending, known), codes
+        known = tokens.check_device(self.keys, device)
+        return await self.advanced(cookie, pending, known), codes
 
-    async def _advanced(
+    async def advanced(
         self, cookie: str, pending: Session, known: tokens.Device | None
     ) -> SignedIn:
         opened = await self.sessions.advance(cookie, pending, pending.stage)
-        device = tokens.make_device(self._keys, known, pending.subject.user)
+        device = tokens.make_device(self.keys, known, pending.subject.user)
         return msgspec.structs.replace(opened, device=device)
 
     async def drop_factor(self, user: str, typed: str) -> None:
         """Take a person's second factor away after a right code; UnauthorizedError otherwise."""
         key = hashlib.sha256(f"{user}\0factor\0drop".encode()).digest()
-        await self._reserve(key)
+        await self.reserve(key)
         if not await self.factors.passes(user, typed):
             raise UnauthorizedError("The code is not right")
         await tables.forget_attempts(self._connection, key)
@@ -342,11 +351,11 @@ class Identity:
 
         UnauthorizedError for a wrong one; ThrottledError after a few.
         """
-        known = tokens.check_device(self._keys, device)
+        known = tokens.check_device(self.keys, device)
         jti = known.jti if known is not None else ""
         row = await self.sessions.locked(jti, number)
         key = hashlib.sha256(f"{row['account']}\0unlock\0{jti}".encode()).digest()
-        await self._reserve(key)
+        await self.reserve(key)
         is_pin = is_pin_like(word) and bool(row["pin"])
         if not await passwords.verified(row["pin"] if is_pin else row["secret"], word):
             raise UnauthorizedError("The PIN or the password is not right")
@@ -355,7 +364,7 @@ class Identity:
 
     async def locked_here(self, device: str) -> list[dict[str, str]]:
         """Who has a locked session in this browser: number, name, post."""
-        known = tokens.check_device(self._keys, device)
+        known = tokens.check_device(self.keys, device)
         return await self.sessions.locked_of(known.jti) if known is not None else []
 
     async def set_pin(self, user: str, password: str, pin: str) -> None:
@@ -363,14 +372,14 @@ class Identity:
         if pin and (not is_pin_like(pin) or is_simple(pin)):
             raise InvalidError("A PIN has six digits that are no row and no repetition")
         row = await tables.account(self._connection, user)
-        await self._reserve(hashlib.sha256(f"{user}\0pin".encode()).digest())
+        await self.reserve(hashlib.sha256(f"{user}\0pin".encode()).digest())
         if row is None or not await passwords.verified(row["secret"], password):
             raise UnauthorizedError("The name or the password is not right")
         await people_tables.set_pin(
             self._connection, user, await passwords.made(pin) if pin else ""
         )
 
-    async def _reserve(self, key: bytes) -> None:
+    async def reserve(self, key: bytes) -> None:
         """Count an attempt before it is looked at; ThrottledError while a pause runs."""
         if not await tables.reserve_attempt(self._connection, key):
             pause_s = await tables.pause_s(self._connection, key)
@@ -440,7 +449,7 @@ class Identity:
         subject = await self.standing(await self.subject_of(user))
         if subject is None:
             raise UnauthorizedError("The account or the post has ended")
-        return tokens.make(self._keys, subject, self._settings.public_url, lifetime_s)
+        return tokens.make(self.keys, subject, self._settings.public_url, lifetime_s)
 
     async def issue_demo_token(self, user: str, *, lifetime_s: int = tokens.LIFETIME_S) -> str:
         """`dmed token`: as `issue_token`, for demo accounts alone (InvalidError otherwise)."""
@@ -466,7 +475,7 @@ class Identity:
 
     def claims(self, token: bytes) -> tokens.Claims:
         """What a token of ours says; UnauthorizedError for any other."""
-        return tokens.check(self._keys, token, self._settings.public_url)
+        return tokens.check(self.keys, token, self._settings.public_url)
 
     async def revoke(self, token: bytes) -> None:
         """Take a token back: all workers refuse it within two seconds."""
@@ -476,7 +485,7 @@ class Identity:
         self._epoch_due = 0.0
 
     async def _verify(self, token: bytes, digest: bytes, at: float) -> Subject:
-        claims = tokens.check(self._keys, token, self._settings.public_url)
+        claims = tokens.check(self.keys, token, self._settings.public_url)
         refusal = UnauthorizedError("The bearer token is not accepted")
         row = await people_tables.account_in_post(self._connection, claims.sub, claims.post)
         if (
@@ -568,7 +577,8 @@ def is_simple(pin: str) -> bool:
     return len(steps) == 1 or pin[:3] == pin[3:] or len(set(pin)) < 3
 
 
-def _values(account: Account, stored: str) -> tuple[Any, ...]:
+def values_of(account: Account, stored: str) -> tuple[Any, ...]:
+    """The row of an account, in the order of its columns."""
     return (
         account.user,
         stored,

@@ -5,6 +5,7 @@ Secrets lie here as digests (recovery codes, PINs, cookies) or encrypted (second
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 DDL: tuple[str, ...] = (
     """alter table account
         add column if not exists pin text not null default '',
-        add column if not exists patient text collate "C" not null default ''""",
+        add column if not exists patient text collate "C" not null default '',
+        add column if not exists first_until timestamptz""",
     """alter table page_session
         add column if not exists stage text not null default 'open',
         add column if not exists post text collate "C" not null default '',
@@ -247,10 +249,17 @@ async def change_password(connection: Connection, name: str, secret: str, keep: 
         " select name, secret from account where name = $1),"
         " far as (delete from password_before p where p.account = $1 and p.ctid in ("
         " select ctid from password_before where account = $1 order by made desc offset $3))"
-        " update account set secret = $2 where name = $1",
+        " update account set secret = $2, first_until = null where name = $1",
         name,
         secret,
         keep - 2,
+    )
+
+
+async def set_first(connection: Connection, name: str, secret: str, until: datetime) -> None:
+    """Replace a password's hash by that of a first password, which ends by itself."""
+    await connection.execute(
+        "update account set secret = $2, first_until = $3 where name = $1", name, secret, until
     )
 
 

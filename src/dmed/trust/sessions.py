@@ -34,6 +34,8 @@ class Stage(StrEnum):
     """A code of the second factor is asked for."""
     ENROL = "enrol"
     """The role demands a second factor and there is none yet."""
+    PASSWORD = "password"  # noqa: S105  # A word of the way in.
+    """The password was given by the administrator: an own one is to be chosen."""
     POST = "post"
     """One of several posts is to be chosen."""
     OPEN = "open"
@@ -121,12 +123,18 @@ async def standing_of(register: Register, subject: Subject) -> Subject | None:
     )
 
 
-def next_stage(after: Stage | None, *, has_factor: bool, is_required: bool, posts: int) -> Stage:
-    """The stage after the password (None), the second factor or the enrolment. Pure."""
+def next_stage(
+    after: Stage | None, *, has_factor: bool, is_required: bool, posts: int, is_first: bool = False
+) -> Stage:
+    """The stage after the password (None), the second factor, the enrolment or the choice of an
+    own password, which whoever has a first one (`is_first`) must make. Pure.
+    """
     if after is None and has_factor:
         return Stage.FACTOR
     if after is None and is_required:
         return Stage.ENROL
+    if is_first and after is not Stage.PASSWORD:
+        return Stage.PASSWORD
     return Stage.POST if posts > 1 else Stage.OPEN
 
 
@@ -160,6 +168,7 @@ class Sessions:
             has_factor=await self._factors.is_set(user),
             is_required=not row["demo"] and any(each.role in self._demanding for each in posts),
             posts=len(posts),
+            is_first=row["first_until"] is not None,
         )
         cookie, csrf = secret(), secret()
         ends = now() + timedelta(hours=self._settings.session_max_hours)
@@ -220,7 +229,11 @@ class Sessions:
         posts = await self.posts(pending.subject.user)
         if not posts:
             raise ForbiddenError("The staff register gives you no post any more")
-        stage = next_stage(after, has_factor=True, is_required=True, posts=len(posts))
+        row = await tables.account(self._connection, pending.subject.user)
+        stage = next_stage(
+            after, has_factor=True, is_required=True, posts=len(posts),
+            is_first=row is not None and row["first_until"] is not None,
+        )  # fmt: skip  # One call.
         return await self._move(cookie, posts[0], stage, pending.place)
 
     async def choose_post(self, cookie: str, practitioner_role: str) -> SignedIn:

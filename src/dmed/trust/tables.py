@@ -73,7 +73,7 @@ DDL: tuple[str, ...] = (
 
 _ACCOUNT = (
     "name, secret, role, display, practitioner, practitioner_role, organisation, "
-    "organisation_name, post, language, active, demo, patient"
+    "organisation_name, post, language, active, demo, patient, first_until"
 )
 
 
@@ -128,12 +128,33 @@ async def account(connection: Connection, name: str) -> Any | None:
     )
 
 
-async def accounts(connection: Connection) -> list[Any]:
-    """All accounts by name, for the administrator's page; never their secrets."""
+_LISTED = "select name, role, display, organisation_name, post, active, demo, made from account"
+
+
+async def accounts(connection: Connection, text: str, most: int) -> list[Any]:
+    """Accounts whose sign-in name, or a word of whose name, begins so; never their secrets."""
+    begins = text.replace("\\", "").replace("%", "").replace("_", "") + "%"
     return await connection.fetch(
-        "select name, role, display, organisation_name, post, active, demo, made"
-        " from account order by name"
+        f"{_LISTED} where name ilike $1 or display ilike $1 or display ilike '% ' || $1"
+        " order by name limit $2", begins, most
     )
+
+
+async def demo_accounts(connection: Connection) -> list[Any]:
+    """The demo accounts by name; never their secrets."""
+    return await connection.fetch(f"{_LISTED} where demo order by name")
+
+
+async def new_account(connection: Connection, values: tuple[Any, ...]) -> bool:
+    """Insert an account with the end of its first password; False where the name is taken."""
+    status = await connection.execute(
+        "insert into account (name, secret, role, display, practitioner, practitioner_role,"
+        " organisation, organisation_name, post, language, active, demo, patient, first_until)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+        " on conflict do nothing",
+        *values,
+    )
+    return status.endswith(" 1")
 
 
 async def save_account(connection: Connection, values: tuple[Any, ...]) -> None:

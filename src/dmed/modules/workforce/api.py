@@ -6,8 +6,9 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from dmed.modules.workforce import service
-from dmed.modules.workforce.model import Licence, PractitionerFacts, Reason, Verdict
+from dmed.modules.workforce.model import Licence, Line, PractitionerFacts, Reason, Verdict
 from dmed.modules.workforce.rules.importing import House, Item, Person, Planner, resources_of
+from dmed.modules.workforce.service import lists
 from dmed.modules.workforce.service.following import known
 from dmed.trust.model import Subject
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway
 
 __all__ = [
-    "House", "Item", "Licence", "Person", "Planner", "PractitionerFacts", "Reason", "Verdict",
-    "follow", "known", "licence_valid", "practitioner", "resources_of", "staff",
+    "House", "Item", "Licence", "Line", "Person", "Planner", "PractitionerFacts", "Reason",
+    "Verdict", "find", "follow", "known", "licence_valid", "practitioner", "resources_of", "staff",
 ]  # fmt: skip  # A list of names reads better filled.
 
 
@@ -39,6 +40,13 @@ async def staff(gateway: Gateway, subject: Subject, organisation_id: str) -> (
         list[PractitionerFacts]):
     """Everybody with an active post at an institution, by name, at most 200."""
     return await service.staff(gateway, subject, organisation_id)
+
+
+async def find(gateway: Gateway, subject: Subject, text: str) -> list[Line]:
+    """Staff of the country in their posts, by the beginning of a name or a number; none for less
+    than two signs. ForbiddenError for whoever does not keep the register.
+    """
+    return await lists.everywhere(gateway, subject, text)
 
 
 async def follow(gateway: Gateway) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dmed.modules.access.pages import apps, door, home, me
+from dmed.modules.access.pages import accounts, apps, door, home, me
 from dmed.trust.manifest import ANYBODY, SIGNED_IN, Endpoint, MenuItem, Route
 from dmed.trust.model import Role
 
@@ -29,6 +29,7 @@ ROUTES: tuple[Route, ...] = (
     *_both("/signin", door.sign_in_page, door.sign_in),
     *_both("/signin/factor", door.factor_page, door.factor),
     *_both("/signin/enrol", door.enrol_page, door.enrol),
+    *_both("/signin/password", door.own_page, door.own),
     *_both("/signin/post", door.post_page, door.post),
     _post("/signin/unlock", door.unlock, ANYBODY),
     _post("/signin/lock", door.lock, SIGNED_IN),
@@ -44,7 +45,9 @@ ROUTES: tuple[Route, ...] = (
     _post("/me/sessions/end", me.end_session),
     _post("/me/apps/end", me.end_app),
     _post("/me/apps/forget", me.forget_app),
-    *_both("/accounts/{user}", me.account, me.end_account, _ADMIN),
+    Route(path="/accounts", endpoint=accounts.accounts, roles=_ADMIN),
+    *_both("/accounts/new", accounts.new_page, accounts.make, _ADMIN),
+    *_both("/accounts/{user}", accounts.account, accounts.end_account, _ADMIN),
     *_both("/apps", apps.apps, apps.open_app, _PEOPLE),
     Route(path="/oauth/authorize", endpoint=apps.authorize, roles=ANYBODY),
     *_both("/oauth/consent", apps.consent_page, apps.consent, _PEOPLE),
@@ -59,4 +62,5 @@ MENU: tuple[MenuItem, ...] = (
         # The others' day begins on a page of their own.
         roles=frozenset({Role.DOCTOR, Role.REGISTRAR, Role.ADMINISTRATOR}),
     ),
+    MenuItem(key="access.accounts", path="/accounts", icon="persons", order=80, roles=_ADMIN),
 )

@@ -26,6 +26,7 @@ _FOREIGN = {"cross-site", "same-site"}
 _NEXT = {
     Stage.FACTOR: "/signin/factor",
     Stage.ENROL: "/signin/enrol",
+    Stage.PASSWORD: "/signin/password",
     Stage.POST: "/signin/post",
 }
 
@@ -85,7 +86,8 @@ def _fault(refusal: DmedError) -> tuple[str, str]:
     """Locale key and seconds of what the door says."""
     seconds = refusal.headers.get("Retry-After", "")
     if isinstance(refusal, ForbiddenError):
-        return "access.no_post", ""
+        is_first = refusal.issues[0].expression == "password.first"
+        return ("access.first_ended" if is_first else "access.no_post"), ""
     return ("signin.wait" if seconds else "signin.wrong"), seconds
 
 
@@ -112,7 +114,7 @@ async def _door(
             "fault": fault,
             "seconds": seconds,
             "next": view.local_path(request.query_params.get("next", "/")),
-            "demo": service.demo_users(await identity.accounts(), DEMO_PASSWORDS),
+            "demo": service.demo_users(await identity.demo_accounts(), DEMO_PASSWORDS),
             "waiting": await identity.locked_here(_device_of(request)),
         },
         status=status,
@@ -191,6 +193,33 @@ async def enrol(request: Request) -> Response:
     for value in on.headers.getlist("set-cookie"):
         answer.headers.append("Set-Cookie", value)
     return answer
+
+
+async def own_page(request: Request) -> Response:
+    """The first password was the administrator's: an own one now."""
+    return _own(request, _pending(request, Stage.PASSWORD))
+
+
+def _own(request: Request, pending: Session, fault: str = "", status: int = 200) -> Response:
+    facts = {"who": pending.subject, "fault": fault}
+    return view.render(request, "access/own.html", facts, status=status)
+
+
+async def own(request: Request) -> Response:
+    """The person's own password: the session goes on."""
+    pending = _pending(request, Stage.PASSWORD)
+    form = await view.form(request)
+    new, again = (str(form.get(name) or "") for name in ("new", "again"))
+    if new != again:
+        return _own(request, pending, "access.password_differs", 422)
+    enlisting = guard_of(request).identity.enlisting
+    try:
+        opened = await enlisting.choose_own(cookie_of(request), new, _device_of(request))
+    except InvalidError as refusal:
+        kind = refusal.issues[0].expression.rpartition(".")[2]
+        return _own(request, pending, f"access.password_{kind}", 422)
+    await view.gateway(request).note(opened.subject, "E", "sign-in: own password chosen")
+    return onward(request, opened)
 
 
 async def post_page(request: Request) -> Response:

@@ -57,7 +57,7 @@ async def home(request: Request) -> Response:
     elif subject.role == Role.REGISTRAR:
         facts["registered"] = await service.registered_lately(gateway, subject)
     elif subject.role == Role.ADMINISTRATOR:
-        facts["accounts"] = await request.app.state.guard.identity.accounts()
+        facts["accounts"] = await request.app.state.guard.identity.accounts(most=20)
     return view.render(request, "access/home.html", facts)
 
 
