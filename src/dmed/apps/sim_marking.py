@@ -39,7 +39,7 @@ class Operator:
         self.refused = 0
         """Requests that ran into the limit."""
         self.statuses: dict[str, str] = {}
-        """Code -> the operator's word, where it is another than of an invented pack; "": unknown."""
+        """Code -> the operator's word, where it is not that of an invented pack; "": unknown."""
         self.boxes: dict[str, list[str]] = {}
         """SSCC ("00" and 18 digits) -> the codes in it."""
         self._key = key

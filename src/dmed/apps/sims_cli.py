@@ -28,7 +28,7 @@ def sim_darmon(port: int, packs: int) -> None:
 def sim_marking(port: int) -> None:
     """Runs the marking operator (Asl Belgisi) with invented packs; prints the setting for it.
 
-    It lets 100 requests a minute in. POST /sim/mode brings a bad day (down, slow, torn, missing...).
+    It lets 100 requests a minute in; POST /sim/mode brings a bad day (down, slow, torn...).
     """
     from dmed.apps.sim_marking import run
 

@@ -87,7 +87,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     """Short name of the verdict: dispensed_elsewhere, unknown_serial..."""
     fault: str
-    """Whose it looked: "data" or "pack"."""
+    """Whose it looked: "scanner", "data" or "pack"."""
     settled_as: str = ""
     """Whose it was found to be: "scanner", "data" or "pack"; "" while it is open."""
 

@@ -440,10 +440,10 @@ async def keep_marked(connection: Connection, rows: list[tuple[Any, ...]]) -> No
 
 
 async def line_of(connection: Connection, line: str, now: datetime) -> Any:
-    """The bucket of a line to the operator, locked; a new one is empty but for one request."""
+    """The bucket of a line to the operator, locked; a new one is full."""
     await connection.execute(
         "insert into pharmacy_marking_line (line, tokens, at, closed_until)"
-        " values ($1, 1, $2, $2) on conflict do nothing", line, now)
+        " values ($1, 1000000, $2, $2) on conflict do nothing", line, now)
     return await connection.fetchrow(
         "select tokens, at, closed_until from pharmacy_marking_line where line = $1 for update",
         line)

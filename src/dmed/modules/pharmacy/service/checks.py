@@ -77,17 +77,23 @@ async def ask_owed(gateway: Gateway) -> None:
         return
     codes = {f"01{row['gtin']}21{row['serial']}": row for row in due}
     told = await desk.ask(list(codes), wait_s=_OWED_WAIT_S, is_urgent=False)
+    missing = [code for code, word in told.items()
+               if word.is_now and word.marked is not None and word.marked.seen is None]
+    words = await operator.words(gateway, missing, wait_s=_OWED_WAIT_S) if missing else {}
     async with gateway.unit(operator.PLATFORM) as unit:
         for row in due:
-            word = told[f"01{row['gtin']}21{row['serial']}"]
+            code = f"01{row['gtin']}21{row['serial']}"
+            word = told[code]
             if word.marked is None or not word.is_now or word.marked.missing_since is not None:
                 continue
             seen = word.marked.seen
             reason = "unknown_serial" if seen is None else (
                 seen.state.value if seen.state in _GONE else "")
+            is_caps = code in words and words[code].swapped_is_known
             if reason:
-                await tables.raise_alert(unit, row["pharmacy"], row["number"], row["gtin"],
-                                         row["serial"], reason, "pack")
+                await tables.raise_alert(
+                    unit, row["pharmacy"], row["number"], row["gtin"], row["serial"],
+                    "caps_lock" if is_caps else reason, "scanner" if is_caps else "pack")
             await tables.paid(unit, row["gtin"], row["serial"], row["pharmacy"])
 
 
