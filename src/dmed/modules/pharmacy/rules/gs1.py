@@ -232,7 +232,10 @@ def _with_separators(text: str) -> tuple[str, bool]:
     were any. Words are believed only where no separator came whole: a serial may spell "<GS>".
     """
     found = _SIGN_FOR_GS.sub(GS, text)
-    body = found.strip(GS)
+    body = found.lstrip(GS)
+    prefix = _PREFIX.match(body)
+    body = body[prefix.end() :] if prefix else body
+    body = body.strip(GS)
     if GS not in body and _ESCAPED_GS.search(body):
         found = _ESCAPED_GS.sub(GS, found)
     # A leading FNC1 that came as its Latin-1 letter is a prefix like the others, no repair.
