@@ -419,21 +419,6 @@ def sim_eimzo(port: int) -> None:
     run(_chosen().data / "eimzo-sim", port)
 
 
-@sim.command("darmon")
-@click.option("--port", type=int, default=64_647, show_default=True)
-@click.option("--packs", type=click.IntRange(0, 200_000), default=0, show_default=True,
-              help="So many packs made of the starting catalogue; 0: the catalogue as it is.")
-@_plainly
-def sim_darmon(port: int, packs: int) -> None:
-    """Runs the feed of a national register of medicines; prints the setting for it.
-
-    POST /sim/day brings a day of changes, POST /sim/mode a bad day (torn, shrunken, doubled...).
-    """
-    from dmed.apps.sim_darmon import run
-
-    run(port, packs)
-
-
 @main.command()
 @click.option("--admin", default="admin", show_default=True, help="Sign-in name.")
 @click.option("--name", default="", help="Name to show.")
@@ -594,6 +579,7 @@ from dmed.apps import (  # noqa: E402  # They add their commands to `main`.
     facilities_cli,  # noqa: F401  # Same.
     matching_cli,  # noqa: F401  # Same.
     persons_cli,  # noqa: F401  # Same.
+    sims_cli,  # noqa: F401  # Same.
 )
 
 if __name__ == "__main__":

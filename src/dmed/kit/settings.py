@@ -130,6 +130,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Without a usable answer for so long the register of medicines is shown as stale."""
     medicine_withdraw_percent: int = 2
     """A delivery that would withdraw more of the register than this is held for a person."""
+    marking_operator: str = ""
+    """Address of the marking operator (Asl Belgisi) that knows every pack; empty: our own records
+    alone, and the invented packs of the demonstration prefix."""
+    marking_key: str = ""
+    """Bearer key that the marking operator asks."""
+    marking_per_minute: int = 100
+    """Most requests a minute to the marking operator, by all workers together."""
+    marking_wait_ms: int = 2_000
+    """So long a scan waits for the marking operator before our own records alone decide."""
+    marking_needed: bool = False
+    """Hand nothing over while the marking operator is not reached and never told of the pack."""
     licence_register: str = ""
     """The register of licences that newcomers are checked against; empty: a demo invents it."""
     licence_register_key: str = ""

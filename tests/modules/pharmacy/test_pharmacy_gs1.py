@@ -1,5 +1,7 @@
 """Reading pack codes: the round trip and every trap of the shared design (B5)."""
 
+from datetime import date, timedelta
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,7 +45,7 @@ def test_a_clean_code_is_read_whole() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.from_regex(r"\d{13}", fullmatch=True).filter(str.isascii),
+    st.text("0123456789", min_size=13, max_size=13),
     st.text(SET_82, min_size=13, max_size=13),
     st.text(SET_82, min_size=4, max_size=4),
     st.text(SET_82, min_size=44, max_size=44),
@@ -165,6 +167,7 @@ def test_identity_alone_is_read_and_said() -> None:
         ("01" + GTIN[:-1] + "9" + "21" + SERIAL, "check_digit"),
         ("01" + GTIN[:9], "cut_off"),
         (CLEAN[:60], "cut_off"),
+        (CLEAN[:34], "cut_off"),
         (CLEAN[:25], "serial_length"),
         ("01" + GTIN, "no_serial"),
         (f"01{GTIN}21{SERIAL}X{GS}91EE08{GS}92{CRYPTO}", "serial_length"),
@@ -194,3 +197,126 @@ def test_foreign_code_with_batch_and_expiry_is_read() -> None:
     code = _code(f"01{GTIN}17280831" + f"10T220{GS}21{SERIAL}")
 
     assert (code.serial, code.lot, code.expiry) == (SERIAL, "T220", "280831")
+
+
+# Property tests of the traps: a legal serial is read back whatever happened on its way.
+
+SERIALS = st.text(SET_82, min_size=12, max_size=12).map(lambda rest: "q" + rest)
+KEYS = st.text("ABCDEFGHXYZ0123456789", min_size=4, max_size=4)
+
+
+def _whole(serial: str, key_id: str = "EE08") -> str:
+    return f"01{GTIN}21{serial}{GS}91{key_id}{GS}92{CRYPTO}"
+
+
+@settings(max_examples=60, deadline=None)
+@given(SERIALS, KEYS, st.sampled_from(["", "]d2", "]d1", "]C1", "]Q3", GS, "\xe8", "]d2" + GS]),
+       st.sampled_from([GS, "", "_x001D_", "\xe8", "␝", "↔", "^]", "&#29;", "{GS}", "[GS]"]),
+       st.sampled_from(["", "\r\n", "\t", "\u200b", "\x04"]))
+def test_prefix_separator_and_end_in_any_combination(
+    serial: str, key_id: str, prefix: str, separator: str, end: str
+) -> None:
+    """Prefixes, lost or rewritten separators and line ends together leave the same code."""
+    code = _code(prefix + _whole(serial, key_id).replace(GS, separator) + end)
+
+    assert (code.serial, code.key_id, code.crypto) == (serial, key_id, CRYPTO)
+
+
+@settings(max_examples=60, deadline=None)
+@given(SERIALS, st.booleans())
+def test_caps_lock_with_a_prefix_on_both_keyboards(serial: str, is_russian: bool) -> None:
+    """The prefixes "]D2" and "ЪВ2" prove Caps Lock; the code is turned back whole."""
+    sent = "]d2" + _whole(serial)
+    if is_russian:
+        sent = sent.replace(GS, "").translate(TO_RUSSIAN)
+    code = _code(sent.swapcase())
+
+    assert (code.serial, code.crypto) == (serial, CRYPTO)
+    assert "caps" in code.repairs
+
+
+@settings(max_examples=60, deadline=None)
+@given(SERIALS, st.sampled_from("’‘ʻʼ′´“”„–—−"))
+def test_signs_of_office_programs_are_turned_back(rest: str, sign: str) -> None:
+    """A typeset apostrophe, quotation mark or hyphen is the plain one."""
+    code = _code(_whole(rest[:6] + sign + rest[7:]))
+
+    assert code.serial[6] == sign.translate(gs1._TYPESET)
+    assert "typeset" in code.repairs
+
+
+@settings(max_examples=60, deadline=None)
+@given(SERIALS, st.text("ABCXYZ0123456789", min_size=1, max_size=20),
+       st.sampled_from([GS, ""]), st.sampled_from(["280800", "280815", "290228"]))
+def test_a_batch_glued_to_the_serial_is_parted(
+    serial: str, lot: str, separator: str, day: str
+) -> None:
+    """Batch and expiry before the serial, with its separator or without."""
+    found = _code(f"01{GTIN}17{day}10{lot}{separator}21{serial}")
+
+    assert (found.serial, found.expiry) == (serial, day)
+    if separator:
+        assert found.lot == lot
+
+
+@settings(max_examples=60, deadline=None)
+@given(SERIALS, st.sampled_from(["17280800", "10T220", "1728081510T220"]))
+def test_fields_glued_after_the_serial_are_parted(serial: str, more: str) -> None:
+    """A scanner that glues the next field to the serial: thirteen signs are the serial."""
+    code = _code(f"01{GTIN}21{serial}{more}")
+
+    assert code.serial == serial
+    assert "separator" in code.repairs
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 10**13 - 1), st.integers(0, 12), st.integers(1, 9))
+def test_one_wrong_digit_of_a_gtin_is_always_found(number: int, place: int, more: int) -> None:
+    """Mod 10 with weights 3 and 1 sees every single wrong digit."""
+    gtin = f"{number:013d}" + gs1.gtin_check_digit(f"{number:013d}")
+    wrong = gtin[:place] + str((int(gtin[place]) + more) % 10) + gtin[place + 1 :]
+
+    assert gs1.is_gtin(gtin)
+    assert _fault(f"01{wrong}21{SERIAL}") == "check_digit"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**17 - 1), st.sampled_from(["00", "]C100", "(00)"]))
+def test_a_box_is_read_by_its_sscc(number: int, prefix: str) -> None:
+    """An SSCC with its check digit is a box and no pack; with another digit it is refused."""
+    digits = f"{number:017d}" + gs1.gtin_check_digit(f"{number:017d}")
+    wrong = digits[:-1] + str((int(digits[-1]) + 1) % 10)
+
+    assert gs1.read_box(prefix + digits) == digits
+    assert _fault(prefix + digits) == "sscc"
+    assert isinstance(gs1.read_box(prefix + wrong), Fault)
+    assert isinstance(gs1.read_box(CLEAN), Fault)
+
+
+@given(st.dates(date(1980, 1, 1), date(2070, 12, 31)))
+@settings(max_examples=80, deadline=None)
+def test_a_day_of_a_code_comes_back(day: date) -> None:
+    """YYMMDD within 49 years before and after is the day; DD=00 is the last of its month."""
+    today = date(2026, 11, 23)
+    if not -49 <= day.year - today.year <= 49:
+        return
+    assert gs1.day_of(f"{day:%y%m%d}", today) == day
+    last = gs1.day_of(f"{day:%y%m}00", today)
+    assert last is not None
+    assert (last.year, last.month) == (day.year, day.month)
+    assert (last + timedelta(days=1)).day == 1
+    assert gs1.same_expiry(f"{day:%y%m}00", day, today)
+    assert gs1.same_expiry(f"{day:%y%m%d}", day, today)
+    assert not gs1.same_expiry(f"{day:%y%m%d}", day + timedelta(days=1), today)
+
+
+@pytest.mark.parametrize("text", ["281301", "280832", "290229", "2808", "28080a", "280000"])
+def test_what_is_no_day(text: str) -> None:
+    """Month 13, day 32, 29 February of a common year, and what are no six digits."""
+    assert gs1.day_of(text, date(2026, 11, 23)) is None
+
+
+def test_a_separator_spelt_by_a_serial_is_kept_where_another_came_whole() -> None:
+    """The word "<GS>" is made of legal signs: only a code without any separator is unfolded."""
+    assert _code(_whole("ab<GS>cdefghi")).serial == "ab<GS>cdefghi"
+    assert _code(_whole("a&amp;cdefghi")).serial == "a&amp;cdefghi"

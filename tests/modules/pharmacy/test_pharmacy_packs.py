@@ -55,7 +55,9 @@ async def test_wrong_packs_say_why(ward: Any) -> None:
     assert await said(ward.pack("amoxicillin-capsule-250mg")) == (
         "other_strength", "prescription", False)
     assert await said(ward.pack(PARACETAMOL)) == ("not_prescribed", "prescription", False)
-    assert await said(ward.pack(serial="UNK0000000001")) == ("unknown_serial", "pack", True)
+    unknown = ward.pack(serial="UNK0000000001")
+    assert await said(unknown) == ("unknown_serial", "scanner", False)
+    assert await said(unknown) == ("unknown_serial", "pack", True)
     assert await said(ward.pack(serial="RECA000000001")) == ("recalled", "pack", True)
     assert await said(ward.pack(serial="WDRA000000001")) == ("withdrawn", "pack", True)
     assert await said(ward.pack(serial="STLA000000001")) == ("stolen", "pack", True)

@@ -14,6 +14,7 @@ MODULE = Manifest(
         Interceptor(type="MedicationDispense", on_create=operations.create_dispense),
     ),
     operations=operations.OPERATIONS,
-    ddl=tables.DDL,
-    jobs=(("end-leases", operations.end_leases), ("define", operations.define)),
+    ddl=(*tables.DDL, *tables.MARKING_DDL),
+    jobs=(("end-leases", operations.end_leases), ("define", operations.define),
+          ("packs owed", operations.ask_owed)),
 )

@@ -7,6 +7,7 @@ minutes; a move that the state forbids is 409 and names the state and the holder
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from dmed.modules.pharmacy.model import (
     NOT_DISPENSED_REASONS,
     RETURN_REASONS,
+    Alert,
     Claim,
     Handover,
     Pack,
@@ -24,7 +26,10 @@ from dmed.modules.pharmacy.model import (
     Today,
 )
 from dmed.modules.pharmacy.rules import gs1
-from dmed.modules.pharmacy.service import counter, handing, views
+from dmed.modules.pharmacy.rules.marking import Answer
+from dmed.modules.pharmacy.rules.packs import Seen, Word
+from dmed.modules.pharmacy.service import checks, counter, handing, views
+from dmed.modules.pharmacy.service.operator import demo
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Event
 from dmed.trust.model import Subject
@@ -35,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = [
     "NOT_DISPENSED_REASONS",
     "RETURN_REASONS",
+    "Alert",
+    "Answer",
     "Claim",
     "Handover",
     "Pack",
@@ -43,18 +50,24 @@ __all__ = [
     "QueueRow",
     "ScannedPack",
     "Today",
+    "Word",
+    "alerts",
     "answer_cancel",
+    "ask_ahead",
+    "ask_boxes",
     "claim",
     "claim_payment",
     "claimed",
     "close",
     "dispense",
     "for_person",
+    "invented",
     "is_prescription_code",
     "not_dispensed",
     "queue",
     "return_",
     "scan_pack",
+    "settle_alert",
     "today",
     "undo",
     "unscan_pack",
@@ -200,6 +213,43 @@ async def claim_payment(
     undo. ConflictError names the state of one that cannot be claimed.
     """
     return await counter.claim_payment(gateway, subject, number, item, key)
+
+
+async def ask_ahead(
+    gateway: Gateway, subject: Subject, raws: Sequence[str], *, wait_s: float = 20.0
+) -> dict[str, Word]:
+    """The marking operator's word on packs before they are sold, e.g. on receipt of stock, by
+    identity: at most 30,000, a thousand a request; scans at counters go first. What is not answered
+    within `wait_s` comes later and is kept for the scan. Not to be called inside a unit.
+    """
+    return await checks.ask_ahead(gateway, subject, raws, wait_s=wait_s)
+
+
+async def ask_boxes(
+    gateway: Gateway, subject: Subject, raws: Sequence[str], tax_id: str
+) -> Answer:
+    """What of these transport boxes (SSCC as scanned) belongs to the owner with a tax number, with
+    the codes that lie in each. InvalidError for a text that is no box, UnavailableError where the
+    operator does not answer. Not to be called inside a unit.
+    """
+    return await checks.ask_boxes(gateway, subject, raws, tax_id)
+
+
+async def alerts(gateway: Gateway, subject: Subject) -> list[Alert]:
+    """Packs that were put aside at this pharmacy, open ones first, at most 200."""
+    return await checks.alerts(gateway, subject)
+
+
+async def settle_alert(gateway: Gateway, subject: Subject, number: int, *, settled_as: str) -> None:
+    """An alert was looked into: it was the "scanner", the "data" or the "pack". NotFoundError where
+    this pharmacy has no such open alert.
+    """
+    await checks.settle(gateway, subject, number, settled_as)
+
+
+def invented(gtin: str, serial: str) -> Seen | None:
+    """What a simulated operator says of a pack of the demonstration prefix (GTINs 0952...)."""
+    return demo.invented(gtin, serial)
 
 
 async def queue(gateway: Gateway, subject: Subject) -> list[QueueRow]:

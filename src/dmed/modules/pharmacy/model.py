@@ -22,6 +22,8 @@ class PackState(StrEnum):
     RECALLED = "recalled"
     STOLEN = "stolen"
     EXPIRED = "expired"
+    NOT_INTRODUCED = "not-introduced"
+    """Its code was made, and it is not in circulation yet."""
     UNKNOWN = "unknown"
 
 
@@ -64,6 +66,30 @@ class PackVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """Put this pack aside."""
     code_sentence: str = ""
     """How the scanned text was repaired (keyboard layout, lost separator); "" if it was clean."""
+    checked: str = ""
+    """Whose word it rests on beside our own records: "operator", "remembered" (it told us before),
+    "own" (it was not reached); "" where no pack code was read."""
+    note: Reason | None = None
+    """What must be known of a green pack: the operator was not reached."""
+    note_sentence: str = ""
+    """The same in English."""
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """A pack that was put aside at a pharmacy as a potential suspect, and what became of that."""
+
+    id: int
+    at: datetime
+    pharmacy: str
+    number: str
+    gtin: str
+    serial: str
+    reason: str
+    """Short name of the verdict: dispensed_elsewhere, unknown_serial..."""
+    fault: str
+    """Whose it looked: "scanner", "data" or "pack"."""
+    settled_as: str = ""
+    """Whose it was found to be: "scanner", "data" or "pack"; "" while it is open."""
 
 
 class ScannedPack(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from dmed.kit.errors import InvalidError
 from dmed.modules.pharmacy.rules import acts
-from dmed.modules.pharmacy.service import counter, handing
+from dmed.modules.pharmacy.service import checks, counter, handing
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Event, parameters
 from dmed.trust.manifest import Operation
@@ -42,6 +42,11 @@ async def create_dispense(gateway: Gateway, subject: Subject, resource: dict[str
 async def end_leases(gateway: Gateway) -> None:
     """Each minute: leases that are over end."""
     await counter.end_leases(gateway, PLATFORM)
+
+
+async def ask_owed(gateway: Gateway) -> None:
+    """Each minute: packs that went on while the marking operator was away are asked about."""
+    await checks.ask_owed(gateway)
 
 
 async def claim(request: Request) -> Response:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
+from enum import StrEnum
 
 import msgspec
 
 from dmed.modules.medicines.api import Preparation, Product
 from dmed.modules.pharmacy.model import Pack, PackState, PackVerdict
-from dmed.modules.pharmacy.rules.gs1 import Code, Fault, repairs_said
+from dmed.modules.pharmacy.rules.gs1 import Code, Fault, day_of, repairs_said, same_expiry
 from dmed.modules.prescriptions.api import Reason
 
 _BAD_STATES = {
@@ -32,12 +33,48 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     needed: Decimal
 
 
+HINT_FIRST = frozenset({"unknown_serial", "lot_mismatch", "expiry_mismatch"})
+"""Reasons for which a misread code or a slip of the fingers is thought of before the pack: the
+first time is a hint to look again, only the second is an alert (false alerts: design B5)."""
+_OUT = frozenset({PackState.DISPENSED, PackState.PART_DISPENSED})
+_LOOKALIKES = str.maketrans("АВЕКМНОРСТУХ", "ABEKMHOPCTYX")
+
+
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What the marking operator says of a serial."""
 
     state: PackState
     lot: str = ""
     expiry: date | None = None
+    produced: date | None = None
+    price_max: Decimal | None = None
+    """Maximum retail price in soums, where one is set."""
+    owner: str = ""
+    """Tax number of the owner, where the operator tells it."""
+
+
+class Source(StrEnum):
+    """Whose word a verdict rests on, beside our own records; texts `pharmacy.checked.<value>`."""
+
+    OPERATOR = "operator"
+    REMEMBERED = "remembered"
+    """The operator is not reached now; it told us before."""
+    OWN = "own"
+    """The operator is not reached and never told us of this pack."""
+
+
+class Word(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one serial from the operator when its pack is judged."""
+
+    seen: Seen | None
+    """None: the operator does not know this serial, or with OWN: was not reached."""
+    source: Source = Source.OPERATOR
+    as_of: date | None = None
+    """With REMEMBERED: when it told."""
+    swapped_is_known: bool = False
+    """The operator knows the serial with its letters' case turned: Caps Lock is on."""
+    is_needed: bool = False
+    """The installation hands nothing over that the operator was not asked about."""
 
 
 class Scan(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,8 +82,7 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
 
     code: Code
     product: Product | None
-    seen: Seen | None
-    """None: the operator does not know this serial."""
+    word: Word
     pack: Pack | None
     """Our own row, if the pack was met before."""
     wanted: tuple[Wanted, ...]
@@ -59,8 +95,17 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True):
     lot: str = ""
     """Typed from the pack; "" not typed."""
     expiry: date | None = None
-    swapped_is_known: bool = False
-    """The operator knows the serial with its letters' case turned: Caps Lock is on."""
+    swapped_is_ours: bool = False
+    """We met the serial with its letters' case turned, and never this one."""
+    before: frozenset[str] = frozenset()
+    """Short names of the refusals of this pack here within the last minutes."""
+    aside: str = ""
+    """The reason for which this pack was put aside here and is not settled yet."""
+
+    @property
+    def seen(self) -> Seen | None:
+        """The operator's facts."""
+        return self.word.seen
 
 
 def _day(value: date) -> str:
@@ -118,22 +163,56 @@ def judge(scan: Scan) -> PackVerdict:
     verdict = _wrong_pack(scan, product) or _wrong_item(scan, product)
     if verdict is not None:
         return msgspec.structs.replace(
-            verdict, trade=product.trade, pack=scan.pack,
-            code_sentence=repairs_said(scan.code.repairs),
+            _gently(scan, verdict), trade=product.trade, pack=scan.pack,
+            code_sentence=repairs_said(scan.code.repairs), checked=scan.word.source.value,
         )  # fmt: skip  # One thought.
     return _green(scan, product)
 
 
+def _gently(scan: Scan, verdict: PackVerdict) -> PackVerdict:
+    """The scanner's or the hand's slip is thought of first: the first time is no alert yet."""
+    name = verdict.reason.key.rpartition(".")[2]
+    if name not in HINT_FIRST or name in scan.before:
+        return verdict
+    return msgspec.structs.replace(
+        verdict,
+        fault="scanner",
+        is_quarantine=False,
+        advice=Reason("pharmacy.advice.look_again"),
+    )
+
+
 def _wrong_pack(scan: Scan, product: Product) -> PackVerdict | None:
-    seen, pack = scan.seen, scan.pack
-    if seen is None:
-        if scan.swapped_is_known:
-            return refuse(
-                "caps_lock",
-                "Caps Lock is on: the letters of the serial came swapped",
-                fault="scanner",
-                advice="caps_lock",
-            )
+    """Our own records speak first: a pack that is out is out, whatever the operator says of it."""
+    pack = scan.pack
+    if pack is not None and (pack.state in _OUT or pack.balance <= 0):
+        taken = _taken(scan, pack, product)
+        if taken is not None:
+            return taken
+    if scan.aside:
+        return refuse(
+            "aside",
+            "This pack was put aside here and nobody has settled that yet",
+            fault="pack",
+            advice="put_aside",
+        )
+    refusal = _of_operator(scan) or _of_state(scan) or _of_print(scan)
+    if refusal is not None:
+        return refusal
+    return _taken(scan, pack, product) if pack is not None else None
+
+
+def _of_operator(scan: Scan) -> PackVerdict | None:
+    if scan.seen is not None:
+        return None
+    if scan.word.swapped_is_known or scan.swapped_is_ours:
+        return refuse(
+            "caps_lock",
+            "Caps Lock is on: the letters of the serial came swapped",
+            fault="scanner",
+            advice="caps_lock",
+        )
+    if scan.word.source is not Source.OWN:
         return refuse(
             "unknown_serial",
             "The marking operator does not know this serial",
@@ -141,40 +220,86 @@ def _wrong_pack(scan: Scan, product: Product) -> PackVerdict | None:
             advice="put_aside",
             quarantine=True,
         )
-    state = pack.state if pack is not None and pack.state in _BAD_STATES else seen.state
-    expiry = seen.expiry or (pack.expiry if pack else None)
+    if scan.word.is_needed:
+        return refuse(
+            "operator_away",
+            "The marking operator is not reached, and nothing is handed over here unasked",
+            fault="data",
+            advice="later",
+        )
+    return None
+
+
+def _of_state(scan: Scan) -> PackVerdict | None:
+    seen, pack = scan.seen, scan.pack
+    state = pack.state if pack is not None and pack.state in _BAD_STATES else None
+    if state is None and seen is not None:
+        state = seen.state
+    if state is PackState.WITHDRAWN and pack is not None and pack.state in _OUT:
+        # The sale of its first blister took it out of circulation.
+        state = None
+    expiry = (seen.expiry if seen else None) or (pack.expiry if pack else None)
     if expiry and expiry < scan.today:
         state = PackState.EXPIRED
-    if state in _BAD_STATES:
+    if state is PackState.NOT_INTRODUCED:
         return refuse(
             state.value,
-            f"This pack {_BAD_STATES[state]}",
-            fault="pack",
-            advice="put_aside",
-            quarantine=True,
-            expiry=_day(expiry) if expiry else "—",
+            "The operator has not put this pack into circulation yet",
+            fault="data",
+            advice="later",
         )
-    if scan.lot and seen.lot and scan.lot.upper() != seen.lot.upper():
+    if state not in _BAD_STATES:
+        return None
+    return refuse(
+        state.value,
+        f"This pack {_BAD_STATES[state]}",
+        fault="pack",
+        advice="put_aside",
+        quarantine=True,
+        expiry=_day(expiry) if expiry else "—",
+    )
+
+
+def plain_lot(text: str) -> str:
+    """A batch as it is compared: capitals, without blanks, hyphens and dots, and with Latin letters
+    where a Cyrillic keyboard wrote letters that look the same.
+    """
+    return "".join(sign for sign in text.upper().translate(_LOOKALIKES) if sign not in " -./\xa0")
+
+
+def _of_print(scan: Scan) -> PackVerdict | None:
+    """Whether batch and expiry on the pack, or in a foreign code, are the registered ones."""
+    registered = (scan.seen.lot if scan.seen else "") or (scan.pack.lot if scan.pack else "")
+    lot = scan.lot or scan.code.lot
+    if lot and registered and plain_lot(lot) != plain_lot(registered):
         return refuse(
             "lot_mismatch",
-            f"The batch on the pack ({scan.lot}) is not the one that was registered ({seen.lot})",
+            f"The batch on the pack ({lot}) is not the one that was registered ({registered})",
             fault="pack",
             advice="put_aside",
             quarantine=True,
-            lot=scan.lot,
-            registered=seen.lot,
+            lot=lot,
+            registered=registered,
         )
-    if scan.expiry and seen.expiry and scan.expiry != seen.expiry:
-        return refuse(
-            "expiry_mismatch",
-            "The expiry date on the pack is not the one that was registered",
-            fault="pack",
-            advice="put_aside",
-            quarantine=True,
-            expiry=_day(scan.expiry),
-            registered=_day(seen.expiry),
-        )
-    return _taken(scan, pack, product) if pack is not None else None
+    expiry = (scan.seen.expiry if scan.seen else None) or (scan.pack.expiry if scan.pack else None)
+    if expiry is None:
+        return None
+    told = scan.expiry
+    is_other = told is not None and told != expiry
+    if told is None and scan.code.expiry:
+        told = day_of(scan.code.expiry, scan.today)
+        is_other = not same_expiry(scan.code.expiry, expiry, scan.today)
+    if not is_other:
+        return None
+    return refuse(
+        "expiry_mismatch",
+        "The expiry date on the pack is not the one that was registered",
+        fault="pack",
+        advice="put_aside",
+        quarantine=True,
+        expiry=_day(told) if told else "—",
+        registered=_day(expiry),
+    )
 
 
 def _taken(scan: Scan, pack: Pack, product: Product) -> PackVerdict | None:
@@ -205,6 +330,14 @@ def _taken(scan: Scan, pack: Pack, product: Product) -> PackVerdict | None:
             advice="next_pack",
         )
     if is_reserved:
+        if not here:
+            return refuse(
+                "reserved_elsewhere",
+                "A pack with this serial is being handed over at another pharmacy",
+                fault="pack",
+                advice="already_out",
+                quarantine=True,
+            )
         return refuse(
             "reserved",
             "This pack is being handed over with another prescription",
@@ -292,6 +425,7 @@ def _green(scan: Scan, product: Product) -> PackVerdict:
         reserved_for=scan.number,
     )  # fmt: skip  # Facts of one pack.
     is_part = quantity < balance
+    note = _note(scan.word)
     return PackVerdict(
         ok=True,
         reason=Reason(
@@ -304,4 +438,19 @@ def _green(scan: Scan, product: Product) -> PackVerdict:
         pack=pack,
         trade=product.trade,
         code_sentence=repairs_said(scan.code.repairs),
+        checked=scan.word.source.value,
+        note=note[0],
+        note_sentence=note[1],
     )
+
+
+def _note(word: Word) -> tuple[Reason | None, str]:
+    """What a pharmacist must know of a green pack: that the operator was not reached."""
+    if word.source is Source.OWN:
+        return (Reason("pharmacy.note.own_records"),
+                "The marking operator was not reached; checked against our own records")
+    if word.source is Source.REMEMBERED and word.as_of is not None:
+        day = _day(word.as_of)
+        return (Reason("pharmacy.note.remembered", {"day": day}),
+                f"The marking operator was not reached; it knew this pack on {day}")
+    return None, ""

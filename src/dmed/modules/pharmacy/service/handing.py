@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway, GatewayUnit
 
 RESERVED = timedelta(minutes=10)
+LOOK_AGAIN = timedelta(minutes=10)
+"""A second refusal of a pack for the same reason within this time is no slip of the scanner."""
 
 
 class GivenPack(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,19 +57,40 @@ async def scan(
     """Judge a pack and reserve it when it is green; see `api.scan_pack`."""
     number = prescriptions.read_number(text)
     pharmacy = pharmacy_of(subject)
+    words = await operator.words(gateway, [raw])
     async with gateway.unit(subject) as unit:
         case = await prescriptions.open_case(unit, number)
-        verdict, code = await scan_in(unit, case, pharmacy, raw, quantity, lot, expiry)
+        verdict, code = await scan_in(unit, case, pharmacy, raw, quantity, lot, expiry, words)
         if not verdict.ok:
-            await tables.keep_refusal(
-                unit,
-                pharmacy,
-                number,
-                code.gtin if code else "",
-                code.serial if code else "",
-                verdict.reason.key,
-            )
+            await _keep_refusal(unit, pharmacy, number, verdict, code)
     return verdict
+
+
+async def _keep_refusal(
+    unit: GatewayUnit, pharmacy: str, number: str, verdict: PackVerdict, code: gs1.Code | None
+) -> None:
+    """A red verdict is counted; one that puts the pack aside is an alert, too."""
+    gtin, serial = (code.gtin, code.serial) if code else ("", "")
+    await tables.keep_refusal(unit, pharmacy, number, gtin, serial, verdict.reason.key)
+    if verdict.is_quarantine:
+        name = verdict.reason.key.rpartition(".")[2]
+        await tables.raise_alert(unit, pharmacy, number, gtin, serial, name, verdict.fault)
+
+
+class RefusedPackError(UnprocessableError):
+    """A pack that a system wanted to hand over turned red; nothing of the act was done."""
+
+    def __init__(self, verdict: PackVerdict, code: gs1.Code | None, where: str) -> None:
+        super().__init__(verdict.sentence, where)
+        self.verdict = verdict
+        self.pack_code = code
+
+
+async def note_refused(gateway: Gateway, subject: Subject, number: str,
+                       refused: RefusedPackError) -> None:
+    """After an act was undone by a red pack: what a scan at the counter leaves behind, too."""
+    async with gateway.unit(subject) as unit:
+        await _keep_refusal(unit, pharmacy_of(subject), number, refused.verdict, refused.pack_code)
 
 
 async def scan_in(
@@ -78,39 +101,53 @@ async def scan_in(
     quantity: Decimal | None,
     lot: str,
     expiry: date | None,
+    words: Mapping[str, packs.Word],
 ) -> tuple[PackVerdict, gs1.Code | None]:
-    """The same inside a unit whose case is locked; the code is None when none could be read."""
+    """The same inside a unit whose case is locked; the code is None when none could be read.
+    `words`: what `operator.words` said before the unit began.
+    """
     code = gs1.read(raw)
     if isinstance(code, gs1.Fault):
         return packs.of_fault(code), None
     now = clock.now()
     product = medicines.product_or_none(code.gtin)
-    seen = await operator.OPERATOR.look_up(code.gtin, code.serial)
-    if product is not None and seen is not None:
+    word = words[code.identity]
+    seen = word.seen
+    if product is not None and (seen is not None or word.source is packs.Source.OWN):
+        # Also a pack that the operator was not asked about: two pharmacies meet in its row.
         await tables.meet_pack(
-            unit,
-            code.gtin,
-            code.serial,
-            seen.state.value,
-            product.pack_units,
-            seen.lot,
-            seen.expiry,
-        )
-    swapped = None
-    if seen is None:
-        swapped = await operator.OPERATOR.look_up(code.gtin, code.serial.swapcase())
+            unit, code.gtin, code.serial, PackState.IN_CIRCULATION.value, product.pack_units,
+            seen.lot if seen else "", seen.expiry if seen else None,
+        )  # fmt: skip  # The order of the table.
+    before, aside = await tables.before(unit, pharmacy, code.gtin, code.serial, now - LOOK_AGAIN)
     scan_ = packs.Scan(
-        code=code, product=product, seen=seen, pack=await _pack(unit, code),
+        code=code, product=product, word=word, pack=await _pack(unit, code),
         wanted=await _wanted(unit, case, pharmacy, now), number=case.number, pharmacy=pharmacy,
         now=now, today=clock.today(), quantity=quantity, lot=lot, expiry=expiry,
-        swapped_is_known=swapped is not None,
+        swapped_is_ours=seen is None and await _is_ours_swapped(unit, code),
+        before=frozenset(each.rpartition(".")[2] for each in before), aside=aside,
     )  # fmt: skip  # Everything that a verdict rests on.
     verdict = packs.judge(scan_)
     if verdict.ok and verdict.pack is not None:
         await tables.keep_hold(unit, code.gtin, code.serial, case.number, verdict.item, pharmacy,
                                verdict.quantity, verdict.pack.lot, verdict.pack.expiry,
                                now + RESERVED)  # fmt: skip  # The order of the table.
+        if word.source is not packs.Source.OPERATOR:
+            await tables.owe(unit, code.gtin, code.serial, pharmacy, case.number)
     return verdict, code
+
+
+async def _is_ours_swapped(unit: GatewayUnit, code: gs1.Code) -> bool:
+    """Whether Caps Lock may hide a pack that we met: without the operator, its serial with letters
+    turned lies here as one that was handed over, and this one does not.
+    """
+    turned = code.serial.swapcase()
+    if turned == code.serial:
+        return False
+    mine = await tables.pack(unit, code.gtin, code.serial)
+    other = await tables.pack(unit, code.gtin, turned)
+    is_out = other is not None and other["balance"] < other["content"]
+    return is_out and (mine is None or mine["balance"] == mine["content"])
 
 
 async def _pack(unit: GatewayUnit, code: gs1.Code) -> Pack | None:
@@ -202,26 +239,32 @@ async def dispense_item(
     """
     pharmacy, now = pharmacy_of(subject), clock.now()
     await require_licence(gateway, subject, now)
-    async with gateway.unit(subject) as unit:
-        case = await prescriptions.open_case(unit, number)
-        if not await once(unit, subject, key, f"dispense {number} {item}"):
-            return []
-        prescriptions.expect(case, expected)
-        require_held(case, item, pharmacy)
-        chosen = [await _checked(unit, case, item, pharmacy, each) for each in given]
-        return await hand_over(unit, subject, case, item, chosen, now, receiver=receiver,
-                               release_rest=release_rest)  # fmt: skip  # Who gets what.
+    words = await operator.words(gateway, [each.marking for each in given])
+    try:
+        async with gateway.unit(subject) as unit:
+            case = await prescriptions.open_case(unit, number)
+            if not await once(unit, subject, key, f"dispense {number} {item}"):
+                return []
+            prescriptions.expect(case, expected)
+            require_held(case, item, pharmacy)
+            chosen = [await _checked(unit, case, item, pharmacy, each, words) for each in given]
+            return await hand_over(unit, subject, case, item, chosen, now, receiver=receiver,
+                                   release_rest=release_rest)  # fmt: skip  # Who gets what.
+    except RefusedPackError as refused:
+        await note_refused(gateway, subject, number, refused)
+        raise
 
 
 async def _checked(
-    unit: GatewayUnit, case: Case, item: int, pharmacy: str, given: GivenPack
+    unit: GatewayUnit, case: Case, item: int, pharmacy: str, given: GivenPack,
+    words: Mapping[str, packs.Word],
 ) -> ScannedPack:
     """A pack that may be handed over for this item, or UnprocessableError."""
     verdict, code = await scan_in(
-        unit, case, pharmacy, given.marking, given.quantity, given.lot, given.expiry
+        unit, case, pharmacy, given.marking, given.quantity, given.lot, given.expiry, words
     )
     if not verdict.ok or verdict.pack is None or code is None:
-        raise UnprocessableError(verdict.sentence, "Parameters.parameter")
+        raise RefusedPackError(verdict, code, "Parameters.parameter")
     if verdict.item != item:
         raise UnprocessableError(
             f"This pack serves item {verdict.item}, not {item}", "Parameters.parameter"
@@ -399,17 +442,22 @@ async def dispense_posted(gateway: Gateway, subject: Subject, resource: dict[str
     async with gateway.unit(subject) as unit:
         number = await prescriptions.number_of_request(unit, request_id)
     number = number or await prescriptions.adopt(gateway, request_id)
-    async with gateway.unit(subject) as unit:
-        if not number:
-            raise UnprocessableError(
-                f"{target or 'The reference'} is no electronic prescription",
-                "MedicationDispense.authorizingPrescription",
-            )
-        case = await prescriptions.open_case(unit, number)
-        item = next(each.number for each in case.items.values() if each.request["id"] == request_id)
-        return await _posted(
-            unit, subject, case, item, resource, (marking, lot, expiry), Decimal(str(amount)), now
+    if not number:
+        raise UnprocessableError(
+            f"{target or 'The reference'} is no electronic prescription",
+            "MedicationDispense.authorizingPrescription",
         )
+    words = await operator.words(gateway, [marking])
+    try:
+        async with gateway.unit(subject) as unit:
+            case = await prescriptions.open_case(unit, number)
+            item = next(each.number for each in case.items.values()
+                        if each.request["id"] == request_id)  # fmt: skip  # One search.
+            return await _posted(unit, subject, case, item, resource, (marking, lot, expiry),
+                                 Decimal(str(amount)), now, words)  # fmt: skip  # Who gets what.
+    except RefusedPackError as refused:
+        await note_refused(gateway, subject, number, refused)
+        raise
 
 
 async def _posted(
@@ -421,6 +469,7 @@ async def _posted(
     pack: tuple[str, str, date | None],
     amount: Decimal,
     now: datetime,
+    words: Mapping[str, packs.Word],
 ) -> str:
     from dmed.modules.pharmacy.service.counter import take
 
@@ -429,9 +478,11 @@ async def _posted(
         raise InvalidError("The quantity must be above 0", "MedicationDispense.quantity")
     await take(unit, subject, case, (item,), now)
     prescriptions.dispense_event(case.item(item).standing, amount, False)
-    verdict, _ = await scan_in(unit, case, pharmacy_of(subject), marking, amount, lot, expiry)
+    verdict, refused = await scan_in(
+        unit, case, pharmacy_of(subject), marking, amount, lot, expiry, words
+    )
     if not verdict.ok or verdict.pack is None:
-        raise UnprocessableError(verdict.sentence, "MedicationDispense.contained")
+        raise RefusedPackError(verdict, refused, "MedicationDispense.contained")
     if verdict.item != item:
         raise UnprocessableError(
             f"This pack serves item {verdict.item}, not {item}",
