@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dmed.modules.pharmacy import operations, pages, tables
+from dmed.modules.pharmacy.tables import receipts, stock
 from dmed.trust.manifest import Interceptor, Manifest
 
 MODULE = Manifest(
@@ -14,6 +15,6 @@ MODULE = Manifest(
         Interceptor(type="MedicationDispense", on_create=operations.create_dispense),
     ),
     operations=operations.OPERATIONS,
-    ddl=tables.DDL,
+    ddl=(*tables.DDL, *stock.DDL, *receipts.DDL),
     jobs=(("end-leases", operations.end_leases), ("define", operations.define)),
 )
