@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import date, timedelta
 from decimal import Decimal
@@ -72,10 +73,8 @@ def test_the_head_is_needed(name: str) -> None:
 def test_no_text_breaks_the_reader(text: str) -> None:
     """Any text is an invoice or an InvalidError, never another failure."""
     for body in (text, f"gtin;packs\n{text}", "{" + text):
-        try:
+        with contextlib.suppress(InvalidError):
             invoices.read(body, HEAD, TODAY)
-        except InvalidError:
-            pass
 
 
 @given(st.text("0123456789", min_size=17, max_size=17), st.integers(0, 9))
@@ -98,7 +97,7 @@ async def test_a_demo_box_holds_what_its_code_says() -> None:
     assert len(set(found)) == 12
     assert {len(serial) for _, serial in found} == {gs1.SERIAL_LENGTH}
     assert await DemoBoxes().packs_in(demo_sscc(17, 0, 5)) is None
-    assert await DemoBoxes().packs_in("1" + demo_sscc(17, 3, 5)[1:].replace("952", "460", 1)) is None
+    assert await DemoBoxes().packs_in(demo_sscc(17, 3, 5).replace("952", "460", 1)) is None
 
 
 _LINES = st.lists(st.builds(Invoiced, gtin=st.sampled_from("GH"), lot=LOT, expiry=st.none(),
@@ -125,7 +124,7 @@ def test_a_receipt_loses_no_pack(lines: list[Invoiced], told: list[tuple[str, st
 
 
 def test_another_batch_is_told() -> None:
-    """A pack of another batch or expiry than the invoice says is taken, and told as a difference."""
+    """A pack of another batch or expiry than the invoice says is taken, and that is told."""
     day = date(2028, 8, 31)
     line = Invoiced(gtin=GTIN, lot="A1", expiry=day, packs=2)
     packs = [Checked(gtin=GTIN, serial="1", lot="a1", expiry=day),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
 
 import msgspec
@@ -76,6 +76,8 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True):
     funding: str = ""
     expiry: date | None = None
     price: Decimal | None = None
+    amount: Decimal = Decimal(0)
+    """Sum of quantity times price of a pack: divided by the pack's content it is the worth."""
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
@@ -363,7 +365,8 @@ def order_of(need: Need) -> Order | None:
     if need.balance >= least or most <= need.balance:
         return None
     short = most - max(need.balance, Decimal(0))
-    packs = int(-(-short // need.pack))
+    # Decimal's // cuts towards zero, so a part of a pack is rounded up by its name.
+    packs = int((short / need.pack).to_integral_value(ROUND_CEILING))
     return Order(
         preparation=need.preparation, balance=need.balance, out=need.out, least=least, most=most,
         packs=packs, why=why,

@@ -70,7 +70,8 @@ _COLUMNS = ("pharmacy", "kind", "gtin", "lot", "shelf", "funding", "expiry", "qu
             "document", "note", "price", "made_by")  # fmt: skip  # Columns.
 _BALANCE = (
     "select gtin, lot, shelf, funding, min(expiry) as expiry, sum(quantity) as quantity,"
-    " (array_agg(price order by id desc) filter (where price is not null))[1] as price"
+    " (array_agg(price order by id desc) filter (where price is not null))[1] as price,"
+    " coalesce(sum(quantity * price), 0) as amount"
     " from pharmacy_movement where pharmacy = $1"
 )
 _GROUPED = " group by gtin, lot, shelf, funding having sum(quantity) <> 0"
@@ -96,7 +97,7 @@ async def add(connection: Connection, movements: Sequence[Movement]) -> None:
 def _balance(row: Any) -> Balance:
     return Balance(
         gtin=row["gtin"], lot=row["lot"], shelf=row["shelf"], funding=row["funding"],
-        expiry=row["expiry"], quantity=row["quantity"], price=row["price"],
+        expiry=row["expiry"], quantity=row["quantity"], price=row["price"], amount=row["amount"],
     )  # fmt: skip  # One row.
 
 
@@ -120,9 +121,10 @@ async def balances(
 
 
 async def balances_at(connection: Connection, pharmacy: str, until: datetime) -> list[Balance]:
-    """The same as it was before a moment."""
+    """The same as it was before a moment; what stands at 0 too, where worth is left of it."""
     rows = await connection.fetch(
-        f"{_BALANCE} and at < $2{_GROUPED} order by gtin, 5 nulls last, lot, shelf, funding",
+        f"{_BALANCE} and at < $2{_GROUPED} or coalesce(sum(quantity * price), 0) <> 0"
+        " order by gtin, 5 nulls last, lot, shelf, funding",
         pharmacy,
         until,
     )
