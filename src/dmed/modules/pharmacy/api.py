@@ -7,6 +7,7 @@ minutes; a move that the state forbids is 409 and names the state and the holder
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -24,7 +25,8 @@ from dmed.modules.pharmacy.model import (
     Today,
 )
 from dmed.modules.pharmacy.rules import gs1
-from dmed.modules.pharmacy.service import counter, handing, views
+from dmed.modules.pharmacy.rules.stock import Balance, Recall
+from dmed.modules.pharmacy.service import counter, handing, recalls, stock, views
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Event
 from dmed.trust.model import Subject
@@ -35,12 +37,14 @@ if TYPE_CHECKING:
 __all__ = [
     "NOT_DISPENSED_REASONS",
     "RETURN_REASONS",
+    "Balance",
     "Claim",
     "Handover",
     "Pack",
     "PackState",
     "PackVerdict",
     "QueueRow",
+    "Recall",
     "ScannedPack",
     "Today",
     "answer_cancel",
@@ -49,10 +53,12 @@ __all__ = [
     "claimed",
     "close",
     "dispense",
+    "first_out",
     "for_person",
     "is_prescription_code",
     "not_dispensed",
     "queue",
+    "recalls_in_force",
     "return_",
     "scan_pack",
     "today",
@@ -217,3 +223,19 @@ async def for_person(
 ) -> list[Handover]:
     """What was handed over to a person, newest first, for the card."""
     return await views.for_person(gateway, subject, patient, limit)
+
+
+async def first_out(
+    gateway: Gateway, subject: Subject, preparations: Iterable[str]
+) -> dict[str, Balance]:
+    """Preparation -> where this pharmacy takes it from first: the shelf and batch that expire first
+    of what has not expired and is not recalled. Preparations that are not in stock are left out.
+    """
+    return await stock.first_out(gateway, subject, preparations)
+
+
+async def recalls_in_force(gateway: Gateway, subject: Subject) -> list[Recall]:
+    """Every recall in force, for whoever judges packs without this database (a counter offline):
+    GTIN and batch, "" for every batch of the product.
+    """
+    return await recalls.in_force(gateway, subject)

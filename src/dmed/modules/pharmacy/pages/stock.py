@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+import msgspec
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
@@ -127,8 +129,8 @@ async def _product(
     return view.render(request, "pharmacy/stock_product.html", {
         **facts(request, "stock", refusal), "sheet": found, "done": done,
         "reasons": [(code, t(f"pharmacy.stock.reason.{code}")) for code in WRITE_OFF_REASONS],
-        "places": [(str(at), _place_name(t, one)) for at, one in enumerate(found.batches)
-                   if one.balance.quantity > 0]
+        "places": [(json.dumps([one.balance.lot, one.balance.shelf, one.balance.funding]),
+                    _place_name(t, one)) for one in found.batches if one.balance.quantity > 0]
         + [(f"pack {row['serial']}", t("pharmacy.stock.one_pack", serial=row["serial"]))
            for row in found.packs],
     })  # fmt: skip  # Facts of one page.
@@ -172,15 +174,14 @@ async def _acted(request: Request, form: FormData) -> str:
 
 
 async def _place(request: Request, form: FormData) -> stock.Place:
-    """The place of stock that a form names: a line of the table by its number, or one pack."""
+    """The place of stock that a form names: batch, shelf and funding, or one pack."""
     gtin, chosen = request.path_params["gtin"], view.field(form, "place")
     if chosen.startswith("pack "):
         return stock.Place(gtin=gtin, serial=chosen.removeprefix("pack "))
-    kept = view.field(form, "batches").split("\n")
-    at = int(chosen) if chosen.isdecimal() and len(chosen) < 4 else -1
-    if not 0 <= at < len(kept) or kept[at].count("\t") != 2:
-        raise InvalidError("Choose what it is about")
-    lot, shelf, funding = kept[at].rstrip("\r").split("\t")
+    try:
+        lot, shelf, funding = msgspec.json.decode(chosen, type=tuple[str, str, str])
+    except msgspec.DecodeError as fault:
+        raise InvalidError("Choose what it is about") from fault
     return stock.Place(gtin=gtin, lot=lot, shelf=shelf, funding=funding, quantity=quantity(form))
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 AUTHORITY = frozenset({Role.ADMINISTRATOR, Role.INSPECTOR})
 LISTED_MAX = 200
+IN_FORCE_MAX = 10_000
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +119,12 @@ async def listed(gateway: Gateway, subject: Subject) -> list[tuple[Recall, Decim
                  if is_authority or row["pharmacy"] == pharmacy), Decimal(0))))  # fmt: skip  # Sum.
         await noted(unit, subject, "recalls looked at")
     return out
+
+
+async def in_force(gateway: Gateway, subject: Subject) -> list[Recall]:
+    """Recalls that have not ended, at most 10,000."""
+    async with gateway.unit(subject) as unit:
+        return [one for one in await table.recalls(unit, IN_FORCE_MAX) if one.ended_at is None]
 
 
 async def reach(gateway: Gateway, subject: Subject, number: int) -> Reach:
