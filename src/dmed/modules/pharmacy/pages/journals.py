@@ -14,7 +14,7 @@ from dmed.kit.clock import TASHKENT, today
 from dmed.kit.errors import DmedError, InvalidError
 from dmed.kit.i18n import Speech
 from dmed.modules.pharmacy.pages.stock import KEEPERS, REFUSALS, amount, facts, number
-from dmed.modules.pharmacy.rules.journals import JOURNALS, Cell, csv_cell
+from dmed.modules.pharmacy.rules.journals import FIGURES, JOURNALS, Cell, csv_cell
 from dmed.modules.pharmacy.service import journals, recalls
 from dmed.pages import view
 from dmed.trust.manifest import MenuItem, Route
@@ -96,8 +96,7 @@ async def journal(request: Request) -> Response:
         t.language)  # fmt: skip  # One journal.
     return view.render(request, "pharmacy/stock_journal.html", {
         **facts(request, "journals"), "journal": found, "subject": view.signed_in(request),
-        "figures": [any(isinstance(row[at], Decimal | int) for row in found.rows)
-                    for at in range(len(found.journal.columns))],
+        "figures": [name in FIGURES for name in found.journal.columns],
         "rows": [[_said(t, name, cell) for name, cell in zip(
             found.journal.columns, row, strict=True)] for row in found.rows],
     })  # fmt: skip  # Facts of one page.

@@ -230,6 +230,10 @@ def _rest(facts: Facts) -> list[tuple[Cell, ...]]:
 
 
 _MONEY = ("price", "sum")
+FIGURES = frozenset({
+    "out", "month", "rest", "need", "quantity", "packs", *_MONEY, "invoiced", "accepted",
+    "difference", "came", "went", "opening", "closing",
+})  # fmt: skip  # Columns of numbers.
 JOURNALS: dict[int, Journal] = {
     one.number: one
     for one in (
