@@ -88,6 +88,9 @@ def test_stock_comes_in_is_counted_and_recalled(workplace: Callable[..., Any]) -
     page.goto(keeper.address + "/stock/journals/137")
     expect(page.locator("tbody tr").first).to_be_visible()
     keeper.pictures("stock-journal")
+    table = page.request.get(keeper.address + "/stock/journals/141/csv")
+    assert table.headers["content-type"].startswith("text/csv")
+    assert table.text().startswith("\ufeff№;")
 
     authority = workplace("ru")
     authority.sign_in("admin")
