@@ -349,6 +349,33 @@ async def test_a_count_is_blind_and_needs_two(ward: Any) -> None:
     await counts.close(gateway, second, number)
     assert closed.head["state"] == "closed"
     assert await total(ward, who) == units + 5 - 2
+    here = (await stock.sheet(gateway, who, gtin)).packs
+    assert {row["serial"] for row in here} == {pack[18:31] for pack in packs[:2]}
+
+
+async def test_what_was_counted_is_handed_over_from_there(ward: Any) -> None:
+    """A pharmacy that begins with a count: a scanned pack, and one whose batch was entered by hand,
+    go out from the shelf where they were counted, and nothing stands below zero.
+    """
+    who = ward.other
+    key = "azithromycin-film-tablet-500mg"
+    key = key if medicines.products_of(key) else AMOXICILLIN
+    first, second = ward.pack(key), ward.pack(key)
+    gtin, shelf, units = first[2:16], f"C{secrets.token_hex(3)}".upper(), ward.units(key)
+    number = await counts.begin(ward.gateway, who, shelf)
+    await counts.scan(ward.gateway, who, number, first, "", None)
+    lot = (await counts.count(ward.gateway, who, number)).entries[0].lot
+    await counts.enter(ward.gateway, who, number, Counted(gtin=gtin, lot=lot, quantity=units))
+    await counts.end_counting(ward.gateway, who, number)
+    await counts.close(ward.gateway, msgspec.structs.replace(who, user="second"), number)
+    made = await ward.signed(key)
+    await api.claim(ward.gateway, who, made.number, made.code)
+    await handing.dispense_item(ward.gateway, who, made.number, 1, [
+        handing.GivenPack(marking=pack, quantity=Decimal(1)) for pack in (first, second)])
+
+    found = [one.balance for one in (await stock.sheet(ward.gateway, who, gtin)).batches]
+    assert [one.quantity for one in found if one.shelf == shelf] == [units * 2 - 2]
+    assert not any(one.quantity < 0 for one in found)
 
 
 async def test_a_recall_stops_every_counter(ward: Any, village: Any) -> None:

@@ -172,6 +172,8 @@ async def close(gateway: Gateway, subject: Subject, number: int) -> Count:
         for one in found.differences:
             await unit.lock(f"stock {pharmacy} {one.gtin}")
             await _correct(unit, subject, pharmacy, number, one)
+        await ledger.keep_counted_packs(unit, number, pharmacy)
+        await ledger.miss_packs(unit, number, pharmacy)
         await table.end_count(unit, number, "closed", subject.user)
         await noted(unit, subject, f"count {number} closed: {len(found.differences)} corrections")
         return await _count(unit, pharmacy, number)

@@ -68,15 +68,31 @@ async def went_out(
     pharmacy = pharmacy_of(subject)
     if await check_not_recalled(unit, pack.gtin, pack.serial, pack.lot):
         raise ConflictError(f"The pack with serial {pack.serial} was recalled: put it aside")
-    row = await ledger.stock_pack(unit, pack.gtin, pack.serial)
-    is_ours = row is not None and row["pharmacy"] == pharmacy
+    place = await _stands(unit, pharmacy, pack)
     await ledger.add(unit, [Movement(
         pharmacy=pharmacy, kind=Kind.DISPENSE, gtin=pack.gtin, quantity=-pack.quantity,
-        by=subject.user, lot=row["lot"] if is_ours else pack.lot,
-        shelf=row["shelf"] if is_ours else "", funding=row["funding"] if is_ours else "",
-        expiry=row["expiry"] if is_ours else pack.expiry, serial=pack.serial, document=dispense,
-        note=number, price=row["price"] if is_ours else None,
+        by=subject.user, lot=place.lot, shelf=place.shelf, funding=place.funding,
+        expiry=place.expiry, serial=pack.serial, document=dispense, note=number,
+        price=place.price,
     )])  # fmt: skip  # One line of the ledger.
+
+
+async def _stands(unit: GatewayUnit, pharmacy: str, pack: ScannedPack) -> Balance:
+    """Where a pack that is handed over stood: as its receipt or count says; else where its batch
+    stands, as after a count by hand; else nowhere that is known.
+    """
+    row = await ledger.stock_pack(unit, pack.gtin, pack.serial)
+    if row is not None and row["pharmacy"] == pharmacy:
+        return Balance(
+            gtin=pack.gtin, quantity=pack.quantity, lot=row["lot"], shelf=row["shelf"],
+            funding=row["funding"], expiry=row["expiry"], price=row["price"],
+        )  # fmt: skip  # One place.
+    found = [one for one in await ledger.balances(unit, pharmacy, [pack.gtin])
+             if one.lot.upper() == pack.lot.upper()
+             and one.quantity >= pack.quantity]  # fmt: skip  # A filter.
+    if found:
+        return max(found, key=lambda one: (one.quantity, one.shelf))
+    return Balance(gtin=pack.gtin, quantity=pack.quantity, lot=pack.lot, expiry=pack.expiry)
 
 
 async def came_back(unit: GatewayUnit, subject: Subject, dispense: str) -> None:

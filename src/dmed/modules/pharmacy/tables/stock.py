@@ -232,6 +232,42 @@ async def keep_stock_pack(connection: Connection, receipt: int, one: Movement, b
     return bool(done)
 
 
+async def keep_counted_packs(connection: Connection, count: int, pharmacy: str) -> None:
+    """Packs that a count met stand on the shelf where it met them, those too that no receipt
+    brought; a pack of another pharmacy stays that one's.
+    """
+    await connection.execute(
+        "insert into pharmacy_stock_pack (gtin, serial, pharmacy, lot, shelf, expiry, receipt)"
+        " select l.gtin, l.serial, $2, l.lot, l.shelf, p.expiry, 0 from pharmacy_count_line l"
+        " left join pharmacy_pack p using (gtin, serial) where l.count = $1 and l.serial <> ''"
+        " on conflict (gtin, serial) do update set shelf = excluded.shelf, gone = ''"
+        " where pharmacy_stock_pack.pharmacy = $2 and pharmacy_stock_pack.gone in ('', 'missing')",
+        count,
+        pharmacy,
+    )
+
+
+async def miss_packs(connection: Connection, count: int, pharmacy: str) -> None:
+    """Received packs of what was counted pack by pack, that the count did not meet and that did not
+    move since it ended, are missing.
+    """
+    await connection.execute(
+        "update pharmacy_stock_pack s set gone = 'missing' from pharmacy_count c"
+        " where c.id = $1 and s.pharmacy = $2 and s.gone = ''"
+        " and exists (select from pharmacy_count_line l where l.count = c.id and l.gtin = s.gtin"
+        "  and l.lot = s.lot and l.shelf = s.shelf)"
+        " and not exists (select from pharmacy_count_line l where l.count = c.id"
+        "  and l.gtin = s.gtin and (l.serial = s.serial"
+        "   or (l.serial = '' and l.lot = s.lot and l.shelf = s.shelf)))"
+        " and not exists (select from pharmacy_movement m where m.pharmacy = $2"
+        "  and m.gtin = s.gtin and m.serial = s.serial and m.at > c.done_at)"
+        " and coalesce((select balance from pharmacy_pack p where p.gtin = s.gtin"
+        "  and p.serial = s.serial), 1) > 0",
+        count,
+        pharmacy,
+    )
+
+
 async def change_stock_pack(
     connection: Connection, gtin: str, serial: str, shelf: str, gone: str
 ) -> None:
