@@ -7,7 +7,7 @@ minutes; a move that the state forbids is 409 and names the state and the holder
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -28,7 +28,8 @@ from dmed.modules.pharmacy.model import (
 from dmed.modules.pharmacy.rules import gs1
 from dmed.modules.pharmacy.rules.marking import Answer
 from dmed.modules.pharmacy.rules.packs import Seen, Word
-from dmed.modules.pharmacy.service import checks, counter, handing, views
+from dmed.modules.pharmacy.rules.stock import Balance, Recall
+from dmed.modules.pharmacy.service import checks, counter, handing, recalls, stock, views
 from dmed.modules.pharmacy.service.operator import demo
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Event
@@ -42,12 +43,14 @@ __all__ = [
     "RETURN_REASONS",
     "Alert",
     "Answer",
+    "Balance",
     "Claim",
     "Handover",
     "Pack",
     "PackState",
     "PackVerdict",
     "QueueRow",
+    "Recall",
     "ScannedPack",
     "Today",
     "Word",
@@ -60,11 +63,13 @@ __all__ = [
     "claimed",
     "close",
     "dispense",
+    "first_out",
     "for_person",
     "invented",
     "is_prescription_code",
     "not_dispensed",
     "queue",
+    "recalls_in_force",
     "return_",
     "scan_pack",
     "settle_alert",
@@ -267,3 +272,19 @@ async def for_person(
 ) -> list[Handover]:
     """What was handed over to a person, newest first, for the card."""
     return await views.for_person(gateway, subject, patient, limit)
+
+
+async def first_out(
+    gateway: Gateway, subject: Subject, preparations: Iterable[str]
+) -> dict[str, Balance]:
+    """Preparation -> where this pharmacy takes it from first: the shelf and batch that expire first
+    of what has not expired and is not recalled. Preparations that are not in stock are left out.
+    """
+    return await stock.first_out(gateway, subject, preparations)
+
+
+async def recalls_in_force(gateway: Gateway, subject: Subject) -> list[Recall]:
+    """Every recall in force, for whoever judges packs without this database (a counter offline):
+    GTIN and batch, "" for every batch of the product.
+    """
+    return await recalls.in_force(gateway, subject)

@@ -15,7 +15,8 @@ from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.model import Claim, Pack, PackState, PackVerdict, ScannedPack
 from dmed.modules.pharmacy.rules import dispenses, gs1, packs
-from dmed.modules.pharmacy.service import operator, views
+from dmed.modules.pharmacy.rules import stock as stock_rules
+from dmed.modules.pharmacy.service import operator, stock, views
 from dmed.modules.pharmacy.service.counter import (
     actor_of,
     once,
@@ -128,6 +129,10 @@ async def scan_in(
         before=frozenset(each.rpartition(".")[2] for each in before), aside=aside,
     )  # fmt: skip  # Everything that a verdict rests on.
     verdict = packs.judge(scan_)
+    if verdict.ok and verdict.pack is not None and await stock.check_not_recalled(
+        unit, code.gtin, code.serial, verdict.pack.lot
+    ):
+        return stock_rules.recalled(verdict), code
     if verdict.ok and verdict.pack is not None:
         await tables.keep_hold(unit, code.gtin, code.serial, case.number, verdict.item, pharmacy,
                                verdict.quantity, verdict.pack.lot, verdict.pack.expiry,
@@ -318,6 +323,7 @@ async def hand_over(
             receiver=receiver, base=base,
         )  # fmt: skip  # Who, what, to whom.
         written = await unit.create("MedicationDispense", record)
+        await stock.went_out(unit, subject, pack, written.id, case.number)
         await tables.drop_hold(unit, case.number, actor.organisation, pack.gtin, pack.serial)
         await tables.keep_handover(
             unit, dispense=written.id, number=case.number, item=item,
@@ -409,6 +415,7 @@ async def _undo(unit: GatewayUnit, subject: Subject, case: Case, row: Any, now: 
         "" if is_whole else actor.organisation,
     )
     await tables.mark_undone(unit, row["dispense"])
+    await stock.came_back(unit, subject, row["dispense"])
     left = await tables.handed(unit, case.number, row["item"], row["instance"])
     lease = now + prescriptions.LEASE
     await prescriptions.move(

@@ -195,6 +195,8 @@ async def _show(
         "passed": lambda item: _passed(t, item),
         "standing": lambda item: _standing(t, claim, item),
         "pick": _picker(t), "unit": _unit(t), "show": prescriptions.show_number,
+        "first_out": await api.first_out(gateway, subject, [
+            item.preparation for item in claim.prescription.items]) if claim else {},
         "return_reasons": [(code, t(f"pharmacy.return.{code}")) for code in api.RETURN_REASONS],
         "not_reasons": [(code, t(f"pharmacy.not_dispensed.{code}"))
                         for code in api.NOT_DISPENSED_REASONS],
