@@ -28,6 +28,7 @@ from dmed.trust.model import Role, Subject
 from dmed.trust.signing import jose
 
 AMOXICILLIN = "amoxicillin-capsule-500mg"
+CANCELLED = prescriptions.CANCEL_REASONS[0]
 INSPECTOR = Subject(user="inspector", role=Role.INSPECTOR, name="Qodirova Zulfiya")
 
 
@@ -189,7 +190,7 @@ async def test_a_passed_limit_is_booked_and_asked_about(ward: Any) -> None:
 def _long() -> tuple[Any, ...]:
     from dmed.modules.prescriptions.model import DraftItem
 
-    return (DraftItem(preparation=AMOXICILLIN, days=14),)
+    return (DraftItem(preparation=AMOXICILLIN, duration_days=14),)
 
 
 async def test_a_cancelled_prescription_is_kept_beside(ward: Any) -> None:
@@ -197,7 +198,7 @@ async def test_a_cancelled_prescription_is_kept_beside(ward: Any) -> None:
     made = await ward.signed(AMOXICILLIN)
     till = await _till(ward)
     act = await till.act(made, ward.pack())
-    await prescriptions.cancel(ward.gateway, ward.doctor, made.number, reason="error")
+    await prescriptions.cancel(ward.gateway, ward.doctor, made.number, reason=CANCELLED)
 
     done, = await till.send(act)
 
@@ -276,7 +277,7 @@ async def test_a_case_is_seen_by_its_parties_alone(ward: Any) -> None:
     """A third pharmacy does not see it, and no pharmacist judges."""
     made = await ward.signed(AMOXICILLIN)
     till = await _till(ward)
-    await prescriptions.cancel(ward.gateway, ward.doctor, made.number, reason="error")
+    await prescriptions.cancel(ward.gateway, ward.doctor, made.number, reason=CANCELLED)
     done, = await till.send(await till.act(made, ward.pack()))
     third = msgspec.structs.replace(ward.other, organisation="elsewhere")
     with pytest.raises(ForbiddenError):
@@ -293,7 +294,7 @@ async def test_the_kit_is_sealed_and_knows_what_was_used(ward: Any) -> None:
     """
     used, cancelled = await ward.signed(AMOXICILLIN), await ward.signed(AMOXICILLIN)
     till = await _till(ward)
-    await prescriptions.cancel(ward.gateway, ward.doctor, cancelled.number, reason="error")
+    await prescriptions.cancel(ward.gateway, ward.doctor, cancelled.number, reason=CANCELLED)
     await offline_kit.kit(ward.gateway, ward.pharmacist, "uz")
     await till.send(await till.act(used, ward.pack()))
     ward.gateway.held("pharmacy.offline", dict).clear()

@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, Response
 
 from dmed.kit.errors import InvalidError
 from dmed.modules.pharmacy.rules import acts
-from dmed.modules.pharmacy.service import counter, handing, offline
+from dmed.modules.pharmacy.service import counter, handing, offline, offline_cases
 from dmed.modules.pharmacy.service import offline_kit as offline_kits
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Event, parameters
@@ -205,7 +205,7 @@ async def offline_acts(request: Request) -> Response:
     return _json({"results": [
         {"id": one.id, "outcome": one.outcome.value, "case": one.case,
          "repeated": one.is_repeated,
-         "said": [prescriptions.say(t, each.reason) for each in one.findings]}
+         "said": [offline_cases.said(t, each) for each in one.findings]}
         for one in done
     ]})  # fmt: skip  # One answer.
 

@@ -11,14 +11,18 @@ import msgspec
 
 from dmed.kit import clock
 from dmed.kit.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from dmed.kit.i18n import Speech
 from dmed.modules.facilities import api as facilities
-from dmed.modules.pharmacy.rules.offline import Judged
+from dmed.modules.pharmacy.rules.offline import Finding, Judged
 from dmed.modules.pharmacy.service import offline_store as store
+from dmed.modules.prescriptions import api as prescriptions
+from dmed.pages import sentences
 from dmed.trust.model import Role, Subject
 
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway
 
+_REPEATS = {"double", "closed", "licence", "token"}
 JUDGES = frozenset({Role.INSPECTOR, Role.ADMINISTRATOR})
 WORDS_MAX = 1000
 
@@ -71,6 +75,13 @@ async def names(gateway: Gateway, subject: Subject, found: list[store.Case]) -> 
         except NotFoundError:
             made[id_] = id_
     return made
+
+
+def said(t: Speech, finding: Finding) -> str:
+    """A finding in the reader's language, with the rules' own words where it repeats them. Pure."""
+    name = finding.reason.key.rsplit(".", 1)[-1]
+    text = prescriptions.say(t, finding.reason)
+    return f"{text} — {sentences.said(t, finding.sentence)}" if name in _REPEATS else text
 
 
 async def judge(gateway: Gateway, subject: Subject, number: int, verdict: str, words: str) -> None:
