@@ -249,7 +249,9 @@ function showPrescription() {
   at("offline-pack").hidden = !pending;
   at("offline-hand").hidden = !rx || Boolean(pending) || !rx.items.some((item) => item.packs.length);
   const label = document.querySelector("#offline-scan-form label b");
-  label.textContent = rx ? t("scan_pack") : t("scan_rx");
+  const isOpen = rx?.items.some((item) => item.allowed);
+  label.textContent = isOpen ? t("scan_pack") : t("scan_rx");
+  at("scan-say").textContent = isOpen ? t("pack_how") : t("scan_hint");
   if (!rx) { box.replaceChildren(); return; }
   box.replaceChildren(
     element("section", { className: "card head" }, element("div", { className: "row" },
@@ -260,11 +262,26 @@ function showPrescription() {
   if (pending) at("offline-pack-name").textContent = `${pending.trade} · ${pending.serial}`;
 }
 
+// The shell's own line at the foot learns of the line only every twenty seconds.
+function showFoot(count) {
+  const told = document.querySelector("[data-connection]");
+  const unsent = document.querySelector("[data-unsent]");
+  if (line === "none" || line === "here") {
+    told.classList.toggle("is-offline", line === "none");
+    const said = told.querySelector("[role=status]");
+    const now = line === "none" ? t("line.none") : told.dataset.online;
+    if (said.textContent !== now) said.textContent = now;
+  }
+  unsent.classList.toggle("is-unsent", count > 0);
+  unsent.textContent = count ? unsent.dataset.some.replace("{count}", count) : unsent.dataset.none;
+}
+
 async function show() {
   const waiting = await store.queued();
   const badge = document.querySelector("[data-offline-waiting]");
   if (badge) { badge.hidden = !waiting.length; badge.textContent = String(waiting.length); }
   if (!desk) return;
+  showFoot(waiting.length);
   const kept = await store.kit();
   const own = await store.device(desk.dataset.user, desk.dataset.pharmacy);
   const now = await clockNow();
@@ -309,7 +326,7 @@ function start() {
   });
   at("offline-pack").addEventListener("submit", (event) => {
     event.preventDefault();
-    did(() => addPack(event.target)).then(() => (pending ? null : at("f-hand-pin").focus()));
+    did(() => addPack(event.target)).then(() => { if (!pending) (isFull() ? at("f-hand-pin") : scanned).focus(); });
   });
   at("offline-pack-drop").addEventListener("click", () => { pending = null; did(async () => {}).then(() => scanned.focus()); });
   at("offline-next").addEventListener("click", () => { rx = pending = null; did(async () => {}).then(() => scanned.focus()); });
@@ -318,6 +335,9 @@ function start() {
   at("offline-send").addEventListener("click", look);
   store.takeScan().then((raw) => raw && did(() => openPrescription(raw)));
 }
+
+// Whether nothing is left to scan; until then a scanner must not type into the PIN.
+const isFull = () => rx.items.every((item) => !item.allowed || ready(item) >= item.allowed.most);
 
 function pendingFocus() {
   const form = at("offline-pack");
@@ -338,6 +358,7 @@ if ("serviceWorker" in navigator && window.isSecureContext) {
   if (desk) start();
   show();
   look();
+  document.addEventListener("htmx:afterSettle", () => show());
   addEventListener("online", look);
   addEventListener("offline", () => { line = "none"; show(); });
   setInterval(look, desk ? LOOK_MS : KIT_FRESH_MS / 2);
