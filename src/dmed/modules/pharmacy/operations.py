@@ -215,7 +215,7 @@ async def offline_worker(_: Request) -> Response:
     return FileResponse(
         view.STATIC / "counter-worker.js", media_type="text/javascript",
         headers={"Content-Security-Policy": "default-src 'self'; connect-src 'self'",
-                 "Cache-Control": "no-cache"})  # fmt: skip  # One answer.
+                 "Cache-Control": "no-store"})  # fmt: skip  # One answer.
 
 
 async def offline_manifest(request: Request) -> Response:

@@ -218,6 +218,8 @@ async function setKey(form) {
   const { pin, again } = Object.fromEntries(new FormData(form));
   if (pin !== again) throw new Refusal("pin_differs");
   if (!/^\d{6,12}$/.test(pin)) throw new Refusal("pin_short");
+  // Rows and repetitions are what is tried first.
+  if (/^(\d)\1+$/.test(pin) || "01234567890123456789 98765432109876543210".includes(pin)) throw new Refusal("pin_plain");
   const now = await page();
   if (!now) throw new Refusal("no_line");
   const made = await store.makeDevice(desk.dataset.user, desk.dataset.pharmacy, pin);
