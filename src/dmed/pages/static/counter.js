@@ -79,7 +79,17 @@ async function send(now) {
 }
 
 let line = "wait";
+let looked = 0;
+const isReached = () => fetch("/livez", { cache: "no-store" }).then((answer) => answer.ok, () => false);
+
+// Where nothing waits a word of the line is enough; the whole is looked at every few minutes.
+async function glance() {
+  if (line === "here" && Date.now() - looked < KIT_FRESH_MS / 2 && !(await store.queued()).length && await isReached()) return;
+  await look();
+}
+
 async function look() {
+  looked = Date.now();
   // One window of this computer does it at a time.
   await navigator.locks.request("dmed-counter", async () => {
     const now = await page();
@@ -138,7 +148,7 @@ async function actsToday(kit, now) {
 
 async function openPrescription(scanned) {
   // With a line the server decides at once, and nothing has to be made good later.
-  if (line === "here" && await fetch("/livez", { cache: "no-store" }).then((answer) => answer.ok, () => false)) throw new Refusal("line_here");
+  if (line === "here" && await isReached()) throw new Refusal("line_here");
   const kept = await store.kit();
   if (!kept || kept.facts.pharmacy !== desk.dataset.pharmacy) throw new Refusal("no_kit");
   const now = await clockNow();
@@ -363,5 +373,5 @@ if ("serviceWorker" in navigator && window.isSecureContext) {
   document.addEventListener("htmx:afterSettle", () => show());
   addEventListener("online", look);
   addEventListener("offline", () => { line = "none"; show(); });
-  setInterval(look, desk ? LOOK_MS : KIT_FRESH_MS / 2);
+  setInterval(glance, desk ? LOOK_MS : KIT_FRESH_MS / 2);
 }
