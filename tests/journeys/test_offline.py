@@ -299,6 +299,51 @@ KEPT = """async () => {
 }"""
 
 
+READS = """async ({ tokens, filter, keys, packs, days }) => {
+  const browser = await import("/static/counter-token.js");
+  const held = [];
+  for (const key of keys) held.push(await browser.mayHold(filter, key));
+  const read = (raw) => {
+    try { return browser.readPack(raw).identity; } catch (fault) { return fault.message; } };
+  return { held, packs: packs.map(read), days: days.map(browser.readDay),
+           tokens: tokens.map((text) => [...browser.fromBase45(text)]) };
+}"""
+
+
+def test_the_browser_reads_as_the_server_does(workplace: Callable[..., Any]) -> None:
+    """Base45, the filter of used numbers and packs with their traps: the same answers as Python."""
+    import msgspec
+
+    from dmed.modules.pharmacy.rules import gs1
+    from dmed.modules.pharmacy.rules.offline import make_filter, may_hold
+    from dmed.modules.prescriptions.rules.numbers import base45
+
+    blobs = [secrets.token_bytes(size) for size in range(1, 60)]
+    filter_ = make_filter((f"1726{number:09d}:1" for number in range(400)), 0.05)
+    keys = [f"1726{number:09d}:1" for number in range(390, 800)]
+    plain = "0109521234543213" + "21A'b!C4xK90zQ1"
+    rest = f"{plain}{chr(29)}91EE08{chr(29)}92{'x' * 44}"
+    layout = str.maketrans("AbCKQxz", "ФиСЛЙчя")
+    packs = [rest, "]d2" + rest, chr(29) + rest, rest.replace(chr(29), "_x001D_"),
+             f"(01){plain[2:16]}(21){plain[18:]}", "]D2" + rest.swapcase(),
+             rest.replace("A'b!C4xK90zQ1", "A1b1C4xK90zQ1").translate(layout), "4780012345678", ""]
+    days = ["31.12.2029", "12.2029", "2.2028", "2029-12-31", "31.02.2029", "13.2029", "soon"]
+    place = workplace("uz")
+    place.sign_in("pharmacist")
+
+    found = place.page.evaluate(READS, {
+        "tokens": [base45(each) for each in blobs], "filter": msgspec.to_builtins(filter_),
+        "keys": keys, "packs": packs, "days": days})
+
+    codes = [gs1.read(each) for each in packs]
+    assert found["tokens"] == [list(each) for each in blobs]
+    assert found["held"] == [may_hold(filter_, key) for key in keys]
+    assert found["packs"] == [
+        each.identity if isinstance(each, gs1.Code) else "no_pack" for each in codes]
+    assert sum(isinstance(each, gs1.Code) for each in codes) == 7
+    assert found["days"] == ["2029-12-31", "2029-12-31", "2028-02-29", "2029-12-31", "", "", ""]
+
+
 def test_the_counter_can_be_installed(workplace: Callable[..., Any]) -> None:
     """A manifest with a name and icons that are there, a worker in charge of the counter alone."""
     till = ready_till(workplace)

@@ -32,6 +32,12 @@ CANCELLED = prescriptions.CANCEL_REASONS[0]
 INSPECTOR = Subject(user="inspector", role=Role.INSPECTOR, name="Qodirova Zulfiya")
 
 
+@pytest.fixture(autouse=True)
+def _many_acts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests of one file are one pharmacy's day; the limit of acts has a test of its own."""
+    monkeypatch.setattr(rules, "ACTS_A_DAY", 10_000)
+
+
 class Till:
     """A computer at a counter: its key, and what it signs while it has no line."""
 
@@ -227,6 +233,31 @@ async def test_what_cannot_have_happened_is_refused(
     assert (await _standing(ward, made)).dispensed == Decimal(0)
 
 
+@pytest.mark.parametrize("more", [
+    {"id": "a\0b-12345678"}, {"id": ""}, {"id": "x" * 65}, {"item": 2**40}, {"item": 0},
+    {"seq": 2**40}, {"at": "9999-12-31T23:59:59Z"}, {"at": "2026-05-05T12:00:00"},
+    {"packs": [{"raw": "a\0", "quantity": "1", "lot": "A", "expiry": "2030-01-01"}]},
+    {"packs": [{"raw": "a", "quantity": "NaN", "lot": "A", "expiry": "2030-01-01"}]},
+    {"packs": [{"raw": "a", "quantity": "1e-30", "lot": "A", "expiry": "2030-01-01"}]},
+    {"packs": [{"raw": "a", "quantity": "-1", "lot": "A", "expiry": "2030-01-01"}]},
+    {"packs": [{"raw": "a", "quantity": "1", "lot": "A" * 999, "expiry": "2030-01-01"}]},
+    {"more": 1}, {"packs": "none"}, {"token": None},
+])  # fmt: skip  # A table of cases.
+async def test_an_odd_act_is_refused_and_holds_nobody_back(
+    ward: Any, more: dict[str, Any]
+) -> None:
+    """Signed by a known key and yet no act of a counter: refused, and the next one is judged."""
+    made = await ward.signed(AMOXICILLIN)
+    till = await _till(ward)
+    odd = await till.act(made, ward.pack(), **more)
+    till.seq = 1 if "seq" not in more else 0
+
+    one, two = await till.send(odd, await till.act(made, ward.pack()))
+
+    assert one.outcome is Outcome.REFUSED
+    assert two.outcome in {Outcome.ACCEPTED, Outcome.QUESTIONED}
+
+
 async def test_a_tampered_token_and_a_forged_act_are_refused(ward: Any) -> None:
     """One turned sign in the token, a key that nobody enrolled, text that is no act."""
     made = await ward.signed(AMOXICILLIN)
@@ -293,10 +324,10 @@ async def test_the_kit_is_sealed_and_knows_what_was_used(ward: Any) -> None:
     its list; a narcotic may not go, amoxicillin may, for a week.
     """
     used, cancelled = await ward.signed(AMOXICILLIN), await ward.signed(AMOXICILLIN)
-    till = await _till(ward)
+    till, pack = await _till(ward), ward.pack()
     await prescriptions.cancel(ward.gateway, ward.doctor, cancelled.number, reason=CANCELLED)
     await offline_kit.kit(ward.gateway, ward.pharmacist, "uz")
-    await till.send(await till.act(used, ward.pack()))
+    await till.send(await till.act(used, pack, quantity=str(ward.units())))
     ward.gateway.held("pharmacy.offline", dict).clear()
 
     body, seal = await offline_kit.kit(ward.gateway, ward.pharmacist, "uz")
@@ -307,6 +338,8 @@ async def test_the_kit_is_sealed_and_knows_what_was_used(ward: Any) -> None:
     made = msgspec.convert(kit["used"], rules.Filter)
     assert rules.may_hold(made, f"{used.number}:1")
     assert rules.may_hold(made, cancelled.number)
+    assert rules.may_hold(made, pack[:31])
+    assert not rules.may_hold(made, ward.pack()[:31])
     assert cancelled.number in kit["revoked"]
     rows = {tuple(row[:3]): row for row in kit["register"]}
     amoxicillin = rows[prescriptions.token_key(medicines.preparation(AMOXICILLIN))]
@@ -350,6 +383,19 @@ def test_an_act_is_believed_only_in_its_time(off: timedelta, last: int, seq: int
     found = rules.disbelieved(act, rules.Facts(now=now, last_seq=last))
     in_time = -timedelta(hours=2) - rules.SKEW <= off <= rules.SKEW
     assert (found is None) == (in_time and seq > last)
+
+
+@pytest.mark.parametrize(("before", "names"), [(2, []), (3, ["acts"]), (9, ["acts"])])
+def test_the_acts_of_a_day_are_counted(
+    before: int, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third act of three is in order, the fourth is asked about."""
+    monkeypatch.setattr(rules, "ACTS_A_DAY", 3)
+    now = clock.now()
+    pack = rules.ActPack(raw="x", quantity=Decimal(1), lot="A", expiry=date(2030, 1, 1))
+    act = rules.Act(id="a" * 8, at=now, kit=now, token="t", item=1, packs=(pack,), seq=1)
+    found = rules.passed_limits(act, rules.Facts(now=now, acts_that_day=before))
+    assert [each.reason.key.rsplit(".", 1)[-1] for each in found] == names
 
 
 def test_a_case_keeps_its_names() -> None:

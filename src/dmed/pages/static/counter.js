@@ -1,6 +1,6 @@
 // The counter without a line: keeps the kit and the shell while there is one, works from them while
 // there is none, and sends what was done when it is back. It runs on /counter and /counter/offline.
-import { Refusal, asMeant, check, isWhole, localDay, readDay, readPack, readPrescription } from "./counter-token.js";
+import { Refusal, asMeant, check, isWhole, localDay, mayHold, readDay, readPack, readPrescription } from "./counter-token.js";
 import * as store from "./counter-store.js";
 
 const SHELL = "dmed-counter";
@@ -72,8 +72,20 @@ async function send(now) {
     const rows = (await store.queued()).filter((row) => row.pharmacy === now.pharmacy).slice(0, AT_ONCE);
     if (!rows.length) return;
     const acts = await Promise.all(rows.map(store.unsealed));
-    const { results } = await post("/counter/offline/acts", now.csrf, { acts });
-    for (const [place, row] of rows.entries()) await store.settled(row, results[place]);
+    try {
+      const { results } = await post("/counter/offline/acts", now.csrf, { acts });
+      for (const [place, row] of rows.entries()) await store.settled(row, results[place]);
+    } catch (fault) {
+      // One act that the server stumbles over must not hold the others back: each alone, once.
+      if (!/: 5\d\d$/.test(fault.message) || rows.length === 1) throw fault;
+      for (const [place, row] of rows.entries()) {
+        try {
+          const { results } = await post("/counter/offline/acts", now.csrf, { acts: [acts[place]] });
+          await store.settled(row, results[0]);
+        } catch { /* It stays in the queue. */ }
+      }
+      return;
+    }
     await show();
   }
 }
@@ -179,6 +191,7 @@ async function openPack(raw) {
   if (!item) throw new Refusal("enough");
   if (item.packs.length >= rx.limits.packs) throw new Refusal("enough");
   if (await store.isDone(pack.identity) || rx.items.some((each) => each.packs.some((other) => other.identity === pack.identity))) throw new Refusal("pack_done");
+  if (await mayHold((await store.kit()).facts.used, pack.identity)) throw new Refusal("pack_used");
   const [, content, trade] = item.allowed.packs.find(([gtin]) => gtin === pack.gtin);
   const most = Math.min(Number(content), item.allowed.most - ready(item));
   pending = { ...pack, raw, item, most, trade };

@@ -11,6 +11,7 @@ import base64
 import csv
 import hashlib
 import math
+import re
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
@@ -36,6 +37,8 @@ PACKS_MAX = 5
 ACTS_AT_ONCE = 50
 FALSE_POSITIVES = 0.001
 """Of a thousand unused items, so many are taken for used, and wait for the line."""
+_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+_TEXT_MAX = 500
 _CLASSES = Path(__file__).resolve().parents[1] / "data" / "offline_classes.tsv"
 
 
@@ -154,6 +157,22 @@ def most(preparation: Preparation, smallest: Decimal) -> Decimal:
     return max(week.to_integral_value(rounding=ROUND_CEILING), smallest)
 
 
+def is_plausible(act: Act) -> bool:
+    """Whether an act is made of what an act is made of; anything else was never made by a counter.
+    Pure.
+    """
+    moments = all(each.tzinfo is not None and 2020 <= each.year < 2100
+                  for each in (act.at, act.kit))  # fmt: skip  # One condition.
+    texts = [act.token, *(pack.raw for pack in act.packs), *(pack.lot for pack in act.packs)]
+    return (
+        moments
+        and _ID.fullmatch(act.id) is not None
+        and 0 < act.item < 10
+        and act.seq < 2**31
+        and not any("\0" in text or len(text) > _TEXT_MAX for text in texts)
+    )
+
+
 def local_day(moment: datetime) -> date:
     """The day of a moment in Tashkent."""
     return moment.astimezone(TASHKENT).date()
@@ -174,7 +193,7 @@ def disbelieved(act: Act, facts: Facts) -> Finding | None:
         return finding("replayed", "An act with this running number was sent before: this one is a "
                        "copy or a forgery")  # fmt: skip  # One sentence.
     amounts = [pack.quantity for pack in act.packs]
-    if not 0 < len(amounts) <= PACKS_MAX or not all(0 < each < 100_000 for each in amounts):
+    if not 0 < len(amounts) <= PACKS_MAX or not all(_is_amount(each) for each in amounts):
         return finding("packs", f"An act has one to {PACKS_MAX} packs with a quantity each")
     return None
 
@@ -185,6 +204,12 @@ def expired(act: Act, valid_until: date) -> Finding | None:
         return None
     return finding("expired", f"The prescription had expired on {valid_until}",
                    date=f"{valid_until:%d.%m.%Y}")  # fmt: skip  # One finding.
+
+
+def _is_amount(value: Decimal) -> bool:
+    """A quantity of units of presentation: above 0, at most three digits behind the point."""
+    exponent = value.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -3 and 0 < value < 100_000
 
 
 def passed_limits(act: Act, facts: Facts) -> tuple[Finding, ...]:

@@ -181,7 +181,7 @@ async def _opened(gateway: Gateway, subject: Subject, text: str) -> Sent | Resul
     except (SignatureError, msgspec.DecodeError, UnicodeEncodeError):
         return Result(id="", outcome=Outcome.REFUSED, findings=(
             rules.finding("unreadable", "This is no act of a counter"),))
-    if not 0 < len(act.id) <= _ID_MAX or act.at.tzinfo is None or act.kit.tzinfo is None:
+    if not rules.is_plausible(act):
         return Result(id=act.id[:_ID_MAX], outcome=Outcome.REFUSED, findings=(
             rules.finding("unreadable", "This is no act of a counter"),))
     async with gateway.unit(subject) as unit:

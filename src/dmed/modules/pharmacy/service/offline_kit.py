@@ -53,7 +53,6 @@ async def kit(gateway: Gateway, subject: Subject, language: str) -> tuple[bytes,
         "pharmacy": pharmacy, "user": subject.user, "district": place.district,
         "keys": prescriptions.public_keys(gateway.settings)["keys"],
         "used": shared.used, "revoked": shared.revoked,
-        "recalled": [],
         "limits": {"days": rules.DAYS, "acts": rules.ACTS_A_DAY, "packs": rules.PACKS_MAX,
                    "skew_seconds": int(rules.SKEW.total_seconds()), "acts_today": count},
         "register": register(gateway, language),
@@ -72,12 +71,13 @@ async def _district(
         if found is not None and clockwork.monotonic() - found.made < _KEEP_SECONDS:
             return found
         used = await store.used(unit, place.district, now - USED_SINCE, _USED_MAX)
+        packs = await store.used_packs(unit, place.district, now - USED_SINCE, _USED_MAX)
         closed = await prescriptions.closed_numbers(
             unit, place.region, clock.today(), _CLOSED_MAX)
         handed = await store.handed_numbers(unit, closed)
     revoked = tuple(number for number in closed if number not in handed)[:_REVOKED_MAX]
     made = District(made=clockwork.monotonic(), revoked=revoked,
-                    used=rules.make_filter([*used, *closed]))  # fmt: skip  # One district.
+                    used=rules.make_filter([*used, *packs, *closed]))  # fmt: skip  # One district.
     held[place.district] = made
     return made
 

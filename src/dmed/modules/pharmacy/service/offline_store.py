@@ -70,6 +70,7 @@ DDL: tuple[str, ...] = (
         where closed is null""",
     "create index if not exists pharmacy_handover_pack on pharmacy_handover (gtin, serial)",
     "create index if not exists pharmacy_handover_at on pharmacy_handover (at)",
+    "create index if not exists pharmacy_pack_changed on pharmacy_pack (changed)",
 )
 
 
@@ -158,6 +159,24 @@ async def used(connection: Connection, district: str, since: datetime, most: int
         most,
     )
     return [f"{row['number']}:{row['item']}" for row in rows]
+
+
+async def used_packs(
+    connection: Connection, district: str, since: datetime, most: int
+) -> list[str]:
+    """Identification codes (01 GTIN 21 serial) of packs that must not go out: emptied by pharmacies
+    of a district since a moment, or known as recalled, withdrawn or stolen; newest first.
+    """
+    rows = await connection.fetch(
+        "select k.gtin, k.serial from pharmacy_pack k left join pharmacy_offline_place p"
+        " on p.pharmacy = k.pharmacy where k.changed >= $2 and ((k.state = 'dispensed'"
+        " and p.district = $1) or k.state in ('recalled', 'withdrawn', 'stolen'))"
+        " order by k.changed desc limit $3",
+        district,
+        since,
+        most,
+    )
+    return [f"01{row['gtin']}21{row['serial']}" for row in rows]
 
 
 async def handed_numbers(connection: Connection, numbers: list[str]) -> set[str]:
