@@ -47,6 +47,7 @@ SILENT = {
     "/oauth/consent": "asks the person about the own rights",
     "/glass/why": "an empty form",
     "/counter": "an empty counter",
+    "/counter/offline": "an empty counter for the time without a network; the kit leaves a row",
     "/": "the own work of today; what it shows of people is searched, and so audited",
     "/accounts/{user}": "an account, no record of a person",
     "/staff/mine": "leads to the own file of staff, which is a read",

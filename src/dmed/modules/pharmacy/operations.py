@@ -7,17 +7,20 @@ and dispense in one transaction (decisions 19).
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
 from dmed.kit.errors import InvalidError
 from dmed.modules.pharmacy.rules import acts
-from dmed.modules.pharmacy.service import checks, counter, handing
+from dmed.modules.pharmacy.service import checks, counter, handing, offline, offline_cases
+from dmed.modules.pharmacy.service import offline_kit as offline_kits
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Event, parameters
-from dmed.trust.manifest import Operation
+from dmed.pages import view
+from dmed.trust.manifest import ANYBODY, Operation, Route
 from dmed.trust.model import Role, Subject
 
 if TYPE_CHECKING:
@@ -166,3 +169,94 @@ OPERATIONS = tuple(
     for name, *_ in acts.OPERATIONS
 )
 DEFINITIONS = tuple(parameters.definition(*each) for each in acts.OPERATIONS)
+
+
+# The counter without a network (service/offline.py)
+
+
+_Given = TypeVar("_Given")
+
+
+class _Key(msgspec.Struct, forbid_unknown_fields=True):
+    x: str
+    y: str
+
+
+class _Acts(msgspec.Struct, forbid_unknown_fields=True):
+    acts: list[str]
+
+
+async def offline_kit(request: Request) -> Response:
+    """The sealed kit: what a counter may trust while it has no line."""
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    body, seal = await offline_kits.kit(gateway, subject, view.language_of(request))
+    return Response(body, media_type="application/json", headers={"DMED-Seal": seal})
+
+
+async def offline_enrol(request: Request) -> Response:
+    """Registers the key of a pharmacist on a computer: {x, y} in base64url."""
+    given = _read(await request.body(), _Key)
+    made = await offline.enrol(view.gateway(request), view.signed_in(request), given.x, given.y)
+    return _json({"id": made.id, "last_seq": made.last_seq})
+
+
+async def offline_acts(request: Request) -> Response:
+    """Judges acts that were made without a network: {acts: [signed, ...]}; the same act again is
+    answered again.
+    """
+    given = _read(await request.body(), _Acts)
+    done = await offline.reconcile(view.gateway(request), view.signed_in(request), given.acts)
+    t = view.speech(request)
+    return _json({"results": [
+        {"id": one.id, "outcome": one.outcome.value, "case": one.case,
+         "repeated": one.is_repeated,
+         "said": [offline_cases.said(t, each) for each in one.findings]}
+        for one in done
+    ]})  # fmt: skip  # One answer.
+
+
+async def offline_worker(_: Request) -> Response:
+    """The service worker of the counter, from the root so that it may serve /counter."""
+    return FileResponse(
+        view.STATIC / "counter-worker.js", media_type="text/javascript",
+        headers={"Content-Security-Policy": "default-src 'self'; connect-src 'self'",
+                 "Cache-Control": "no-store"})  # fmt: skip  # One answer.
+
+
+async def offline_manifest(request: Request) -> Response:
+    """The counter as an app that can be installed: https://www.w3.org/TR/appmanifest/"""
+    t = view.speech(request)
+    icons = [{"src": view.static(f"counter-{size}.png"), "sizes": f"{size}x{size}",
+              "type": "image/png", "purpose": "any"} for size in (192, 512)]
+    return _json({
+        "id": "/counter", "start_url": "/counter", "scope": "/counter", "display": "standalone",
+        "name": f"DMED — {t('menu.counter')}", "short_name": t("menu.counter"),
+        "lang": t.language, "background_color": "#f5f7f9", "theme_color": "#0b6e6e",
+        "icons": icons,
+    }, "application/manifest+json")  # fmt: skip  # One manifest.
+
+
+def _json(value: Any, kind: str = "application/json") -> Response:
+    return Response(msgspec.json.encode(value), media_type=kind)
+
+
+def _read(body: bytes, type_: type[_Given]) -> _Given:
+    if len(body) > _OFFLINE_BYTES_MAX:
+        raise InvalidError(f"At most {_OFFLINE_BYTES_MAX} bytes are read at once")
+    try:
+        return msgspec.json.decode(body, type=type_)
+    except msgspec.DecodeError as error:
+        raise InvalidError(f"The body cannot be read: {error}") from error
+
+
+_OFFLINE_BYTES_MAX = 500_000
+_PHARMACISTS = frozenset({Role.PHARMACIST})
+OFFLINE_ROUTES: tuple[Route, ...] = (
+    Route(path="/counter-worker.js", endpoint=offline_worker, roles=ANYBODY),
+    Route(path="/counter.webmanifest", endpoint=offline_manifest, roles=ANYBODY),
+    Route(path="/counter/offline/kit", endpoint=offline_kit, roles=_PHARMACISTS),
+    Route(path="/counter/offline/key", endpoint=offline_enrol, roles=_PHARMACISTS,
+          methods=("POST",)),
+    Route(path="/counter/offline/acts", endpoint=offline_acts, roles=_PHARMACISTS,
+          methods=("POST",)),
+)

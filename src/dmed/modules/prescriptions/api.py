@@ -53,6 +53,7 @@ from dmed.modules.prescriptions.rules.states import (
     dispense_event,
     said,
 )
+from dmed.modules.prescriptions.rules.tokens import Token, TokenItem, day_number
 from dmed.modules.prescriptions.service import (
     adopting,
     lifetime,
@@ -72,6 +73,13 @@ from dmed.modules.prescriptions.service.case import (
     move,
     open_case,
     start_if_due,
+)
+from dmed.modules.prescriptions.service.offline import (
+    closed_numbers,
+    public_keys,
+    read_token,
+    seal,
+    token_key,
 )
 from dmed.modules.prescriptions.service.parameters import Input
 from dmed.modules.prescriptions.service.speaking import say, standing
@@ -104,6 +112,8 @@ __all__ = [
     "QrText",
     "Reason",
     "Tier",
+    "Token",
+    "TokenItem",
     "Who",
     "adopt",
     "cancel",
@@ -111,7 +121,9 @@ __all__ = [
     "check_code",
     "check_undo",
     "check_undo_instance",
+    "closed_numbers",
     "correct",
+    "day_number",
     "derive",
     "diagnoses",
     "diagnosis",
@@ -131,16 +143,19 @@ __all__ = [
     "open_case",
     "parameters",
     "prescription",
+    "public_keys",
     "qr_svg",
     "qr_text",
     "quantity_of_units",
     "read_number",
     "read_qr",
+    "read_token",
     "release",
     "repeat_last",
     "said",
     "save_draft",
     "say",
+    "seal",
     "settle",
     "show_number",
     "sign",
@@ -148,6 +163,7 @@ __all__ = [
     "standing",
     "start_if_due",
     "token_holds",
+    "token_key",
     "view_of_case",
 ]
 

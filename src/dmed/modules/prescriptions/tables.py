@@ -35,6 +35,8 @@ DDL: tuple[str, ...] = (
     "alter table prescription add column if not exists is_draft boolean not null default false",
     "create index if not exists prescription_draft_since on prescription (signed) where is_draft",
     "create index if not exists prescription_patient on prescription (patient, signed)",
+    """create index if not exists prescription_closed on prescription (valid_until)
+        where not is_open""",
     """create table if not exists prescription_item (
         request text collate "C" primary key,
         number text collate "C" not null references prescription (number),
@@ -317,3 +319,17 @@ async def drop_old_drafts(connection: Connection, hours: int) -> None:
     await connection.execute(
         "delete from prescription_draft where updated < now() - make_interval(hours => $1)", hours
     )
+
+
+async def closed_numbers(
+    connection: Connection, region: str, today: date, most: int
+) -> list[str]:
+    """Numbers of a region that are closed before the end of their validity, newest first."""
+    rows = await connection.fetch(
+        "select number from prescription where not is_open and not is_draft"
+        " and valid_until >= $2 and left(number, 4) = $1 order by signed desc limit $3",
+        region,
+        today,
+        most,
+    )
+    return [row["number"] for row in rows]

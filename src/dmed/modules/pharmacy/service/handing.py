@@ -315,7 +315,7 @@ async def hand_over(
     made = []
     for pack in chosen:
         product = medicines.product(pack.gtin)
-        await _take_out(unit, pack, actor.organisation)
+        await take_out(unit, pack, actor.organisation)
         record = dispenses.dispense_of(
             case.item(item).request, item, case.number, product, pack,
             performer=subject.practitioner_role, performer_name=subject.name,
@@ -344,7 +344,7 @@ async def hand_over(
     return made
 
 
-async def _take_out(unit: GatewayUnit, pack: ScannedPack, pharmacy: str) -> None:
+async def take_out(unit: GatewayUnit, pack: ScannedPack, pharmacy: str) -> None:
     """Lower a pack's balance under lock; ConflictError when it does not hold so much, or is not
     this pharmacy's.
     """

@@ -55,6 +55,11 @@ class Token(msgspec.Struct, frozen=True, array_like=True):
     items: tuple[TokenItem, ...]
 
     @property
+    def signed_on(self) -> date:
+        """The day of the signature."""
+        return _EPOCH + timedelta(days=self.signed_day)
+
+    @property
     def valid_until(self) -> date:
         """Last day of validity."""
         return _EPOCH + timedelta(days=self.valid_day)

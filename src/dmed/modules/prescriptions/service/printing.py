@@ -11,7 +11,7 @@ from dmed.modules.facilities import api as facilities
 from dmed.modules.medicines import api as medicines
 from dmed.modules.prescriptions.model import Item, ItemState, Prescription
 from dmed.modules.prescriptions.rules import courses, numbers, tokens
-from dmed.modules.prescriptions.service import diagnoses, views
+from dmed.modules.prescriptions.service import diagnoses, offline, views
 from dmed.modules.prescriptions.service.keys import Keys, keys
 from dmed.trust.model import Role, Subject
 
@@ -42,13 +42,9 @@ def token_of(found: Prescription, patient: dict[str, Any], secrets: Keys) -> str
     for item in found.items:
         if not item.preparation:
             return ""
-        preparation = medicines.preparation(item.preparation)
-        inn = preparation.inn.code
         amount = courses.whole(item.quantity)
         items.append(tokens.TokenItem(
-            int(inn) if inn else preparation.atc,
-            preparation.form.code,
-            tokens.short_strength(preparation.strength_text),
+            *offline.token_key(medicines.preparation(item.preparation)),
             int(amount) if amount == amount.to_integral_value() else str(amount),
         ))  # fmt: skip  # Four parts of an item.
     born = str(patient.get("birthDate", ""))[:4]
