@@ -135,6 +135,18 @@ async def items(connection: Connection, number: str) -> list[Any]:
     )
 
 
+async def rows(connection: Connection, number: str) -> list[Any]:
+    """The row of a prescription under lock, once for each item with its records (`item`,
+    `request`, `task`), by item; nothing where there is none. Items never change.
+    """
+    return await connection.fetch(
+        "select p.*, i.item, i.request, i.task from prescription p"
+        " left join prescription_item i on i.number = p.number"
+        " where p.number = $1 order by i.item for update of p",
+        number,
+    )
+
+
 async def number_of_request(connection: Connection, request: str) -> str:
     """The number of the prescription that a MedicationRequest belongs to, or ""."""
     found = await connection.fetchval(
