@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 import uvloop
+
 from life_check import check
 from life_client import Client, cpu_seconds
 from life_data import Data, prepare, tokens

@@ -26,16 +26,16 @@ async def check(folder: Path, line: Line, data: Data, is_profiled: bool) -> list
         ("dispensed", [each for each in line.dispensed.values() if each],
          "select count(*) from pharmacy_handover where dispense = any($1) and not undone"),
         ("MedicationDispense", [each for each in line.dispensed.values() if each],
-         f"select count(*) from resource where type = {type_number('MedicationDispense')}"
-         " and id = any($1)"),
+         (f"select count(*) from resource where type = {type_number('MedicationDispense')}"
+          " and id = any($1)")),
         ("claimed", line.claimed,
-         "select count(*) from prescription_item i where task = any($1) and (exists (select from"
-         " pharmacy_claim c where c.number = i.number and c.item = i.item) or exists (select from"
-         " pharmacy_handover h where h.number = i.number and h.item = i.item))"),
+         ("select count(*) from prescription_item i where task = any($1) and (exists (select from"
+          " pharmacy_claim c where c.number = i.number and c.item = i.item) or exists (select from"
+          " pharmacy_handover h where h.number = i.number and h.item = i.item))")),
         ("audited dispenses", [each for each in line.dispensed.values() if each],
-         "select count(*) from resource r where r.type ="
-         f" {type_number('MedicationDispense')} and r.id = any($1) and exists"
-         " (select from audit a where a.vid = r.vid and a.action in ('C', 'U'))"),
+         ("select count(*) from resource r where r.type ="
+          f" {type_number('MedicationDispense')} and r.id = any($1) and exists"
+          " (select from audit a where a.vid = r.vid and a.action in ('C', 'U'))")),
     ):
         wanted = len(set(given))
         if name.startswith("audited"):

@@ -47,7 +47,7 @@ class _Wire(asyncio.Protocol):
         if self.answer is not None and not self.answer.done():
             self.answer.set_result((int(head[9:12]), head, body))
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         self.is_closed = True
         if self.answer is not None and not self.answer.done():
             self.answer.set_exception(Broken())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import subprocess
 import sys
 from datetime import date
@@ -11,10 +12,10 @@ from decimal import Decimal
 from pathlib import Path
 
 import msgspec
-from persons_data import Crowd, patient
 
 from dmed.apps import demo
 from dmed.apps.database import database
+from dmed.kit import clock
 from dmed.kit.settings import Settings
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy.rules.gs1 import Code
@@ -23,12 +24,12 @@ from dmed.modules.prescriptions.rules import checks, courses
 from dmed.store.pool import Database
 from dmed.trust.identity import Identity
 from dmed.trust.keys import load_keys
+from persons_data import Crowd, patient
 
 STAFF = 32
 COUNTRY_PERSONS = 200
 ICD = "http://hl7.org/fhir/sid/icd-10"
 DIAGNOSIS = "J15.9"
-_PASSWORD = "Uzoq parol, faqat o‘lchov uchun"
 _CRYPTO = "fjqXr9PNI5xPnGSSk7Vl0aE2dVqFDkTcZ1o2Qs/+Ab0="
 
 
@@ -97,7 +98,7 @@ def choices() -> list[Choice]:
         item = courses.filled(preparation, item)
         draft = Draft(patient="x", diagnosis=DIAGNOSIS, items=(item,))
         alerts = checks.check(draft, {preparation.key: preparation}, frozenset(), healthy,
-                              date.today())
+                              clock.today())
         if days < 1 or alerts or item.dose != 1:
             continue
         groups.add(group)
@@ -116,7 +117,7 @@ async def _staff(environment: dict[str, str], folder: Path) -> None:
                 for number in range(STAFF):
                     user = f"{account.user}-{number}"
                     await identity.save(
-                        msgspec.structs.replace(account, user=user), f"{_PASSWORD} {number}")
+                        msgspec.structs.replace(account, user=user), secrets.token_urlsafe(24))
 
 
 class _identity:  # noqa: N801  # Reads as the word that it is.

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
+
 from life_client import Broken, Client, request_of
 from life_data import Choice, Data, bundle, marking
 

@@ -101,14 +101,17 @@ async def insert(
     code_digest: bytes,
     short_digest: bytes,
     replaces: str,
+    is_draft: bool = False,
 ) -> None:
-    """The row of a newly signed prescription."""
+    """The row of a newly signed prescription, or of a draft that waits for its signature: its
+    `signed` is when it was written.
+    """
     await connection.execute(
         "insert into prescription (number, patient, prescriber, organisation, author, signed,"
-        " valid_until, code_digest, short_digest, replaces)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        " valid_until, code_digest, short_digest, replaces, is_draft, is_open)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, not $11)",
         number, patient, prescriber, organisation, author, signed, valid_until, code_digest,
-        short_digest, replaces,
+        short_digest, replaces, is_draft,
     )  # fmt: skip  # The order of the statement.
 
 
@@ -119,6 +122,18 @@ async def insert_item(
     await connection.execute(
         "insert into prescription_item (number, item, request, task) values ($1, $2, $3, $4)",
         number, item, request, task,
+    )  # fmt: skip  # Same reason.
+
+
+async def insert_items(
+    connection: Connection, number: str, pairs: list[tuple[str, str]], starts: date | None
+) -> None:
+    """Which (MedicationRequest, Task) stand for the items, from 1; `starts` where they wait."""
+    await connection.execute(
+        "insert into prescription_item (number, item, request, task, starts)"
+        " select $1, n, request, task, $4 from unnest($2::text[], $3::text[]) with ordinality"
+        " as t(request, task, n)",
+        number, [request for request, _ in pairs], [task for _, task in pairs], starts,
     )  # fmt: skip  # Same reason.
 
 
@@ -183,13 +198,6 @@ async def set_open(connection: Connection, number: str, is_open: bool) -> None:
     """Whether any item may still be handed over: what the expiry job looks at."""
     await connection.execute(
         "update prescription set is_open = $2 where number = $1 and is_open <> $2", number, is_open
-    )
-
-
-async def set_draft(connection: Connection, number: str) -> None:
-    """A prescription that waits for its signature; `signed` is when it was written."""
-    await connection.execute(
-        "update prescription set is_draft = true, is_open = false where number = $1", number
     )
 
 

@@ -19,6 +19,7 @@ from dmed.kit.errors import (
     PreconditionError,
     UnprocessableError,
 )
+from dmed.kit.ids import bucket_in, bucket_of, new_id
 from dmed.kit.settings import Settings
 from dmed.store.model import AuditRow, Relation, SearchPage, Stored, Write, Written
 from dmed.store.unit import Unit
@@ -91,6 +92,14 @@ class GatewayUnit:
             self.check(Action.READ, type_)
         found = await self._unit.read_many(audit_of(self._subject, "R"), asked, lock=lock)
         return [None if each is None or each.deleted else decoded(each.body) for each in found]
+
+    @staticmethod
+    def id_beside(patient: str) -> str:
+        """A server-made id of a record about this Patient, before it is written: so records that
+        refer to each other go into one `create_many`.
+        """
+        own = bucket_in(patient)
+        return new_id(bucket_of(f"Patient/{patient}") if own is None else own)
 
     async def create_many(self, contents: Sequence[tuple[str, dict[str, Any]]]) -> list[Written]:
         """As `create` of each (type, content with its server-made id), in one statement."""

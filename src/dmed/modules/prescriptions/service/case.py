@@ -31,6 +31,8 @@ class CaseItem(msgspec.Struct, kw_only=True):
     request: dict[str, Any]
     task: dict[str, Any]
     valid_until: date
+    request_body: bytes = b""
+    """The MedicationRequest as it was stored by the last move; empty before one."""
 
     @property
     def standing(self) -> Standing:
@@ -195,7 +197,7 @@ async def _update(
     ])
     item.task = decoded(written[0].body)
     if request is not None:
-        item.request = decoded(written[1].body)
+        item.request, item.request_body = decoded(written[1].body), written[1].body
 
 
 def is_held(item: CaseItem, organisation: str) -> bool:
