@@ -5,7 +5,7 @@ Little's law (requests inside = requests a second x seconds inside) the number o
 can hold without keeping anybody waiting follows from how many it ends a second; so the measure is
 taken from its own answers, and needs no figure of the machine. While requests take no longer than
 `TARGET_SECONDS` on average, nobody is refused. Else as many stay inside as the rate allows, in the
-order of `weight_of`: what hands over medicines goes on longest (shared design, eprescription F).
+order of `weight_of` (shared design, eprescription F).
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ NEWCOMERS = 1.25
 """A party of which nothing runs is let in beyond the measure: a greedy one keeps nobody out."""
 _GROWTH, _STEP = 1.25, 4
 _RETRY_SECONDS_MAX = 3
-_COUNTER = ("/$claim", "/$dispense", "/$return", "/$close", "/$undo", "/$answer-cancel")
 _FIGURES = ("/oversight", "/audit")
 
 AsgiScope = MutableMapping[str, Any]
@@ -84,14 +83,11 @@ class Admission:
 
 def weight_of(scope: AsgiScope) -> float:
     """How long a request is still let in as the worker fills: first figures for managers are left
-    out, then searches and advice, then all else; acts of the pharmacy's counter go on longest.
+    out, then advice and searches for persons; the counter, and all else that is not dear, stay.
     """
     path: str = scope["path"]
-    if path.endswith(_COUNTER):
-        return 1.25
     if path.startswith(_FIGURES):
         return 0.5
-    is_search = scope["method"] == "GET" and bool(scope.get("query_string"))
-    if is_search or path.startswith("/cds-services") or path.endswith(("/$find-person", "/$match")):
+    if path.startswith("/cds-services") or path.endswith(("/$find-person", "/$match")):
         return 0.8
     return 1.0
