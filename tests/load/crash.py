@@ -30,7 +30,7 @@ from dmed.apps.postgres import Cluster
 from dmed.fhir.index import parameter_number
 
 ROOT = Path(__file__).resolve().parents[2]
-DMED = ROOT / ".venv" / "bin" / "dmed"
+DMED = Path(sys.executable).with_name("dmed")
 SYSTEM = "urn:dmed:crash"
 PER_TRANSACTION = 3
 
