@@ -194,7 +194,7 @@ async def test_no_order_of_acts_breaks_what_must_hold(ward: Any) -> None:
     loop = asyncio.get_running_loop()
     Life.ward = ward
     Life.run = staticmethod(
-        lambda act: asyncio.run_coroutine_threadsafe(act, loop).result(60))  # type: ignore[assignment]
+        lambda act: asyncio.run_coroutine_threadsafe(act, loop).result(60))  # type: ignore[assignment]  # A function of the class, not of its instances.
     await asyncio.to_thread(
         run_state_machine_as_test, Life,
         settings=settings(max_examples=EXAMPLES, stateful_step_count=6, deadline=None,
