@@ -30,7 +30,7 @@ from dmed.apps.postgres import Cluster
 from dmed.fhir.index import parameter_number
 
 ROOT = Path(__file__).resolve().parents[2]
-DMED = ROOT / ".venv" / "bin" / "dmed"
+DMED = Path(sys.executable).with_name("dmed")
 SYSTEM = "urn:dmed:crash"
 PER_TRANSACTION = 3
 
@@ -55,15 +55,18 @@ class Connection:
         self.reader: asyncio.StreamReader | None = None
         self.writer: asyncio.StreamWriter | None = None
 
-    async def send(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+    async def send(
+        self, method: str, path: str, body: bytes, key: str = ""
+    ) -> tuple[int, dict[str, str], bytes]:
         """One request; ConnectionError or TimeoutError where no whole answer came."""
         async with asyncio.timeout(30):
             if self.writer is None:
                 self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+            more = f"Idempotency-Key: {key}\r\n" if key else ""
             self.writer.write(
                 f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self.token}"
-                f"\r\nContent-Type: application/fhir+json\r\nContent-Length: {len(body)}\r\n\r\n"
-                .encode() + body)
+                f"\r\nContent-Type: application/fhir+json\r\nContent-Length: {len(body)}\r\n"
+                f"{more}\r\n".encode() + body)
             await self.writer.drain()
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             headers = {name.lower(): value for name, value in

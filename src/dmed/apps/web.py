@@ -24,6 +24,7 @@ from starlette.routing import Route as Address
 from starlette.staticfiles import StaticFiles
 
 from dmed.apps import headers
+from dmed.apps.admission import Admission
 from dmed.apps.rooms import MODULES
 from dmed.apps.worker import keep_time
 from dmed.kit import settings as settings_module
@@ -100,6 +101,7 @@ class Platform:
         self.guard = Guard(self.database.hot, self.settings, keys)
         self.cors = Cors(self.guard)
         self.limits = Limits(self.settings, self.guard.address)
+        self.admission = Admission(self.settings.requests_max)
         await guides.start(self.database, self.settings)
         await reindex.learn(self.database)
         scoring.use(scoring.installed(self.settings.data))
@@ -153,10 +155,19 @@ class Platform:
             await self._refuse(error, room, scope, send)
             return
         PARTY.set(line.name)
+        inside = time.monotonic()
+        try:
+            # What waits in a party's own line is its own affair; from here on it costs the worker.
+            self.admission.begin(scope, line.running - 1, inside)
+        except DmedError as error:
+            self.limits.leave(line)
+            await self._refuse(error, room, scope, send)
+            return
         try:
             status = await self._answer(room, scope, receive, send)
         finally:
             self.limits.leave(line)
+            self.admission.end(inside, time.monotonic())
         if status == 401:
             self.limits.forget(scope)
         elif not self.limits.knows(line):
@@ -344,7 +355,10 @@ async def _metrics(request: Request) -> Response:
     lines += ["# TYPE dmed_requests_inside gauge",
               f'dmed_requests_inside{{worker="{worker}"}} {platform.limits.count}',
               "# TYPE dmed_requests_refused_total counter",
-              f'dmed_requests_refused_total{{worker="{worker}"}} {platform.limits.refused}']
+              f'dmed_requests_refused_total{{worker="{worker}"}} '
+              f'{platform.limits.refused + platform.admission.refused}',
+              "# TYPE dmed_requests_inside_most gauge",
+              f'dmed_requests_inside_most{{worker="{worker}"}} {platform.admission.most:.0f}']
     lines.append("# TYPE dmed_request_seconds_total counter")
     lines += [f'dmed_request_seconds_total{{worker="{worker}",room="{room}"}} {seconds:.6f}'
               for room, seconds in sorted(platform.seconds.items())]

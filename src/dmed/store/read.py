@@ -64,6 +64,22 @@ WHERE r.type = $2 AND r.id = $3 AND r.bucket = coalesce(
 """The current version by (bucket or NULL, type, id), and whether these principals may see it
 (NULL: they may)."""
 
+
+def _many(lock: str) -> str:
+    return f"""
+SELECT q.n, r.bucket, r.vid, r.patient, r.others, r.body,
+    (NOT q.is_guarded OR {care.seen("r", "$4::text[]")}) AS seen
+FROM unnest($1::smallint[], $2::smallint[], $3::text[], $5::boolean[])
+    WITH ORDINALITY AS q(bucket, type, id, is_guarded, n), LATERAL (
+    SELECT bucket, vid, patient, others, body, labels FROM resource
+    WHERE bucket = {_BUCKET} AND type = q.type AND id = q.id LIMIT 1 {lock}) AS r
+"""
+
+
+MANY_SQL, MANY_LOCKED_SQL = _many(""), _many("FOR UPDATE")
+"""The same of several: arrays of buckets, types, ids, the principals, and whether each is
+narrowed to them; `n` counts the asked from 1."""
+
 _VERSION = f"""
 WITH home AS (SELECT coalesce(
     $1::smallint, (SELECT bucket FROM id_claim WHERE type = $2 AND id = $3)) AS bucket)

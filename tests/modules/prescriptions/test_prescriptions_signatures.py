@@ -339,7 +339,7 @@ async def test_drafts_are_activated_with_a_national_signature(ward: Any, desk: D
     asked = await activating.prepare(desk.gateway, ward.doctor, made.number, {})
     given = Given(asked.id, desk.simulator.signed(asked.document, desk.holder))
     await activating.activate(desk.gateway, ward.doctor, made.number, {}, given=given)
-    record = await provenance(ward, made)
+    record = await provenance(ward, await api.prescription(desk.gateway, ward.doctor, made.number))
 
     assert len(record["signature"]) == 2
     assert await failures(desk.gateway, record) == ""

@@ -55,17 +55,15 @@ async def ask_owed(gateway: Gateway) -> None:
 async def claim(request: Request) -> Response:
     """`Task/{id}/$claim`: take the item to this counter with the patient's code."""
     call = await parameters.called(request, acts.CLAIM)
-    made = await counter.claim(
+    case, secrets, _ = await counter.claimed(
         call.gateway, call.subject, call.number, call.given.text("code"), (call.item,),
         call.expected,
     )  # fmt: skip  # Who, what.
-    record = await call.gateway.get(
-        call.subject, "MedicationRequest", made.item(call.item).request
-    )
-    return await parameters.answer(
-        call,
-        {"name": "request", "resource": record},
-        {"name": "secret", "valueString": made.secrets[call.item]},
+    item = case.item(call.item)
+    return parameters.answer_with(
+        item.task,
+        {"name": "request", "resource": item.request},
+        {"name": "secret", "valueString": secrets[call.item]},
     )
 
 
@@ -81,13 +79,13 @@ async def dispense(request: Request) -> Response:
         )
         for pack in call.given.parts("pack")
     ]
-    made = await handing.dispense_item(
+    made, task = await handing.dispense_item(
         call.gateway, call.subject, call.number, call.item, given,
         receiver=call.given.text("receiver"), release_rest=call.given.flag("releaseRest"),
         key=call.key, expected=call.expected,
     )  # fmt: skip  # Who gets what.
-    return await parameters.answer(
-        call,
+    return parameters.answer_with(
+        task,
         *(
             {"name": "dispense", "valueReference": {"reference": f"MedicationDispense/{each}"}}
             for each in made

@@ -223,11 +223,10 @@ async def prescribe(request: Request) -> Response:
     made = await activating.prescribe(
         gateway, subject, draft, tuple(requests), parameters.key_of(request)
     )
-    tasks = [await gateway.get(subject, "Task", item.task) for item in made.items]
     return parameters.written([
         {"name": "number", "valueString": made.number},
         {"name": "code", "valueString": made.code},
-        *({"name": "task", "resource": task} for task in tasks),
+        *({"name": "task", "resource": task} for task in made.tasks),
     ])  # fmt: skip  # One answer.
 
 
@@ -238,11 +237,11 @@ async def activate(request: Request) -> Response:
     call = await parameters.called(request, ACTIVATE)
     signed = [_signature(part.text("request"), part.text("pkcs7"))
               for part in call.given.parts("signature")]  # fmt: skip  # None or one.
-    await activating.activate(
+    case = await activating.activate(
         call.gateway, call.subject, call.number, _overrides(call), key=call.key,
         expected=call.expected, given=signed[0] if signed else None,
     )  # fmt: skip  # Who, what, how.
-    return await parameters.answer(call)
+    return parameters.answer_with(case.item(call.item).task)
 
 
 def _overrides(call: parameters.TaskCall) -> dict[int, dict[str, str]]:

@@ -103,14 +103,17 @@ async def insert(
     code_digest: bytes,
     short_digest: bytes,
     replaces: str,
+    is_draft: bool = False,
 ) -> None:
-    """The row of a newly signed prescription."""
+    """The row of a newly signed prescription, or of a draft that waits for its signature: its
+    `signed` is when it was written.
+    """
     await connection.execute(
         "insert into prescription (number, patient, prescriber, organisation, author, signed,"
-        " valid_until, code_digest, short_digest, replaces)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        " valid_until, code_digest, short_digest, replaces, is_draft, is_open)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, not $11)",
         number, patient, prescriber, organisation, author, signed, valid_until, code_digest,
-        short_digest, replaces,
+        short_digest, replaces, is_draft,
     )  # fmt: skip  # The order of the statement.
 
 
@@ -124,6 +127,18 @@ async def insert_item(
     )  # fmt: skip  # Same reason.
 
 
+async def insert_items(
+    connection: Connection, number: str, pairs: list[tuple[str, str]], starts: date | None
+) -> None:
+    """Which (MedicationRequest, Task) stand for the items, from 1; `starts` where they wait."""
+    await connection.execute(
+        "insert into prescription_item (number, item, request, task, starts)"
+        " select $1, n, request, task, $4 from unnest($2::text[], $3::text[]) with ordinality"
+        " as t(request, task, n)",
+        number, [request for request, _ in pairs], [task for _, task in pairs], starts,
+    )  # fmt: skip  # Same reason.
+
+
 async def row(connection: Connection, number: str, *, lock: bool = False) -> Any | None:
     """The row of a prescription, or None; `lock` holds every other act on it off."""
     statement = "select * from prescription where number = $1"
@@ -134,6 +149,18 @@ async def items(connection: Connection, number: str) -> list[Any]:
     """The records of a prescription's items, by item."""
     return await connection.fetch(
         "select item, request, task from prescription_item where number = $1 order by item", number
+    )
+
+
+async def rows(connection: Connection, number: str) -> list[Any]:
+    """The row of a prescription under lock, once for each item with its records (`item`,
+    `request`, `task`), by item; nothing where there is none. Items never change.
+    """
+    return await connection.fetch(
+        "select p.*, i.item, i.request, i.task from prescription p"
+        " left join prescription_item i on i.number = p.number"
+        " where p.number = $1 order by i.item for update of p",
+        number,
     )
 
 
@@ -173,13 +200,6 @@ async def set_open(connection: Connection, number: str, is_open: bool) -> None:
     """Whether any item may still be handed over: what the expiry job looks at."""
     await connection.execute(
         "update prescription set is_open = $2 where number = $1 and is_open <> $2", number, is_open
-    )
-
-
-async def set_draft(connection: Connection, number: str) -> None:
-    """A prescription that waits for its signature; `signed` is when it was written."""
-    await connection.execute(
-        "update prescription set is_draft = true, is_open = false where number = $1", number
     )
 
 

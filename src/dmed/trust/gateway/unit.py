@@ -19,6 +19,7 @@ from dmed.kit.errors import (
     PreconditionError,
     UnprocessableError,
 )
+from dmed.kit.ids import bucket_in, bucket_of, new_id
 from dmed.kit.settings import Settings
 from dmed.store.model import AuditRow, Relation, SearchPage, Stored, Write, Written
 from dmed.store.unit import Unit
@@ -82,6 +83,55 @@ class GatewayUnit:
         audit = audit_of(self._subject, "R", type_, id_)
         found = await self._unit.read(audit, type_, id_, lock=lock)
         return None if found is None or found.deleted else found
+
+    async def get_many(
+        self, asked: Sequence[tuple[str, str]], *, lock: bool = False
+    ) -> list[dict[str, Any] | None]:
+        """As `get` of each (type, id), in one statement and in the order asked."""
+        for type_, _ in asked:
+            self.check(Action.READ, type_)
+        found = await self._unit.read_many(audit_of(self._subject, "R"), asked, lock=lock)
+        return [None if each is None or each.deleted else decoded(each.body) for each in found]
+
+    @staticmethod
+    def id_beside(patient: str) -> str:
+        """A server-made id of a record about this Patient, before it is written: so records that
+        refer to each other go into one `create_many`.
+        """
+        own = bucket_in(patient)
+        return new_id(bucket_of(f"Patient/{patient}") if own is None else own)
+
+    async def create_many(self, contents: Sequence[tuple[str, dict[str, Any]]]) -> list[Written]:
+        """As `create` of each (type, content with its server-made id), in one statement."""
+        return await self._write_many("C", [
+            (type_, content, None) for type_, content in contents])
+
+    async def update_many(
+        self, contents: Sequence[tuple[str, dict[str, Any], int]]
+    ) -> list[Written]:
+        """As `update` of each (type, content, version that it must have), in one statement."""
+        return await self._write_many("U", contents)
+
+    async def _write_many(
+        self, letter: str, contents: Sequence[tuple[str, dict[str, Any], int | None]]
+    ) -> list[Written]:
+        is_new = letter == "C"
+        resources = []
+        for type_, content, _ in contents:
+            self.check(Action.CREATE if is_new else Action.UPDATE, type_)
+            prepare.check_id(str(content["id"]))
+            resources.append(prepare.read_content(content, type_))
+        await self.resolve(resources, [f"{one.fhir_type}/{one.id}" for one in resources])
+        writes = [
+            prepare.write_of(one, one.id, is_new=is_new, expected_vid=vid, by=self._subject)
+            for one, (_, _, vid) in zip(resources, contents, strict=True)]
+        audit = audit_of(self._subject, letter, outcome=201 if is_new else 200)
+        try:
+            return await self._unit.write_many(audit, writes)
+        except PreconditionError as stale:
+            if is_new:
+                raise ConflictError(issues=stale.issues) from stale
+            raise mismatch() from stale
 
     async def create(
         self, type_: str, content: Content, *, id_: str = "", if_none_exist: str = ""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from dmed.kit import clock, ids
@@ -40,19 +41,27 @@ def actor_of(subject: Subject) -> Actor:
 async def require_licence(gateway: Gateway, subject: Subject, now: datetime) -> None:
     """The pharmacy works and its pharmacist is licensed today, or ForbiddenError says why not."""
     day = now.astimezone(clock.TASHKENT).date()
-    place = await facilities.organisation(gateway, subject, pharmacy_of(subject))
+    # Both at once: the reads of one moment go to the database together.
+    place, verdict = await asyncio.gather(
+        facilities.organisation(gateway, subject, pharmacy_of(subject)),
+        _verdict(gateway, subject, day),
+    )
     if place.kind is not facilities.Kind.PHARMACY:
         raise ForbiddenError(f"{place.name} is no pharmacy")
     allowed = facilities.licence_valid(place, day)
     if not allowed.allowed:
         said = ", ".join(reason.key for reason in allowed.reasons)
         raise ForbiddenError(f"{place.name} may not dispense today: {said}")
-    if subject.role is Role.SERVICE:
-        return
-    verdict = await workforce.licence_valid(gateway, subject, day)
-    if not verdict.allowed:
+    if verdict is not None and not verdict.allowed:
         said = ", ".join(reason.key for reason in verdict.reasons)
         raise ForbiddenError(f"The pharmacist may not dispense today: {said}")
+
+
+async def _verdict(gateway: Gateway, subject: Subject, day: date) -> workforce.Verdict | None:
+    """Whether the pharmacist is licensed; None for a system, whose pharmacy answers for it."""
+    if subject.role is Role.SERVICE:
+        return None
+    return await workforce.licence_valid(gateway, subject, day)
 
 
 async def once(unit: GatewayUnit, subject: Subject, key: str, act: str) -> bool:
@@ -76,6 +85,21 @@ async def claim(
     expected: Mapping[int, int] | None = None,
 ) -> Claim:
     """Take items to this counter; see `api.claim`."""
+    case, _, token_holds = await claimed(gateway, subject, number_or_qr, code, items, expected)
+    return await views.claim(gateway, subject, case.number, is_token_valid=token_holds)
+
+
+async def claimed(
+    gateway: Gateway,
+    subject: Subject,
+    number_or_qr: str,
+    code: str,
+    items: tuple[int, ...],
+    expected: Mapping[int, int] | None = None,
+) -> tuple[Case, dict[int, str], bool | None]:
+    """The same; the records as the claim left them, the secrets by item, and whether the signed
+    token of a QR text holds.
+    """
     now = clock.now()
     await require_licence(gateway, subject, now)
     number_or_qr, code = gs1.as_meant(number_or_qr), gs1.as_meant(code)
@@ -98,10 +122,11 @@ async def claim(
                     if case.item(each).standing.holder != subject.organisation}
             prescriptions.expect(case, news)  # Claiming again is the same claim.
             await take(unit, subject, case, items, now)
+            leases = await tables.claims(unit, number, subject.organisation)
     if refusal:
         # The count of wrong codes has committed; only now the answer is no.
         raise ForbiddenError(refusal)
-    return await views.claim(gateway, subject, number, is_token_valid=token_holds)
+    return case, {row["item"]: row["secret"] for row in leases}, token_holds
 
 
 async def take(

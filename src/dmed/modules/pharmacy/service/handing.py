@@ -236,9 +236,9 @@ async def dispense_item(
     release_rest: bool = False,
     key: str = "",
     expected: Mapping[int, int] | None = None,
-) -> list[str]:
+) -> tuple[list[str], dict[str, Any]]:
     """Check packs and hand them over in one act, for an item held here. Ids of the
-    MedicationDispense; the same key again gives none and changes nothing.
+    MedicationDispense and the Task afterwards; the same key again gives no ids and changes nothing.
 
     UnprocessableError says why a pack is refused; nothing is handed over then.
     """
@@ -249,12 +249,13 @@ async def dispense_item(
         async with gateway.unit(subject) as unit:
             case = await prescriptions.open_case(unit, number)
             if not await once(unit, subject, key, f"dispense {number} {item}"):
-                return []
+                return [], case.item(item).task
             prescriptions.expect(case, expected)
             require_held(case, item, pharmacy)
             chosen = [await _checked(unit, case, item, pharmacy, each, words) for each in given]
-            return await hand_over(unit, subject, case, item, chosen, now, receiver=receiver,
+            made = await hand_over(unit, subject, case, item, chosen, now, receiver=receiver,
                                    release_rest=release_rest)  # fmt: skip  # Who gets what.
+            return made, case.item(item).task
     except RefusedPackError as refused:
         await note_refused(gateway, subject, number, refused)
         raise

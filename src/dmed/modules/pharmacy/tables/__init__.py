@@ -143,10 +143,10 @@ async def keep_claim(
 async def drop_claim(connection: Connection, number: str, item: int) -> None:
     """A lease ends: its secret is destroyed and its reserved packs are free."""
     await connection.execute(
-        "delete from pharmacy_claim where number = $1 and item = $2", number, item
-    )
-    await connection.execute(
-        "delete from pharmacy_hold where number = $1 and item = $2", number, item
+        "with ended as (delete from pharmacy_claim where number = $1 and item = $2)"
+        " delete from pharmacy_hold where number = $1 and item = $2",
+        number,
+        item,
     )
 
 

@@ -37,7 +37,8 @@ async def check_code(unit: GatewayUnit, number: str, code: str, now: datetime) -
     if hmac.compare_digest(given, row["code_digest"]) or hmac.compare_digest(
         given, row["short_digest"]
     ):
-        await tables.clear_wrong(unit, number)
+        if row["wrong_codes"]:
+            await tables.clear_wrong(unit, number)
         return ""
     count = await tables.count_wrong(unit, number, LOCK_AFTER, LOCK_MINUTES)
     left = LOCK_AFTER - count % LOCK_AFTER

@@ -5,6 +5,7 @@ The screen signs in one step (`signing`); both reach the same states by the same
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -16,10 +17,10 @@ from dmed.kit import clock
 from dmed.kit.errors import ConflictError, ForbiddenError, UnprocessableError
 from dmed.modules.medicines import api as medicines
 from dmed.modules.prescriptions import tables
-from dmed.modules.prescriptions.model import Alert, Draft, DraftItem, ItemState, Prescription
-from dmed.modules.prescriptions.rules import checks, resources, states
+from dmed.modules.prescriptions.model import Alert, Draft, DraftItem, ItemState
+from dmed.modules.prescriptions.rules import checks, numbers, resources, states
 from dmed.modules.prescriptions.rules.states import Actor, Event, Who
-from dmed.modules.prescriptions.service import drafts, signing, views
+from dmed.modules.prescriptions.service import drafts, signing
 from dmed.modules.prescriptions.service.case import Case, expect, move, open_case
 from dmed.modules.prescriptions.service.keys import keys
 from dmed.modules.prescriptions.service.lifetime import once
@@ -55,9 +56,17 @@ def together(parts: list[Draft]) -> Draft:
     return msgspec.structs.replace(first, items=items)
 
 
+class Prescribed(msgspec.Struct, frozen=True):
+    """What drafts were given: number and code, and the Task of each item."""
+
+    number: str
+    code: str
+    tasks: tuple[dict[str, Any], ...]
+
+
 async def prescribe(
     gateway: Gateway, subject: Subject, draft: Draft, bases: tuple[dict[str, Any], ...], key: str
-) -> Prescription:
+) -> Prescribed:
     """Give drafts a number, a code and Tasks; see `operations.prescribe`."""
     now = clock.now()
     who = await signing.signer(gateway, subject, now)
@@ -73,7 +82,9 @@ async def prescribe(
             )
             if key:
                 await tables.end_act(unit, subject.user, key, number)
-    return await signing.with_code(gateway, subject, number)
+        case = await open_case(unit, number)
+    code = numbers.make_code(keys(gateway.settings).codes, number)
+    return Prescribed(number, code, tuple(item.task for item in case.items.values()))
 
 
 async def activate(
@@ -85,18 +96,21 @@ async def activate(
     key: str = "",
     expected: Mapping[int, int] | None = None,
     given: signatures.Given | None = None,
-) -> None:
+) -> Case:
     """Check and sign every draft of a prescription; see `operations.activate`. `given`: what the
-    doctor's own program signed, over the document of `prepare`.
+    doctor's own program signed, over the document of `prepare`. The prescription as it stands then.
     """
     now = clock.now()
     who = await signing.signer(gateway, subject, now)
-    found = await views.prescription(gateway, subject, number)
+    found = await _read(gateway, subject, number)
     alerts: list[Alert] = []
     signed = None
-    if any(item.state is ItemState.DRAFT for item in found.items):
-        draft, alerts = await _judged(gateway, subject, found, overrides)
-        patient = await gateway.get(subject, "Patient", draft.patient)
+    if _is_waiting(found):
+        # Both at once: the reads of one moment go to the database together.
+        (draft, alerts), patient = await asyncio.gather(
+            _judged(gateway, subject, found, overrides),
+            gateway.get(subject, "Patient", found.patient),
+        )
         signed = await signing.confirmed(
             gateway, subject, draft, who, patient, now, f"activate {number} {now.isoformat()}",
             given
@@ -105,11 +119,12 @@ async def activate(
     async with gateway.unit(subject) as unit:
         case = await open_case(unit, number)
         if not await once(unit, subject, key, "activate", number):
-            return
+            return case
         expect(case, expected)
         if signed is not None:
             await signatures.use(unit, subject, signed)
         await _activated(unit, gateway, subject, case, who, alerts, now, signed)
+    return case
 
 
 async def prepare(
@@ -120,19 +135,29 @@ async def prepare(
     """
     now = clock.now()
     who = await signing.signer(gateway, subject, now)
-    found = await views.prescription(gateway, subject, number)
-    if not any(item.state is ItemState.DRAFT for item in found.items):
+    found = await _read(gateway, subject, number)
+    if not _is_waiting(found):
         raise ConflictError("Nothing is left to activate")
     draft, _ = await _judged(gateway, subject, found, overrides)
     patient = await gateway.get(subject, "Patient", draft.patient)
     return await signing.shown(gateway, subject, draft, who, patient, now)
 
 
+async def _read(gateway: Gateway, subject: Subject, number: str) -> Case:
+    """The prescription as it stands; the transaction of the act reads it again under lock."""
+    async with gateway.unit(subject) as unit:
+        return await open_case(unit, number)
+
+
+def _is_waiting(case: Case) -> bool:
+    return any(item.standing.state is ItemState.DRAFT for item in case.items.values())
+
+
 async def _judged(
-    gateway: Gateway, subject: Subject, found: Prescription, overrides: Overrides
+    gateway: Gateway, subject: Subject, found: Case, overrides: Overrides
 ) -> tuple[Draft, list[Alert]]:
     """The draft of the unsigned records with its alerts; UnprocessableError where one blocks."""
-    draft = await _draft(gateway, subject, found, overrides)
+    draft = _draft(found, overrides)
     alerts = await drafts.check(gateway, subject, draft)
     blocking = checks.unanswered(alerts)
     if blocking:
@@ -140,20 +165,17 @@ async def _judged(
     return draft, alerts
 
 
-async def _draft(
-    gateway: Gateway, subject: Subject, found: Prescription, overrides: Overrides
-) -> Draft:
+def _draft(found: Case, overrides: Overrides) -> Draft:
     """The draft that the unsigned records of a prescription mean."""
     items: list[DraftItem] = []
     repeats, start = 1, None
-    for item in found.items:
-        record = await gateway.get(subject, "MedicationRequest", item.request)
-        known = medicines.preparation_of(record.get("medication") or {})
-        line = resources.item_of(record, known.key if known else "")
+    for item in found.items.values():
+        known = medicines.preparation_of(item.request.get("medication") or {})
+        line = resources.item_of(item.request, known.key if known else "")
         given = dict(overrides.get(item.number, {}))
         items.append(msgspec.structs.replace(line, overrides=given))
-        repeats = resources.instances_of(record)
-        first_day, _ = resources.course_of(record)
+        repeats = resources.instances_of(item.request)
+        first_day, _ = resources.course_of(item.request)
         start = first_day if first_day > clock.today() else None
     return Draft(patient=found.patient, diagnosis=items[0].diagnosis, items=tuple(items),
                  repeats=repeats, start=start)  # fmt: skip  # Facts of one draft.
@@ -186,10 +208,8 @@ async def _activated(
     for item in waiting:
         await move(unit, case, item.number, Event.ACTIVATE, _PRESCRIBER, now)
         request = item.request["id"]
-        stored = await unit.stored("MedicationRequest", request)
-        assert stored is not None  # The move has just written it.
         targets += [f"MedicationRequest/{request}", f"Task/{item.task['id']}"]
-        digests[targets[-2]] = hashlib.sha256(stored.body).hexdigest()
+        digests[targets[-2]] = hashlib.sha256(item.request_body).hexdigest()
         for alert in alerts:
             if alert.item == item.number - 1 and alert.override:
                 await unit.create("DetectedIssue", resources.issue_of(alert, request, context))

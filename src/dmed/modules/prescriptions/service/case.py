@@ -31,6 +31,8 @@ class CaseItem(msgspec.Struct, kw_only=True):
     request: dict[str, Any]
     task: dict[str, Any]
     valid_until: date
+    request_body: bytes = b""
+    """The MedicationRequest as it was stored by the last move; empty before one."""
 
     @property
     def standing(self) -> Standing:
@@ -61,6 +63,8 @@ class Case(msgspec.Struct, kw_only=True):
     number: str
     row: Any
     items: dict[int, CaseItem]
+    is_open: bool | None = None
+    """What the row says of it now; None where that is not known."""
 
     @property
     def patient(self) -> str:
@@ -79,21 +83,27 @@ class Case(msgspec.Struct, kw_only=True):
 
 async def open_case(unit: GatewayUnit, number: str) -> Case:
     """The prescription of a number, locked until the unit ends; NotFoundError if there is none."""
-    row = await tables.row(unit, number, lock=True)
-    if row is None:
+    rows = await tables.rows(unit, number)
+    if not rows:
         raise NotFoundError(f"There is no prescription {numbers.show_number(number)}")
+    entries = [row for row in rows if row["item"] is not None]
+    # One statement for all records: a prescription of five items would take ten.
+    records = await unit.get_many(
+        [pair for each in entries
+         for pair in (("MedicationRequest", each["request"]), ("Task", each["task"]))],
+        lock=True,
+    )
     items: dict[int, CaseItem] = {}
-    for entry in await tables.items(unit, number):
-        request = await unit.get("MedicationRequest", entry["request"], lock=True)
-        task = await unit.get("Task", entry["task"], lock=True)
+    for at, entry in enumerate(entries):
+        request, task = records[2 * at], records[2 * at + 1]
         if request is None or task is None:
             raise NotFoundError(
                 f"The records of prescription {numbers.show_number(number)} are not complete"
             )
         items[entry["item"]] = CaseItem(
-            number=entry["item"], request=request, task=task, valid_until=row["valid_until"]
+            number=entry["item"], request=request, task=task, valid_until=entry["valid_until"]
         )
-    return Case(number=number, row=row, items=items)
+    return Case(number=number, row=rows[0], items=items, is_open=rows[0]["is_open"])
 
 
 def expect(case: Case, expected: Mapping[int, int] | None) -> None:
@@ -145,15 +155,15 @@ async def move(
         starts=starts,
         before=standing.state if event is Event.HOLD else None,
     )
-    item.task = await _update(unit, "Task", task)
+    request = resources.moved_request(item.request, made.row, now, reason)
+    await _update(unit, item, task, request)
     if ItemState.FUTURE in {standing.state, made.row.state}:
         waits = made.row.state is ItemState.FUTURE
         await tables.set_starts(unit, item.request["id"], item.standing.starts if waits else None)
-    request = resources.moved_request(item.request, made.row, now, reason)
-    if request is not None:
-        item.request = await _update(unit, "MedicationRequest", request)
     is_open = any(each.request.get("status") == "active" for each in case.items.values())
-    await tables.set_open(unit, case.number, is_open)
+    if is_open is not case.is_open:
+        await tables.set_open(unit, case.number, is_open)
+        case.is_open = is_open
     return made
 
 
@@ -175,12 +185,19 @@ async def start_if_due(unit: GatewayUnit, case: Case, item: CaseItem, now: datet
     return True
 
 
-async def _update(unit: GatewayUnit, type_: str, resource: dict[str, Any]) -> dict[str, Any]:
+async def _update(
+    unit: GatewayUnit, item: CaseItem, task: dict[str, Any], request: dict[str, Any] | None
+) -> None:
+    """Write the records that a move changes, in one statement; the item holds them afterwards."""
     from dmed.trust.gateway import decoded
 
-    version = int(resource["meta"]["versionId"])
-    written = await unit.update(type_, resource["id"], resource, if_match=version)
-    return decoded(written.body)
+    changed = [("Task", task), *([("MedicationRequest", request)] if request is not None else [])]
+    written = await unit.update_many([
+        (type_, record, int(record["meta"]["versionId"])) for type_, record in changed
+    ])
+    item.task = decoded(written[0].body)
+    if request is not None:
+        item.request, item.request_body = decoded(written[1].body), written[1].body
 
 
 def is_held(item: CaseItem, organisation: str) -> bool:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 DEFINITIONS = "https://dmed.uz/fhir/OperationDefinition/"
 KEY_MAX_CHARACTERS = 200
 _ETAG = re.compile(r'W/"(\d{1,19})"')
+_TASKS_KEPT = 50_000
+_tasks: WeakKeyDictionary[Any, dict[str, tuple[str, int]]] = WeakKeyDictionary()
+"""Whose Task it is: what was committed of this never changes, so it is read once."""
 _stored: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _decoder = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
@@ -135,20 +138,31 @@ async def called(request: Request, inputs: Sequence[Input]) -> TaskCall:
     subject: Subject = request.state.subject
     task = str(request.path_params["id"])
     given = read(await request.body(), inputs)
-    async with gateway.unit(subject) as unit:
-        row = await tables.of_task(unit, task)
-    if row is None:
-        raise NotFoundError(f"There is no Task {task} of a prescription")
+    number, item = await _item_of(gateway, subject, task)
     return TaskCall(
         gateway=gateway,
         subject=subject,
         task=task,
-        number=row["number"],
-        item=row["item"],
+        number=number,
+        item=item,
         given=given,
         key=key_of(request),
-        expected=_expected(request, row["item"]),
+        expected=_expected(request, item),
     )
+
+
+async def _item_of(gateway: Gateway, subject: Subject, task: str) -> tuple[str, int]:
+    known = _tasks.setdefault(gateway, {})
+    if task in known:
+        return known[task]
+    async with gateway.unit(subject) as unit:
+        row = await tables.of_task(unit, task)
+    if row is None:
+        raise NotFoundError(f"There is no Task {task} of a prescription")
+    if len(known) >= _TASKS_KEPT:
+        known.clear()
+    known[task] = row["number"], row["item"]
+    return known[task]
 
 
 def key_of(request: Request) -> str:
@@ -171,7 +185,11 @@ def _expected(request: Request, item: int) -> dict[int, int]:
 
 async def answer(call: TaskCall, *more: dict[str, Any]) -> Response:
     """Parameters with the Task as it stands now, and what else the act gives back."""
-    task = await call.gateway.get(call.subject, "Task", call.task)
+    return answer_with(await call.gateway.get(call.subject, "Task", call.task), *more)
+
+
+def answer_with(task: dict[str, Any], *more: dict[str, Any]) -> Response:
+    """The same with the Task as the act left it, which need not be read again."""
     return written([{"name": "task", "resource": task}, *more],
                    {"ETag": f'W/"{task["meta"]["versionId"]}"'})  # fmt: skip  # One answer.
 

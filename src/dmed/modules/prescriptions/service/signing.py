@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
@@ -67,8 +68,11 @@ async def signer(gateway: Gateway, subject: Subject, now: datetime) -> Signer:
     if not subject.organisation or not subject.practitioner_role:
         raise ForbiddenError("A prescription is signed in a post of a medical organisation")
     day = now.astimezone(clock.TASHKENT).date()
-    right = await signatures.right(gateway, subject, documents.ACT, day)
-    place = await facilities.organisation(gateway, subject, subject.organisation)
+    # Both at once: the reads of one moment go to the database together.
+    right, place = await asyncio.gather(
+        signatures.right(gateway, subject, documents.ACT, day),
+        facilities.organisation(gateway, subject, subject.organisation),
+    )
     allowed = facilities.licence_valid(place, day)
     if not allowed.allowed:
         raise _refused(f"{place.name} may not prescribe today", allowed.reasons)
@@ -241,31 +245,38 @@ async def write(
         organisation=subject.organisation, author=subject.user, signed=authored,
         valid_until=until, code_digest=numbers.code_digest(code),
         short_digest=numbers.code_digest(code[: numbers.SHORT_CODE_LENGTH]),
-        replaces=draft.replaces,
+        replaces=draft.replaces, is_draft=signed is None,
     )  # fmt: skip  # Same.
     is_draft = signed is None
     row = states.created() if is_draft else states.activated(draft.start, clock.now())
-    targets, digests = [], {}
+    records: list[tuple[str, dict[str, Any]]] = []
     for index, item in enumerate(draft.items):
         icd = item.diagnosis or draft.diagnosis
         request = resources.request_of(
             item, known[item.preparation], (icd, diagnoses.entries().get(icd)), index, context,
             bases[index] if index < len(bases) else None,
         )  # fmt: skip  # One line of the prescription.
-        written = await unit.create("MedicationRequest", {**request, "status": row.request})
-        record = resources.task_of(written.id, index, context, row)
-        task = await unit.create("Task", record)
-        await tables.insert_item(unit, number, index + 1, written.id, task.id)
-        if row.state is ItemState.FUTURE:
-            await tables.set_starts(unit, written.id, draft.start)
-        for alert in alerts:
-            if alert.item == index and alert.override:
-                await unit.create("DetectedIssue", resources.issue_of(alert, written.id, context))
-        targets += [f"MedicationRequest/{written.id}", f"Task/{task.id}"]
-        digests[targets[-2]] = hashlib.sha256(written.body).hexdigest()
+        id_, task_id = unit.id_beside(draft.patient), unit.id_beside(draft.patient)
+        task = resources.task_of(id_, index, context, row)
+        records += [
+            ("MedicationRequest", {**request, "id": id_, "status": row.request}),
+            ("Task", {**task, "id": task_id}),
+        ]
+    written = await unit.create_many(records)
+    requests, tasks = written[::2], written[1::2]
+    await tables.insert_items(
+        unit, number, [(one.id, task.id) for one, task in zip(requests, tasks, strict=True)],
+        draft.start if row.state is ItemState.FUTURE else None,
+    )  # fmt: skip  # One row an item.
+    for alert in alerts:
+        if alert.override and alert.item >= 0:
+            await unit.create(
+                "DetectedIssue", resources.issue_of(alert, requests[alert.item].id, context)
+            )
     if signed is None:
-        await tables.set_draft(unit, number)
         return number
+    targets = [f"{one.type}/{one.id}" for one in written]
+    digests = {f"{one.type}/{one.id}": hashlib.sha256(one.body).hexdigest() for one in requests}
     await confirm(unit, secrets, subject, context, targets, digests, signed)
     return number
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -42,8 +43,9 @@ async def licence_valid(gateway: Gateway, subject: Subject, day: date) -> Verdic
     if not subject.practitioner or not subject.practitioner_role:
         return Verdict(False, (Reason("workforce.reason.no-post", {"name": subject.name}),))
     try:
-        record = await gateway.get(subject, "Practitioner", subject.practitioner)
-        role = await _role_of(gateway, subject, subject.practitioner, subject.practitioner_role)
+        record, role = await asyncio.gather(
+            gateway.get(subject, "Practitioner", subject.practitioner),
+            _role_of(gateway, subject, subject.practitioner, subject.practitioner_role))
     except NotFoundError:
         return Verdict(False, (Reason("workforce.reason.no-post", {"name": subject.name}),))
     return rules.may_sign(rules.facts(record, role), role, day)
