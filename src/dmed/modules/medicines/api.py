@@ -4,8 +4,10 @@ register in force in this process, the starting catalogue until a national feed 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from dmed.kit.errors import NotFoundError
@@ -25,7 +27,10 @@ __all__ = [
     "Preparation",
     "Product",
     "all_products",
+    "atc_of_inn",
     "inn",
+    "inn_named",
+    "inn_of_atc",
     "inns",
     "is_on_market",
     "label",
@@ -78,6 +83,34 @@ def inns(text: str, language: str = "uz", limit: int = 12) -> list[Inn]:
 def inn(key: str) -> Inn:
     """The INN of a key, or NotFoundError."""
     return service.find_inn(key)
+
+
+def inn_named(text: str) -> str:
+    """The key of the single INN that a text names exactly, in any language or script, or ""."""
+    return force.names().inns.get(fold(text), "")
+
+
+@cache
+def _codes() -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """INN key -> ATC code of its first preparation, and ATC code -> INN key. Of the starting
+    catalogue: what a code means does not change with a feed.
+    """
+    of_inn: dict[str, str] = {}
+    of_code: dict[str, str] = {}
+    for one in starting().preparations.values():
+        of_inn.setdefault(one.inn.key, one.atc)
+        of_code.setdefault(one.atc, one.inn.key)
+    return of_inn, of_code
+
+
+def atc_of_inn(key: str) -> str:
+    """The usual ATC code of an INN key, or ""."""
+    return _codes()[0].get(key, "")
+
+
+def inn_of_atc(code: str) -> str:
+    """The INN key of an ATC code of level 5, or ""."""
+    return _codes()[1].get(code, "")
 
 
 def preparation(key: str) -> Preparation:

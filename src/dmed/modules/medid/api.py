@@ -29,6 +29,7 @@ from dmed.modules.medid.model import (
 )
 from dmed.modules.medid.rules import compose_pinfl, reading
 from dmed.modules.medid.rules.documents import CHOSEN as DOCUMENT_KINDS
+from dmed.modules.medid.rules.facts import KIDNEY_CODES, facts_of
 from dmed.modules.medid.service import finding, merging
 from dmed.trust.model import Subject
 
@@ -36,13 +37,13 @@ if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway
 
 __all__ = [
-    "CATEGORIES", "DOCUMENT_KINDS",
+    "CATEGORIES", "DOCUMENT_KINDS", "KIDNEY_CODES",
     "AllergyFact", "Banner", "DiagnosisFact", "Draft", "FieldPair", "Finding",
     "MedicineFact", "NearMatch", "NearMatchesError", "NewAllergy", "NumberHeldError",
     "PersonFacts", "PersonHit", "Pinfl", "Span", "Visit",
     "add_allergy", "add_diagnosis", "add_pregnancy", "add_weight", "banner", "cards_of",
     "check",
-    "compose_pinfl", "facts", "find", "names", "near_matches", "read_pinfl",
+    "compose_pinfl", "facts", "facts_of", "find", "names", "near_matches", "read_pinfl",
     "reading", "register", "slip_pdf",
 ]  # fmt: skip  # A list of names reads better filled.
 

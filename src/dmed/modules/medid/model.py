@@ -209,8 +209,12 @@ class PersonFacts(msgspec.Struct, frozen=True, kw_only=True):
     allergies: tuple[AllergyFact, ...] = ()
     pregnancy_weeks: int | None = None
     """Completed weeks today; None: not known to be pregnant."""
+    is_breastfeeding: bool = False
     weight_kg: Decimal | None = None
     weight_on: str = ""
+    egfr: Decimal | None = None
+    """Kidney function in mL/min/1.73 m2, measured or estimated within a year."""
+    egfr_on: str = ""
     diagnoses: tuple[DiagnosisFact, ...] = ()
     medicines: tuple[MedicineFact, ...] = ()
 

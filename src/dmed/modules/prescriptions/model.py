@@ -28,6 +28,12 @@ class Reason(msgspec.Struct, frozen=True):
     """Values that are medicines are INN keys in "...inn" names; the rest is ready to show."""
 
 
+def reason_key(rule: str) -> str:
+    """The locale key of a rule's sentence; all pairs of interactions share one."""
+    kind = "interaction" if rule.startswith("interaction-") else rule
+    return f"prescriptions.alert.{kind.replace('-', '_')}"
+
+
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """One finding of a check."""
 

@@ -25,6 +25,7 @@ from dmed.modules.medid.model import (
     NumberHeldError,
     PersonFacts,
 )
+from dmed.modules.medid.rules import facts as fact_rules
 from dmed.modules.medid.rules import reading, writing
 from dmed.modules.medid.service import acts, finding, merging, review
 from dmed.trust.decide import Action, Context, decide
@@ -205,31 +206,22 @@ async def banner(gateway: Gateway, subject: Subject, patient_id: str, language: 
 async def facts(gateway: Gateway, subject: Subject, patient_id: str) -> PersonFacts:
     """What prescribing must know of a person today."""
     patient = await gateway.get(subject, "Patient", patient_id)
-    found, weights = await asyncio.gather(
+
+    async def measured(codes: Iterable[str], count: int) -> list[Record]:
+        named = ",".join(f"{reading.LOINC}|{code}" for code in codes)
+        return await _search(gateway, subject, "Observation", [
+            ("patient", f"Patient/{patient_id}"), ("code", named), ("_sort", "-date")], count)
+
+    found, weights, kidneys = await asyncio.gather(
         _of_patient(gateway, subject, patient_id, {
             "AllergyIntolerance": _OTHERS_MAX, "Condition": _CONDITIONS_MAX,
             "MedicationRequest": _OTHERS_MAX}),
-        _search(gateway, subject, "Observation", [
-            ("patient", f"Patient/{patient_id}"),
-            ("code", f"{reading.LOINC}|{reading.WEIGHT_LOINC}"), ("_sort", "-date")], 3))
-    today = clock.today()
-    days, years, _ = reading.ages(patient, today)
-    weight_kg, weight_on = reading.weight(weights)
-    taken = [one for one in found["MedicationRequest"] if reading.is_taken(one, today)]
-    return PersonFacts(
-        id=patient_id,
-        age_days=days,
-        age_years=years,
-        sex=patient.get("gender", ""),
-        allergies=tuple(reading.allergy(one) for one in found["AllergyIntolerance"]
-                        if reading.is_active_allergy(one)),
-        pregnancy_weeks=reading.pregnancy_weeks(patient, found["Condition"], today),
-        weight_kg=weight_kg,
-        weight_on=weight_on,
-        diagnoses=tuple(reading.diagnosis(one) for one in found["Condition"]
-                        if reading.is_standing(one)),
-        medicines=reading.one_each(reading.medicine(one, "uz") for one in taken),
-    )
+        measured((reading.WEIGHT_LOINC,), 3),
+        measured(fact_rules.KIDNEY_CODES, 5))
+    return fact_rules.facts_of(
+        patient, allergies=found["AllergyIntolerance"], conditions=found["Condition"],
+        requests=found["MedicationRequest"], weights=weights, kidneys=kidneys,
+        today=clock.today())
 
 
 # --- Entries ---------------------------------------------------------------------------------

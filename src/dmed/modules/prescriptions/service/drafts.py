@@ -107,27 +107,22 @@ async def check(gateway: Gateway, subject: Subject, draft: Draft) -> list[Alert]
     return checks.check(draft, preparations_of(draft), diagnoses.viral(), person, today())
 
 
-def person_of(facts: medid.PersonFacts, without: frozenset[str]) -> checks.Person:
-    """What the checks read, out of the facts of the card."""
+def person_of(facts: medid.PersonFacts, without: frozenset[str] = frozenset()) -> checks.Person:
+    """What the checks read, out of the facts of the card; `without`: ids of MedicationRequests that
+    do not count. An INN that the card names in words or by its code alone is found in the register.
+    """
     return checks.Person(
         age_years=facts.age_years,
         sex=facts.sex,
         pregnancy_weeks=facts.pregnancy_weeks,
+        is_breastfeeding=facts.is_breastfeeding,
         weight_kg=facts.weight_kg,
-        allergies=tuple(
-            checks.Allergy(
-                text=each.text,
-                inn=each.inn,
-                atc=each.atc,
-                reaction=each.reaction,
-                severity=each.severity,
-                since=each.since,
-            )
-            for each in facts.allergies
-        ),
+        egfr=facts.egfr,
+        diagnoses=tuple(each.code for each in facts.diagnoses if each.code),
+        allergies=tuple(_allergy(each) for each in facts.allergies),
         running=tuple(
             checks.Running(
-                inn=each.inn,
+                inn=each.inn or medicines.inn_of_atc(each.atc) or medicines.inn_named(each.text),
                 atc=each.atc,
                 text=each.text,
                 since=_day(each.since),
@@ -136,6 +131,18 @@ def person_of(facts: medid.PersonFacts, without: frozenset[str]) -> checks.Perso
             for each in facts.medicines
             if each.id not in without
         ),
+    )
+
+
+def _allergy(fact: medid.AllergyFact) -> checks.Allergy:
+    named = medicines.inn_of_atc(fact.atc) or medicines.inn_named(fact.inn or fact.text)
+    return checks.Allergy(
+        text=fact.text,
+        inn=named or fact.inn,
+        atc=fact.atc or medicines.atc_of_inn(named),
+        reaction=fact.reaction,
+        severity=fact.severity,
+        since=fact.since,
     )
 
 

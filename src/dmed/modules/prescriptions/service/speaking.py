@@ -52,6 +52,8 @@ def standing(t: Speech, item: Item, valid_until: date) -> list[str]:
 def _value(t: Speech, name: str, value: str) -> str:
     if name in _CODED and t.translator.has(f"{name}.{value}"):
         return t(f"{name}.{value}")
+    if name == "effect" and t.translator.has(f"prescriptions.effect.{value}"):
+        return t(f"prescriptions.effect.{value}")
     if not name.endswith("inn"):
         return t.script(value)
     try:

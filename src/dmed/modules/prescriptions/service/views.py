@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmed.kit.errors import ForbiddenError, GoneError, NotFoundError
 from dmed.modules.medicines import api as medicines
-from dmed.modules.prescriptions.model import Alert, Item, Prescription, Reason, Tier
+from dmed.modules.prescriptions.model import Alert, Item, Prescription, Reason, Tier, reason_key
 from dmed.modules.prescriptions.rules import courses, numbers, resources
 from dmed.modules.prescriptions.service.case import Case, CaseItem
 from dmed.trust.model import Subject
@@ -114,10 +114,7 @@ def _alert(issue: dict[str, Any]) -> Alert:
     return Alert(
         rule=rule,
         tier=Tier.INTERRUPT,
-        reason=Reason(
-            f"prescriptions.alert.{rule.replace('-', '_')}",
-            values,
-        ),
+        reason=Reason(reason_key(rule), values),
         override=str(action.get("code", "")),
         sentence=sentence,
     )
