@@ -61,6 +61,25 @@ async def claim(request: Request) -> Response:
     )
 
 
+async def claim_scanned(request: Request) -> Response:
+    """`Task/$claim-scanned`: what the scanner read is the whole question; every item that can be is
+    taken to this counter, again with the same secrets where it is here already.
+    """
+    gateway, subject = request.app.state.gateway, request.state.subject
+    given = parameters.read(await request.body(), acts.SCANNED)
+    made = await counter.claim(gateway, subject, given.text("text"), given.text("code"), ())
+    rows: list[dict[str, Any]] = [{"name": "number", "valueString": made.prescription.number}]
+    for number in made.held:
+        item = made.item(number)
+        rows.append({"name": "item", "part": [
+            {"name": "task", "resource": await gateway.get(subject, "Task", item.task)},
+            {"name": "request",
+             "resource": await gateway.get(subject, "MedicationRequest", item.request)},
+            {"name": "secret", "valueString": made.secrets[number]},
+        ]})  # fmt: skip  # One item.
+    return parameters.written(rows)
+
+
 async def dispense(request: Request) -> Response:
     """`Task/{id}/$dispense`: pack check and hand-over in one act."""
     call = await parameters.called(request, acts.DISPENSE)
@@ -156,8 +175,17 @@ _ENDPOINTS = {
     "undo": undo,
     "answer-cancel": answer_cancel,
 }
-OPERATIONS = tuple(
-    Operation(name=name, type="Task", endpoint=_ENDPOINTS[name], roles=_COUNTER, instance=True)
-    for name, *_ in acts.OPERATIONS
+OPERATIONS = (
+    *(
+        Operation(name=name, type="Task", endpoint=_ENDPOINTS[name], roles=_COUNTER, instance=True)
+        for name, *_ in acts.OPERATIONS
+    ),
+    Operation(name="claim-scanned", type="Task", endpoint=claim_scanned, roles=_COUNTER),
 )
-DEFINITIONS = tuple(parameters.definition(*each) for each in acts.OPERATIONS)
+DEFINITIONS = (
+    *(parameters.definition(*each) for each in acts.OPERATIONS),
+    parameters.definition(
+        "claim-scanned", "Take a scanned prescription to this pharmacy", acts.SCANNED, acts.TAKEN,
+        is_instance=False,
+    ),
+)  # fmt: skip  # A table.

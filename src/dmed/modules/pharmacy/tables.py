@@ -83,6 +83,7 @@ DDL: tuple[str, ...] = (
         at timestamptz not null default now(),
         primary key (pharmacy, key)
     )""",
+    "alter table pharmacy_act add column if not exists made text[] not null default '{}'",
 )
 
 
@@ -116,6 +117,21 @@ async def begin_act(connection: Connection, pharmacy: str, key: str, act: str) -
             "select act from pharmacy_act where pharmacy = $1 and key = $2", pharmacy, key
         )
     )
+
+
+async def end_act(connection: Connection, pharmacy: str, key: str, made: list[str]) -> None:
+    """Keep the ids of what an act made, so that its retry is told the same."""
+    await connection.execute(
+        "update pharmacy_act set made = $3 where pharmacy = $1 and key = $2", pharmacy, key, made
+    )
+
+
+async def made_by(connection: Connection, pharmacy: str, key: str) -> list[str]:
+    """The ids of what an act under this key made."""
+    found = await connection.fetchval(
+        "select made from pharmacy_act where pharmacy = $1 and key = $2", pharmacy, key
+    )
+    return [str(each) for each in found or ()]
 
 
 # Leases

@@ -26,6 +26,25 @@ CLAIMED = (
     Input("request", "MedicationRequest", "What was prescribed.", is_required=True),
     Input("secret", text="Of this lease; the same again for the same pharmacy.", is_required=True),
 )
+SCANNED = (
+    Input("text", text="What the scanner read from the QR code, or the number.",
+          is_required=True),
+    Input("code", text="With the number alone: the code under the QR code, eight signs."),
+)  # fmt: skip  # One parameter a thought.
+TAKEN = (
+    Input("number", text="Thirteen digits.", is_required=True),
+    Input(
+        "item",
+        text="An item that is held here now.",
+        is_required=True,
+        is_list=True,
+        parts=(
+            Input("task", "Task", is_required=True),
+            Input("request", "MedicationRequest", is_required=True),
+            Input("secret", text="Of this lease.", is_required=True),
+        ),
+    ),
+)
 DISPENSE = (
     PACK,
     Input("receiver", text="Who collected it, if not the patient."),

@@ -196,7 +196,7 @@ async def dispense_item(
     expected: Mapping[int, int] | None = None,
 ) -> list[str]:
     """Check packs and hand them over in one act, for an item held here. Ids of the
-    MedicationDispense; the same key again gives none and changes nothing.
+    MedicationDispense; the same key again gives the same ids and changes nothing.
 
     UnprocessableError says why a pack is refused; nothing is handed over then.
     """
@@ -205,12 +205,15 @@ async def dispense_item(
     async with gateway.unit(subject) as unit:
         case = await prescriptions.open_case(unit, number)
         if not await once(unit, subject, key, f"dispense {number} {item}"):
-            return []
+            return await tables.made_by(unit, pharmacy, key)
         prescriptions.expect(case, expected)
         require_held(case, item, pharmacy)
         chosen = [await _checked(unit, case, item, pharmacy, each) for each in given]
-        return await hand_over(unit, subject, case, item, chosen, now, receiver=receiver,
+        made = await hand_over(unit, subject, case, item, chosen, now, receiver=receiver,
                                release_rest=release_rest)  # fmt: skip  # Who gets what.
+        if key:
+            await tables.end_act(unit, pharmacy, key, made)
+        return made
 
 
 async def _checked(
