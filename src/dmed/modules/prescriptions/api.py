@@ -19,7 +19,9 @@ from dmed.modules.prescriptions import tables
 from dmed.modules.prescriptions.model import (
     CANCEL_REASONS,
     HOLD_REASONS,
+    INN_EXCEPTIONS,
     OVERRIDE_REASONS,
+    PAPER_REASONS,
     TIMINGS,
     Alert,
     Diagnosis,
@@ -27,6 +29,7 @@ from dmed.modules.prescriptions.model import (
     DraftItem,
     Item,
     ItemState,
+    Paper,
     Prescription,
     Reason,
     Tier,
@@ -41,7 +44,7 @@ from dmed.modules.prescriptions.rules.numbers import (
     read_number,
     read_qr,
 )
-from dmed.modules.prescriptions.rules.resources import moment_of
+from dmed.modules.prescriptions.rules.resources import moment_of, product_of
 from dmed.modules.prescriptions.rules.resources import quantity as quantity_of_units
 from dmed.modules.prescriptions.rules.states import (
     LEASE,
@@ -55,7 +58,9 @@ from dmed.modules.prescriptions.rules.states import (
 )
 from dmed.modules.prescriptions.service import (
     adopting,
+    favourites,
     lifetime,
+    paper_forms,
     parameters,
     printing,
     signing,
@@ -74,7 +79,9 @@ from dmed.modules.prescriptions.service.case import (
     start_if_due,
 )
 from dmed.modules.prescriptions.service.parameters import Input
+from dmed.modules.prescriptions.service.signing import Within
 from dmed.modules.prescriptions.service.speaking import say, standing
+from dmed.modules.prescriptions.service.views import preparation_of
 from dmed.modules.signing import api as signatures
 from dmed.trust.model import Subject
 
@@ -84,9 +91,11 @@ if TYPE_CHECKING:
 __all__ = [
     "CANCEL_REASONS",
     "HOLD_REASONS",
+    "INN_EXCEPTIONS",
     "LEASE",
     "NUMBER_SYSTEM",
     "OVERRIDE_REASONS",
+    "PAPER_REASONS",
     "SIGNED_ACT",
     "TIMINGS",
     "Actor",
@@ -100,6 +109,7 @@ __all__ = [
     "Input",
     "Item",
     "ItemState",
+    "Paper",
     "Prescription",
     "QrText",
     "Reason",
@@ -120,6 +130,7 @@ __all__ = [
     "drafts",
     "drop_draft",
     "expect",
+    "favourites",
     "for_person",
     "hold",
     "is_as_signed",
@@ -129,8 +140,11 @@ __all__ = [
     "move",
     "number_of_request",
     "open_case",
+    "paper_forms",
     "parameters",
+    "preparation_of",
     "prescription",
+    "product_of",
     "qr_svg",
     "qr_text",
     "quantity_of_units",
@@ -213,15 +227,17 @@ async def sign(
     *,
     key: str = "",
     given: signatures.Given | None = None,
+    within: Within | None = None,
 ) -> Prescription:
-    """Check, sign and activate in one transaction. `key` makes a retry safe: the same key by the
-    same doctor gives the same prescription again. The answer carries the access code. `given` is
+    """Check, sign and activate in one transaction. `within` is what else belongs to the act, done
+    in the same transaction with the unit and the new number. `key` makes a retry safe: the same
+    key by the same doctor gives the same prescription again. The answer carries the access code. `given` is
     what the doctor's own program signed, where signatures are made outside.
 
     Raises ForbiddenError (no doctor, no licence, no organisation), UnprocessableError with one
     issue for each STOP and each INTERRUPT without a coded reason.
     """
-    return await signing.sign(gateway, subject, draft, key=key, given=given)
+    return await signing.sign(gateway, subject, draft, key=key, given=given, within=within)
 
 
 async def correct(

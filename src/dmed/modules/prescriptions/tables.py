@@ -62,6 +62,23 @@ DDL: tuple[str, ...] = (
         updated timestamptz not null default now()
     )""",
     "create index if not exists prescription_draft_author on prescription_draft (author, updated)",
+    """create table if not exists prescription_paper (
+        number text collate "C" primary key,
+        author text collate "C" not null,
+        organisation text collate "C" not null,
+        printed timestamptz not null default now(),
+        entered timestamptz,
+        voided timestamptz
+    )""",
+    "create index if not exists prescription_paper_author on prescription_paper (author, printed)",
+    """create table if not exists prescription_favourite (
+        id text collate "C" primary key,
+        author text collate "C" not null,
+        name text not null,
+        body bytea not null,
+        changed timestamptz not null default now()
+    )""",
+    "create index if not exists prescription_favourite_author on prescription_favourite (author)",
     *(
         f"create sequence if not exists prescription_running_{region} minvalue 0 start 0"
         " maxvalue 99999999"
@@ -316,4 +333,66 @@ async def drop_old_drafts(connection: Connection, hours: int) -> None:
     """Forget drafts that nobody touched for so many hours."""
     await connection.execute(
         "delete from prescription_draft where updated < now() - make_interval(hours => $1)", hours
+    )
+
+
+async def insert_paper(
+    connection: Connection, number: str, author: str, organisation: str
+) -> None:
+    """A blank form with its number, for one doctor."""
+    await connection.execute(
+        "insert into prescription_paper (number, author, organisation) values ($1, $2, $3)",
+        number, author, organisation,
+    )  # fmt: skip  # Same reason.
+
+
+async def papers(connection: Connection, author: str) -> list[Any]:
+    """A doctor's forms that are neither typed in nor void, oldest first."""
+    return await connection.fetch(
+        "select number, printed from prescription_paper"
+        " where author = $1 and entered is null and voided is null order by printed, number",
+        author,
+    )
+
+
+async def paper(connection: Connection, number: str) -> Any | None:
+    """The form of a number, locked, or None."""
+    return await connection.fetchrow(
+        "select * from prescription_paper where number = $1 for update", number
+    )
+
+
+async def end_paper(
+    connection: Connection, number: str, *, entered: datetime | None, voided: datetime | None
+) -> None:
+    """A form was typed in, or spoilt."""
+    await connection.execute(
+        "update prescription_paper set entered = $2, voided = $3 where number = $1",
+        number, entered, voided,
+    )  # fmt: skip  # Same reason.
+
+
+async def keep_favourite(
+    connection: Connection, id_: str, author: str, name: str, body: bytes
+) -> None:
+    """Lines that a doctor often writes, under a name of his own."""
+    await connection.execute(
+        "insert into prescription_favourite (id, author, name, body) values ($1, $2, $3, $4)",
+        id_, author, name, body,
+    )  # fmt: skip  # Same reason.
+
+
+async def favourites(connection: Connection, author: str, limit: int) -> list[Any]:
+    """A doctor's favourites by name."""
+    return await connection.fetch(
+        "select id, name, body from prescription_favourite where author = $1"
+        " order by name, id limit $2",
+        author, limit,
+    )  # fmt: skip  # Same reason.
+
+
+async def drop_favourite(connection: Connection, author: str, id_: str) -> None:
+    """Forget a favourite."""
+    await connection.execute(
+        "delete from prescription_favourite where id = $1 and author = $2", id_, author
     )

@@ -14,7 +14,7 @@ from dmed.kit.errors import ConflictError, InvalidError, NotFoundError, Unproces
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.model import Claim, Pack, PackState, PackVerdict, ScannedPack
-from dmed.modules.pharmacy.rules import dispenses, gs1, packs
+from dmed.modules.pharmacy.rules import acts, dispenses, gs1, packs
 from dmed.modules.pharmacy.service import operator, views
 from dmed.modules.pharmacy.service.counter import (
     actor_of,
@@ -106,6 +106,9 @@ async def scan_in(
         swapped_is_known=swapped is not None,
     )  # fmt: skip  # Everything that a verdict rests on.
     verdict = packs.judge(scan_)
+    if verdict.ok and product is not None:
+        verdict = acts.as_named(verdict, prescriptions.product_of(case.item(verdict.item).request),
+                                product)  # fmt: skip  # One rule.
     if verdict.ok and verdict.pack is not None:
         await tables.keep_hold(unit, code.gtin, code.serial, case.number, verdict.item, pharmacy,
                                verdict.quantity, verdict.pack.lot, verdict.pack.expiry,
@@ -138,7 +141,7 @@ async def _wanted(
     return tuple(
         packs.Wanted(
             item=item.number,
-            preparation=medicines.preparation_of(item.request.get("medication") or {}),
+            preparation=prescriptions.preparation_of(item.request),
             needed=item.standing.quantity - item.standing.dispensed
             - scanned.get(item.number, Decimal(0)),
         )

@@ -15,6 +15,8 @@ import msgspec
 from dmed.kit.text import fold
 from dmed.modules.medicines.api import Preparation
 from dmed.modules.prescriptions.model import (
+    ITEMS_COMMISSION_MAX,
+    ITEMS_MAX,
     OVERRIDE_REASONS,
     Alert,
     Draft,
@@ -25,7 +27,6 @@ from dmed.modules.prescriptions.model import (
 from dmed.modules.prescriptions.rules import courses
 from dmed.modules.prescriptions.rules.tables import Table, table
 
-ITEMS_MAX = 5
 REPEATS_MAX = 3
 START_DAYS_MAX = 30
 _STOP_ABOVE = Decimal(3)
@@ -169,12 +170,13 @@ def _incomplete(draft: Draft, preparations: Mapping[str, Preparation]) -> Iterat
         yield _alert("no-patient", Tier.STOP, -1, "The prescription names no patient")
     if not draft.items:
         yield _alert("no-items", Tier.STOP, -1, "The prescription names no medicine")
-    if len(draft.items) > ITEMS_MAX:
+    most = ITEMS_COMMISSION_MAX if draft.commission else ITEMS_MAX
+    if len(draft.items) > most:
         yield _alert(
             "too-many-items",
             Tier.STOP,
             -1,
-            f"A prescription names at most {ITEMS_MAX} medicines",
+            f"A prescription names at most {most} medicines",
             count=str(len(draft.items)),
         )
     for index, item in enumerate(draft.items):

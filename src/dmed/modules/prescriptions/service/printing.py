@@ -9,7 +9,7 @@ from dmed.kit.errors import ForbiddenError
 from dmed.kit.i18n import Speech, translator
 from dmed.modules.facilities import api as facilities
 from dmed.modules.medicines import api as medicines
-from dmed.modules.prescriptions.model import Item, ItemState, Prescription
+from dmed.modules.prescriptions.model import ITEMS_MAX, Item, ItemState, Prescription
 from dmed.modules.prescriptions.rules import courses, numbers, tokens
 from dmed.modules.prescriptions.service import diagnoses, views
 from dmed.modules.prescriptions.service.keys import Keys, keys
@@ -39,6 +39,8 @@ _TEXTS = (
 def token_of(found: Prescription, patient: dict[str, Any], secrets: Keys) -> str:
     """The signed token of a prescription, base45; "" when an item names nothing of the register."""
     items = []
+    if len(found.items) > ITEMS_MAX:
+        return ""  # A commission's long list does not fit in a QR code: it goes online.
     for item in found.items:
         if not item.preparation:
             return ""

@@ -170,11 +170,20 @@ def _view(
         items=items,
         replaces=_replaces(first),
         trustee=_trustee(first),
+        commission=resources.commission_of(first),
+        paper=resources.paper_of(first),
     )
 
 
+def preparation_of(request: dict[str, Any]) -> medicines.Preparation | None:
+    """The preparation of a request, read against the register of the day on which it was signed."""
+    authored = request.get("authoredOn")
+    at = resources.moment_of(str(authored)) if authored else None
+    return medicines.preparation_of(request.get("medication") or {}, at)
+
+
 def _item(request: dict[str, Any], task: dict[str, Any] | None, alerts: Iterable[Alert]) -> Item:
-    found = medicines.preparation_of(request.get("medication") or {})
+    found = preparation_of(request)
     line = resources.item_of(request, found.key if found else "")
     number = resources.item_number(request)
     standing = CaseItem(
@@ -219,6 +228,7 @@ def _item(request: dict[str, Any], task: dict[str, Any] | None, alerts: Iterable
         instance=standing.instance,
         instances=standing.instances,
         starts=standing.starts,
+        product=resources.product_of(request),
         reason=resources.reason_of(task or {}),
         vid=int(((task or {}).get("meta") or {}).get("versionId", 0)),
     )
