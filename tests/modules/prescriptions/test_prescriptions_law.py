@@ -22,7 +22,7 @@ from dmed.modules.prescriptions.service import drafts, printing
 
 AMOXICILLIN = "amoxicillin-capsule-500mg"
 SIX = ("losartan-film-tablet-50mg", "amlodipine-tablet-5mg", "metformin-film-tablet-500mg",
-       "paracetamol-tablet-500mg", "omeprazole-capsule-20mg", "cetirizine-film-tablet-10mg")
+       "paracetamol-tablet-500mg", "omeprazole-enteric-capsule-20mg", "cetirizine-film-tablet-10mg")
 
 
 def said(draft: Draft) -> dict[str, str]:
