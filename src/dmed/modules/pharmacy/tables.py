@@ -102,10 +102,10 @@ DDL: tuple[str, ...] = (
         answer text not null default '',
         made text collate "C" not null default ''
     )""",
-    "create unique index if not exists pharmacy_proposal_one on pharmacy_proposal (number, item)"
-    " where state = 'requested'",
-    "create index if not exists pharmacy_proposal_doctor on pharmacy_proposal"
-    " (organisation, prescriber) where state = 'requested'",
+    """create unique index if not exists pharmacy_proposal_one
+        on pharmacy_proposal (number, item) where state = 'requested'""",
+    """create index if not exists pharmacy_proposal_doctor
+        on pharmacy_proposal (organisation, prescriber) where state = 'requested'""",
     """create table if not exists pharmacy_lookup (
         id text collate "C" primary key,
         pharmacy text collate "C" not null,

@@ -132,12 +132,14 @@ __all__ = [
     "expect",
     "favourites",
     "for_person",
+    "forms_pdf",
     "hold",
     "is_as_signed",
     "is_held",
     "is_prescription_text",
     "moment_of",
     "move",
+    "new_forms",
     "number_of_request",
     "open_case",
     "paper_forms",
@@ -174,6 +176,16 @@ def diagnoses(text: str, language: str = "uz", limit: int = 12) -> list[Diagnosi
 def diagnosis(code: str) -> Diagnosis | None:
     """The diagnosis of an ICD-10 code, or None where our short list does not have it."""
     return diagnosis_list.entries().get(code)
+
+
+async def new_forms(gateway: Gateway, subject: Subject, count: int) -> list[str]:
+    """So many blank forms of paper with numbers of their own, for a doctor who may prescribe."""
+    return await printing.new_forms(gateway, subject, count)
+
+
+async def forms_pdf(gateway: Gateway, subject: Subject, language: str = "uz") -> bytes:
+    """Every blank form of the doctor as one PDF, a page of A5 each; noted in the audit."""
+    return await printing.forms_pdf(gateway, subject, language)
 
 
 def show_number(number: str) -> str:
@@ -231,8 +243,8 @@ async def sign(
 ) -> Prescription:
     """Check, sign and activate in one transaction. `within` is what else belongs to the act, done
     in the same transaction with the unit and the new number. `key` makes a retry safe: the same
-    key by the same doctor gives the same prescription again. The answer carries the access code. `given` is
-    what the doctor's own program signed, where signatures are made outside.
+    key by the same doctor gives the same prescription again. The answer carries the access code.
+    `given` is what the doctor's own program signed, where signatures are made outside.
 
     Raises ForbiddenError (no doctor, no licence, no organisation), UnprocessableError with one
     issue for each STOP and each INTERRUPT without a coded reason.

@@ -87,7 +87,7 @@ PAPER_REASONS = ("no-network", "no-power", "platform-down", "home-visit", "emerg
 
 ITEMS_MAX = 5
 ITEMS_COMMISSION_MAX = 10
-"""Names on one prescription, and as many as a commission may decide (a draft: the law says more)."""
+"""Names on one prescription, and as many as a commission may decide (the law says "more")."""
 
 
 class Paper(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Finding a person's open prescriptions without the paper: the patient's one-time code, or a reason.
+"""Finding a person's open prescriptions without the paper: by a one-time code, or with a reason.
 
 Any of thousands of pharmacies could otherwise look at anybody (eprescription B4). So a number alone
 tells nothing, not even whether somebody has it; a search needs what only the patient can read, or
