@@ -9,7 +9,7 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +102,11 @@ async def _prepared(settings: Settings) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def place(live_server: str, live_folder: Path) -> Iterator[Place]:
+def place(live_server: str, live_folder: Path) -> Place:
     """The served country with a till's client in it."""
     settings = Settings(data=live_folder / "data")
-    yield Place(live_server, asyncio.run(_prepared(settings)))
+    with ThreadPoolExecutor(1) as apart:  # A loop of another test may run in this thread.
+        return Place(live_server, apart.submit(asyncio.run, _prepared(settings)).result())
 
 
 def test_every_national_call_answers_as_documented(place: Place) -> None:

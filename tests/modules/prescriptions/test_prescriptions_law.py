@@ -1,4 +1,4 @@
-"""The law's rules: names, INN and its exceptions, forbidden classes, commission, limits, content."""
+"""The law's rules: names, INN and exceptions, forbidden classes, commission, limits, content."""
 
 from __future__ import annotations
 
@@ -248,3 +248,18 @@ async def test_a_form_of_paper_has_its_time(ward: Any, days: int, said_: str) ->
     await api.paper_forms.void(ward.gateway, ward.doctor, number)
     waiting = await api.paper_forms.blank(ward.gateway, ward.doctor)
     assert number not in {form.number for form in waiting}
+
+
+async def test_an_autosave_after_the_signature_brings_no_draft_back(ward: Any) -> None:
+    """What was typed a moment before arrives late: it is refused, and nothing waits to be signed
+    a second time.
+    """
+    from dmed.kit.errors import NotFoundError
+
+    patient = await ward.person()
+    kept = await api.save_draft(ward.gateway, ward.doctor, ward.draft(patient, AMOXICILLIN))
+    await api.sign(ward.gateway, ward.doctor, kept)
+    with pytest.raises(NotFoundError):
+        await api.save_draft(ward.gateway, ward.doctor, kept)
+
+    assert await api.drafts(ward.gateway, ward.doctor, patient) == []

@@ -61,6 +61,7 @@ DDL: tuple[str, ...] = (
         body bytea not null,
         updated timestamptz not null default now()
     )""",
+    "alter table prescription_draft add column if not exists ended timestamptz",
     "create index if not exists prescription_draft_author on prescription_draft (author, updated)",
     """create table if not exists prescription_paper (
         number text collate "C" primary key,
@@ -299,7 +300,8 @@ async def save_draft(
     moment = await connection.fetchval(
         "insert into prescription_draft (id, author, patient, body) values ($1, $2, $3, $4)"
         " on conflict (id) do update set patient = excluded.patient, body = excluded.body,"
-        " updated = now() where prescription_draft.author = excluded.author returning updated",
+        " updated = now() where prescription_draft.author = excluded.author"
+        " and prescription_draft.ended is null returning updated",
         draft_id, author, patient, body,
     )  # fmt: skip  # Same reason.
     return moment if isinstance(moment, datetime) else None
@@ -309,7 +311,7 @@ async def drafts(connection: Connection, author: str, patient: str, limit: int) 
     """An author's drafts, newest first; of one patient where given."""
     return await connection.fetch(
         "select id, body, updated from prescription_draft"
-        " where author = $1 and ($2 = '' or patient = $2) order by updated desc limit $3",
+        " where author = $1 and ($2 = '' or patient = $2) and ended is null order by updated desc limit $3",
         author, patient, limit,
     )  # fmt: skip  # Same reason.
 
@@ -317,7 +319,17 @@ async def drafts(connection: Connection, author: str, patient: str, limit: int) 
 async def draft(connection: Connection, author: str, draft_id: str) -> Any | None:
     """One draft of an author, or None."""
     return await connection.fetchrow(
-        "select id, body, updated from prescription_draft where id = $1 and author = $2",
+        "select id, body, updated from prescription_draft"
+        " where id = $1 and author = $2 and ended is null",
+        draft_id, author,
+    )  # fmt: skip  # Same reason.
+
+
+async def end_draft(connection: Connection, author: str, draft_id: str) -> None:
+    """A draft was signed: an autosave that comes after it must not bring it back."""
+    await connection.execute(
+        "update prescription_draft set ended = now(), body = ''::bytea"
+        " where id = $1 and author = $2",
         draft_id, author,
     )  # fmt: skip  # Same reason.
 

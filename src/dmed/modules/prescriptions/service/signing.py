@@ -180,7 +180,7 @@ async def _signed(
         if within is not None:
             await within(unit, number)
         if draft.id:
-            await tables.drop_draft(unit, subject.user, draft.id)
+            await tables.end_draft(unit, subject.user, draft.id)
         if key:
             await tables.end_act(unit, subject.user, key, number)
     return number
