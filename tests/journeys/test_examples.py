@@ -65,7 +65,8 @@ class Place(msgspec.Struct):
         request = {**request, "status": "draft"}
         made = self.ask("doctor", "POST", "MedicationRequest/$prescribe", {
             "resourceType": "Parameters", "parameter": [{"name": "bundle", "resource": {
-                "resourceType": "Bundle", "type": "collection", "entry": [{"resource": request}]}}]})
+                "resourceType": "Bundle", "type": "collection",
+                "entry": [{"resource": request}]}}]})
         rows = {row["name"]: row for row in made["parameter"]}
         task = rows["task"]["resource"]["id"]
         self.ask("doctor", "POST", f"Task/{task}/$activate")

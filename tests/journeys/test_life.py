@@ -275,7 +275,7 @@ def test_a_pharmacist_asks_and_the_doctor_signs(
     expect(page.locator("button[value^='favourite:']", has_text=language)).to_be_visible()
     number, code = sign(doctor)
     claim(here, code)
-    here.press("F9")
+    here.press("Alt+p")
     here.page.locator("#change-dialog[open]").wait_for()
     here.page.locator("#change-kind").select_option("quantity")
     here.page.locator("#change-amount").fill("4")

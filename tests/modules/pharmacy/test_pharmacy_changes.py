@@ -127,7 +127,7 @@ async def test_what_is_no_change_is_refused(
 
 
 async def test_who_may_propose_and_answer(ward: Any) -> None:
-    """Only the pharmacy that holds the item asks, once; only a doctor of the institution answers."""
+    """Only the pharmacy that holds the item asks, once; only a doctor of that house answers."""
     made, _ = await proposed(ward)
     wish = api.Wish(kind="quantity", text="x", quantity=Decimal(3))
     with pytest.raises(ConflictError, match="asked already"):

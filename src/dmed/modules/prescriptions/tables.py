@@ -311,7 +311,8 @@ async def drafts(connection: Connection, author: str, patient: str, limit: int) 
     """An author's drafts, newest first; of one patient where given."""
     return await connection.fetch(
         "select id, body, updated from prescription_draft"
-        " where author = $1 and ($2 = '' or patient = $2) and ended is null order by updated desc limit $3",
+        " where author = $1 and ($2 = '' or patient = $2) and ended is null"
+        " order by updated desc limit $3",
         author, patient, limit,
     )  # fmt: skip  # Same reason.
 

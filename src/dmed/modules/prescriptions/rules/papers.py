@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from dmed.kit.clock import TASHKENT
 from dmed.kit.errors import InvalidError, UnprocessableError
 from dmed.modules.prescriptions.model import PAPER_REASONS, Paper
+from dmed.modules.prescriptions.rules import resources
 
 ENTER_WITHIN = timedelta(days=10)
 """Settled for this platform: the validity of an antibiotic, the shortest there is."""
@@ -27,3 +29,22 @@ def check_written(paper: Paper, now: datetime) -> None:
             f"Written on {paper.written.astimezone(TASHKENT).date()}: a form of paper is typed in "
             f"within {ENTER_WITHIN.days} days"
         )
+
+
+def commission_of(request: dict[str, Any]) -> str:
+    """The commission's decision on a request, or ""."""
+    found = [each for each in request.get("extension", ()) if each.get("url") == resources.COMMISSION]
+    return str(found[0].get("valueString", "")) if found else ""
+
+
+def paper_of(request: dict[str, Any]) -> Paper | None:
+    """The form of paper that a request was typed in from, or None."""
+    for extension in request.get("extension", ()):
+        if extension.get("url") == resources.PAPER:
+            parts = {each.get("url"): each for each in extension.get("extension", ())}
+            return Paper(
+                number=resources.number_of(request),
+                written=resources.moment_of(str(parts["written"]["valueDateTime"])),
+                reason=str(parts["reason"]["valueCoding"]["code"]),
+            )
+    return None

@@ -211,25 +211,6 @@ def product_of(request: dict[str, Any]) -> str:
     return str(reference.get("reference", "")).removeprefix("Medication/")
 
 
-def commission_of(request: dict[str, Any]) -> str:
-    """The commission's decision on a request, or ""."""
-    found = [each for each in request.get("extension", ()) if each.get("url") == COMMISSION]
-    return str(found[0].get("valueString", "")) if found else ""
-
-
-def paper_of(request: dict[str, Any]) -> Paper | None:
-    """The form of paper that a request was typed in from, or None."""
-    for extension in request.get("extension", ()):
-        if extension.get("url") == PAPER:
-            parts = {each.get("url"): each for each in extension.get("extension", ())}
-            return Paper(
-                number=number_of(request),
-                written=moment_of(str(parts["written"]["valueDateTime"])),
-                reason=str(parts["reason"]["valueCoding"]["code"]),
-            )
-    return None
-
-
 def _dispense_request(
     item: DraftItem, preparation: Preparation, context: Context
 ) -> dict[str, Any]:

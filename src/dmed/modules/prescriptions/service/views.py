@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dmed.kit.errors import ForbiddenError, GoneError, NotFoundError
 from dmed.modules.medicines import api as medicines
 from dmed.modules.prescriptions.model import Alert, Item, Prescription, Reason, Tier
-from dmed.modules.prescriptions.rules import courses, numbers, resources
+from dmed.modules.prescriptions.rules import courses, numbers, papers, resources
 from dmed.modules.prescriptions.service.case import Case, CaseItem
 from dmed.trust.model import Subject
 
@@ -170,8 +170,8 @@ def _view(
         items=items,
         replaces=_replaces(first),
         trustee=_trustee(first),
-        commission=resources.commission_of(first),
-        paper=resources.paper_of(first),
+        commission=papers.commission_of(first),
+        paper=papers.paper_of(first),
     )
 
 
