@@ -53,6 +53,9 @@ async def propose(
     pharmacy, now = pharmacy_of(subject), clock.now()
     found = await prescriptions.prescription(gateway, subject, number)
     line = _line(found, item)
+    if line.holder != pharmacy:
+        # Before the wish is judged: whoever does not hold it learns nothing of the item.
+        raise ConflictError(f"Item {item} is not held by this pharmacy")
     after = changes.wanted(line, wish.kind, wish.preparation, wish.product, wish.quantity)
     async with gateway.unit(subject) as unit:
         case = await prescriptions.open_case(unit, found.number)
@@ -79,8 +82,8 @@ async def open_about(gateway: Gateway, subject: Subject, number: str, item: int)
     """The open proposal about an item, for those who have to do with it; NotFoundError."""
     async with gateway.unit(subject) as unit:
         row = await tables.proposal_of(unit, number, item)
-    is_mine = row is not None and subject.organisation in {row["pharmacy"], row["organisation"]}
-    if row is None or not is_mine:
+    mine = subject.organisation
+    if row is None or not mine or mine not in {row["pharmacy"], row["organisation"]}:
         raise NotFoundError(f"Nothing is proposed for item {item} of prescription {number}")
     return await _told(gateway, subject, row)
 

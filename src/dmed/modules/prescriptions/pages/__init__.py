@@ -206,6 +206,7 @@ async def _show(
         focus = "medicine" if draft.diagnosis else "diagnosis"
     facts["focus"] = _first_unanswered(facts["alerts"]) or focus if is_tried else focus
     facts["key"] = ids.secret(128)
+    facts["forms"] = await paper.waiting(request) if not draft.paper and not draft.items else ()
     if view.is_fragment(request):
         return view.render(request, "prescriptions/workspace.html", facts)
     facts["card"] = await cards.open_card(

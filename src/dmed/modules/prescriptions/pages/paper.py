@@ -49,6 +49,12 @@ def read(form: FormData) -> Paper | None:
     return Paper(number=number, written=written, reason=view.field(form, "paper-reason"))
 
 
+async def waiting(request: Request) -> list[tuple[str, str]]:
+    """Numbers of the doctor's blank forms, as written and as shown."""
+    rows = await api.paper_forms.blank(view.gateway(request), view.signed_in(request))
+    return [(row.number, api.show_number(row.number)) for row in rows]
+
+
 async def forms(request: Request) -> Response:
     """The doctor's blank forms, and more of them."""
     rows = await api.paper_forms.blank(view.gateway(request), view.signed_in(request))

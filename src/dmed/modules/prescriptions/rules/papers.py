@@ -26,14 +26,15 @@ def check_written(paper: Paper, now: datetime) -> None:
         raise UnprocessableError("The day on the paper lies in the future")
     if now - paper.written > ENTER_WITHIN:
         raise UnprocessableError(
-            f"Written on {paper.written.astimezone(TASHKENT).date()}: a form of paper is typed in "
+            f"Written on {paper.written.astimezone(TASHKENT).date()}: a form is typed in "
             f"within {ENTER_WITHIN.days} days"
         )
 
 
 def commission_of(request: dict[str, Any]) -> str:
     """The commission's decision on a request, or ""."""
-    found = [each for each in request.get("extension", ()) if each.get("url") == resources.COMMISSION]
+    found = [each for each in request.get("extension", ())
+             if each.get("url") == resources.COMMISSION]  # fmt: skip  # One filter.
     return str(found[0].get("valueString", "")) if found else ""
 
 
