@@ -49,11 +49,15 @@ async def counter(request: Request) -> Response:
     number = _digits(request.query_params.get("number", ""))
     if not number:
         return await _show(request, None)
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    claim: Claim | None
     try:
-        claim = await api.claimed(view.gateway(request), view.signed_in(request), number)
+        claim = await api.claimed(gateway, subject, number)
     except (NotFoundError, ForbiddenError, ConflictError):
-        return await _show(request, None, asked=number)
-    return await _show(request, claim)
+        # What the doctor signed at our proposal stands under a number of its own.
+        signed = [one.made for one in await api.changes_about(gateway, subject, number) if one.made]
+        claim = await api.claimed(gateway, subject, signed[0]) if signed else None
+    return await _show(request, claim, asked="" if claim else number)
 
 
 async def scan(request: Request) -> Response:

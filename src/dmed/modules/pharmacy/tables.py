@@ -102,6 +102,8 @@ DDL: tuple[str, ...] = (
         answer text not null default '',
         made text collate "C" not null default ''
     )""",
+    "create index if not exists pharmacy_proposal_number on pharmacy_proposal (number)",
+    "create index if not exists pharmacy_proposal_made on pharmacy_proposal (made)",
     """create unique index if not exists pharmacy_proposal_one
         on pharmacy_proposal (number, item) where state = 'requested'""",
     """create index if not exists pharmacy_proposal_doctor
@@ -465,9 +467,10 @@ async def proposals(
 
 
 async def proposals_about(connection: Connection, number: str, pharmacy: str) -> list[Any]:
-    """Every proposal of a pharmacy about a prescription, newest first."""
+    """Every proposal of a pharmacy about a prescription, or that it came of, newest first."""
     return await connection.fetch(
-        "select * from pharmacy_proposal where number = $1 and pharmacy = $2 order by at desc",
+        "select * from pharmacy_proposal where (number = $1 or made = $1) and pharmacy = $2"
+        " order by at desc",
         number, pharmacy,
     )  # fmt: skip  # Same.
 
