@@ -216,3 +216,63 @@ async def test_a_retried_post_makes_one_prescription(line: Line, ward: Any) -> N
 
     assert first.status_code == second.status_code == 201
     assert first.json()["id"] == second.json()["id"]
+
+
+def _asked(**given: Any) -> dict[str, Any]:
+    """A Parameters body of texts, codes (kind, reason), booleans and numbers."""
+    rows = []
+    for name, value in given.items():
+        kind = {bool: "valueBoolean", int: "valueDecimal"}.get(type(value), "valueString")
+        rows.append({"name": name, "valueCode" if name in {"kind", "reason"} else kind: value})
+    return {"resourceType": "Parameters", "parameter": rows}
+
+
+def _named(answer: httpx.Response, name: str) -> Any:
+    """The first parameter of a name in an answer that is 200."""
+    assert answer.status_code == 200, answer.text
+    return next(row for row in answer.json()["parameter"] if row["name"] == name)
+
+
+async def test_a_change_is_proposed_and_signed_by_operations(line: Line, ward: Any) -> None:
+    """Claim by what the scanner read, propose, sign; each hand is refused what is the other's."""
+    made = await ward.signed()
+    claimed = await line.pharmacist.post(
+        "/Task/$claim-scanned", json=_asked(text=made.number, code=made.code))
+    task = next(part["resource"] for part in _named(claimed, "item")["part"]
+                if part["name"] == "task")["id"]
+    wish = _asked(kind="quantity", quantity=7, text="Yetti dona qoldi")
+    refused = await line.doctor.post(f"/Task/{task}/$propose-change", json=wish)
+    assert refused.status_code == 403
+    asked = await line.pharmacist.post(f"/Task/{task}/$propose-change", json=wish)
+    assert _named(asked, "proposal")["resource"]["status"] == "requested"
+    refused = await line.pharmacist.post(f"/Task/{task}/$answer-change", json=_asked(approve=True))
+    assert refused.status_code == 403
+    signed = await line.doctor.post(f"/Task/{task}/$answer-change", json=_asked(approve=True))
+
+    assert _named(signed, "number")["valueString"] != made.number
+    assert _named(signed, "proposal")["resource"]["status"] == "accepted"
+    old = _named(signed, "task")["resource"]
+    assert old["businessStatus"]["coding"][0]["code"] == "cancelled"
+
+
+async def test_a_person_is_found_by_operations(line: Line, ward: Any) -> None:
+    """A reason opens what the number alone does not; what was found is claimed."""
+    system = "https://dhp.uz/fhir/core/sid/pid/uz/ni"
+    person = await ward.gateway.create(ward.doctor, "Patient", {
+        "resourceType": "Patient", "gender": "male", "birthDate": "1980-01-01",
+        "identifier": [{"use": "official", "system": system, "value": "31501800010033"}],
+        "name": [{"family": "Izlanov", "given": ["Namuna"]}]})
+    made = await ward.signed(patient=person.id)
+    begun = await line.pharmacist.post("/Task/$find-person", json=_asked(pinfl="31501800010033"))
+    lookup = _named(begun, "lookup")["valueString"]
+    closed = await line.pharmacist.post("/Task/$open-person", json=_asked(lookup=lookup))
+    assert closed.status_code == 400
+    found = await line.pharmacist.post("/Task/$open-person", json=_asked(
+        lookup=lookup, reason="no-phone", text="Telefoni yo‘q"))
+    told = {part["name"]: part for part in _named(found, "prescription")["part"]}
+    assert told["number"]["valueString"] == made.number
+    taken = await line.pharmacist.post(
+        "/Task/$claim-found", json=_asked(lookup=lookup, number=made.number))
+    assert _named(taken, "item")["part"][0]["resource"]["status"] == "in-progress"
+    refused = await line.doctor.post("/Task/$find-person", json=_asked(pinfl="31501800010033"))
+    assert refused.status_code == 403

@@ -127,7 +127,7 @@ async def test_a_life_through_operations(line: Line, ward: Any) -> None:
     retry = await called(line.pharmacist, task, "dispense", pack, idempotency_key=key)
     assert state(first["task"]) == state(retry["task"]) == "part-dispensed"
     assert first["task"]["meta"] == retry["task"]["meta"]
-    assert "dispense" not in retry
+    assert retry["dispense"] == first["dispense"]
     await refused(line.pharmacist, task, "dispense", packed(ward.pack(), 16), 422, "At most 5")
     rest = await called(line.pharmacist, task, "dispense", packed(ward.pack(), 5))
     assert state(rest["task"]) == "dispensed"
@@ -238,7 +238,7 @@ async def test_every_operation_is_defined(line: Line, ward: Any) -> None:
     for each in (*operations.DEFINITIONS, *prescribing.DEFINITIONS):
         resource = codec.decode(msgspec.json.encode(each), "OperationDefinition")
         assert [fault for fault in validate.validate(resource) if fault.severity == "error"] == []
-    assert len(operations.OPERATIONS) == len(acts.OPERATIONS)
+    assert len(operations.OPERATIONS) == len(operations.DEFINITIONS) > len(acts.OPERATIONS)
 
 
 async def test_repeats_come_one_after_the_other(line: Line, ward: Any) -> None:

@@ -13,14 +13,20 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from dmed.modules.pharmacy.model import (
+    CHANGES,
+    LOOKUP_REASONS,
     NOT_DISPENSED_REASONS,
     RETURN_REASONS,
     Alert,
     Claim,
+    Found,
     Handover,
+    Lookup,
+    Message,
     Pack,
     PackState,
     PackVerdict,
+    Proposal,
     QueueRow,
     ScannedPack,
     Today,
@@ -29,7 +35,18 @@ from dmed.modules.pharmacy.rules import gs1
 from dmed.modules.pharmacy.rules.marking import Answer
 from dmed.modules.pharmacy.rules.packs import Seen, Word
 from dmed.modules.pharmacy.rules.stock import Balance, Recall
-from dmed.modules.pharmacy.service import checks, counter, handing, recalls, stock, views
+from dmed.modules.pharmacy.service import (
+    changing,
+    checks,
+    counter,
+    courier,
+    finding,
+    handing,
+    recalls,
+    stock,
+    views,
+)
+from dmed.modules.pharmacy.service.changing import Wish
 from dmed.modules.pharmacy.service.operator import demo
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Event
@@ -39,35 +56,50 @@ if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway
 
 __all__ = [
+    "CHANGES",
+    "LOOKUP_REASONS",
     "NOT_DISPENSED_REASONS",
     "RETURN_REASONS",
     "Alert",
     "Answer",
     "Balance",
     "Claim",
+    "Found",
     "Handover",
+    "Lookup",
+    "Message",
     "Pack",
     "PackState",
     "PackVerdict",
+    "Proposal",
     "QueueRow",
     "Recall",
     "ScannedPack",
     "Today",
+    "Wish",
     "Word",
     "alerts",
     "answer_cancel",
+    "answer_change",
     "ask_ahead",
     "ask_boxes",
+    "changes_about",
+    "changes_for_me",
     "claim",
+    "claim_found",
     "claim_payment",
     "claimed",
     "close",
     "dispense",
+    "find_person",
     "first_out",
     "for_person",
     "invented",
     "is_prescription_code",
+    "messages",
     "not_dispensed",
+    "open_person",
+    "propose_change",
     "queue",
     "recalls_in_force",
     "return_",
@@ -288,3 +320,78 @@ async def recalls_in_force(gateway: Gateway, subject: Subject) -> list[Recall]:
     GTIN and batch, "" for every batch of the product.
     """
     return await recalls.in_force(gateway, subject)
+
+
+async def propose_change(
+    gateway: Gateway, subject: Subject, number: str, item: int, wish: Wish, *, key: str = ""
+) -> Proposal:
+    """Ask the doctor for another strength, form, quantity or trade name of an item held here.
+
+    UnprocessableError for what is no change of this item, ConflictError where the item is not held
+    here, is repeated, or the doctor was asked already.
+    """
+    return await changing.propose(gateway, subject, number, item, wish, key)
+
+
+async def changes_for_me(gateway: Gateway, subject: Subject) -> list[Proposal]:
+    """Open proposals of pharmacies to this doctor, oldest first."""
+    return await changing.mine(gateway, subject)
+
+
+async def changes_about(gateway: Gateway, subject: Subject, number: str) -> list[Proposal]:
+    """What this pharmacy proposed about a prescription, with the answers, newest first."""
+    return await changing.about(gateway, subject, number)
+
+
+async def answer_change(
+    gateway: Gateway,
+    subject: Subject,
+    number: str,
+    item: int,
+    *,
+    approve: bool,
+    text: str = "",
+    overrides: dict[str, str] | None = None,
+) -> tuple[Proposal, str]:
+    """The doctor's answer. Approved, a new prescription of the one item is checked and signed; the
+    old item ends and the pharmacy that asked holds the new one, all in one transaction; its number
+    is the second part. Refusals of signing are as `prescriptions.api.sign` has them.
+    """
+    return await changing.answer(
+        gateway, subject, number, item, approve=approve, text=text, overrides=overrides
+    )
+
+
+async def find_person(gateway: Gateway, subject: Subject, pinfl: str) -> Lookup:
+    """Begin to look for the prescriptions of a PINFL: the patient is sent a code of six digits.
+
+    The answer is the same where nobody has the number. ThrottledError after thirty an hour.
+    """
+    return await finding.find(gateway, subject, pinfl)
+
+
+async def open_person(
+    gateway: Gateway,
+    subject: Subject,
+    lookup: str,
+    *,
+    code: str = "",
+    reason: str = "",
+    text: str = "",
+) -> list[Found]:
+    """What may be handed over to this person, by the code that the patient reads out, or with a
+    code of LOOKUP_REASONS and words, of which the patient is told. Audited either way.
+
+    ForbiddenError for a wrong code (three end the search), NotFoundError once it is over.
+    """
+    return await finding.open_(gateway, subject, lookup, code=code, reason=reason, text=text)
+
+
+async def claim_found(gateway: Gateway, subject: Subject, lookup: str, number: str) -> Claim:
+    """Take a prescription that `open_person` showed, without its own code."""
+    return await finding.claim(gateway, subject, lookup, number)
+
+
+async def messages(gateway: Gateway, subject: Subject, patients: list[str]) -> list[Message]:
+    """What was sent to these persons, newest first. The caller vouches that they are his own."""
+    return await courier.messages(gateway, subject, patients)

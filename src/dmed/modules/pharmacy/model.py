@@ -182,3 +182,75 @@ NOT_DISPENSED_REASONS = (
 
 RETURN_REASONS = ("patient-left", "out-of-stock", "wrong-prescription", "lease-ended", "other")
 """Texts under `pharmacy.return.<code>`."""
+
+CHANGES = ("strength", "form", "quantity", "brand")
+"""What a pharmacist may propose to the doctor; texts under `pharmacy.change.<code>`."""
+
+LOOKUP_REASONS = ("no-phone", "phone-lost", "no-network", "emergency")
+"""Why a prescription is looked for without the patient's code; `pharmacy.lookup.<code>`."""
+
+
+class Proposal(msgspec.Struct, frozen=True, kw_only=True):
+    """A pharmacist's proposal to the doctor: what would be handed over instead."""
+
+    id: str
+    """Id of its Task."""
+    number: str
+    item: int
+    kind: str
+    """A code of CHANGES."""
+    pharmacy: str
+    pharmacy_name: str
+    prescriber: str
+    """Id of the PractitionerRole."""
+    organisation: str
+    """Of the prescriber."""
+    preparation: str
+    """Key of what is proposed; as prescribed where only the quantity changes."""
+    product: str
+    """Key of the product, for a trade name."""
+    quantity: Decimal
+    """0: as it was prescribed."""
+    text: str
+    at: datetime
+    state: str = "requested"
+    """requested, accepted, rejected, cancelled."""
+    answer: str = ""
+    made: str = ""
+    """Number of the prescription that followed."""
+    patient: str = ""
+    patient_name: str = ""
+    before: dict[str, str] = {}
+    """What was prescribed, in uz, ru, en."""
+    after: dict[str, str] = {}
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """One open prescription of a person as the counter sees it before the claim: no diagnosis."""
+
+    number: str
+    signed: date
+    valid_until: date
+    organisation_name: str
+    items: tuple[dict[str, str], ...]
+    """Medicine and quantity in uz, ru, en."""
+
+
+class Lookup(msgspec.Struct, frozen=True, kw_only=True):
+    """A search for a person's prescriptions at a counter."""
+
+    id: str
+    is_sent: bool
+    """Whether a code went to the patient's phone or portal."""
+    until: datetime
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """What was sent to a person by a courier."""
+
+    channel: str
+    """sms or portal."""
+    address: str
+    """Telephone number; "" on the portal."""
+    text: str
+    at: datetime

@@ -7,6 +7,7 @@ and dispense in one transaction (decisions 19).
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -14,8 +15,17 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from dmed.kit.errors import InvalidError
+from dmed.modules.pharmacy.model import Claim
 from dmed.modules.pharmacy.rules import acts
-from dmed.modules.pharmacy.service import checks, counter, handing, offline, offline_cases
+from dmed.modules.pharmacy.service import (
+    changing,
+    checks,
+    counter,
+    finding,
+    handing,
+    offline,
+    offline_cases,
+)
 from dmed.modules.pharmacy.service import offline_kit as offline_kits
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Event, parameters
@@ -65,6 +75,30 @@ async def claim(request: Request) -> Response:
         {"name": "request", "resource": item.request},
         {"name": "secret", "valueString": secrets[call.item]},
     )
+
+
+async def claim_scanned(request: Request) -> Response:
+    """`Task/$claim-scanned`: what the scanner read is the whole question; every item that can be is
+    taken to this counter, again with the same secrets where it is here already.
+    """
+    gateway, subject = request.app.state.gateway, request.state.subject
+    given = parameters.read(await request.body(), acts.SCANNED)
+    made = await counter.claim(gateway, subject, given.text("text"), given.text("code"), ())
+    return await _taken(gateway, subject, made)
+
+
+async def _taken(gateway: Gateway, subject: Subject, made: Claim) -> Response:
+    """What a claim took, item by item."""
+    rows: list[dict[str, Any]] = [{"name": "number", "valueString": made.prescription.number}]
+    for number in made.held:
+        item = made.item(number)
+        rows.append({"name": "item", "part": [
+            {"name": "task", "resource": await gateway.get(subject, "Task", item.task)},
+            {"name": "request",
+             "resource": await gateway.get(subject, "MedicationRequest", item.request)},
+            {"name": "secret", "valueString": made.secrets[number]},
+        ]})  # fmt: skip  # One item.
+    return parameters.written(rows)
 
 
 async def dispense(request: Request) -> Response:
@@ -148,6 +182,75 @@ async def answer_cancel(request: Request) -> Response:
     return await parameters.answer(call)
 
 
+async def propose_change(request: Request) -> Response:
+    """`Task/{id}/$propose-change`: the pharmacist asks the doctor for something else."""
+    call = await parameters.called(request, acts.PROPOSE)
+    wish = changing.Wish(
+        kind=call.given.text("kind"), text=call.given.text("text"),
+        preparation=call.given.text("preparation"), product=call.given.text("product"),
+        quantity=call.given.amount("quantity") or Decimal(0),
+    )  # fmt: skip  # One wish.
+    made = await changing.propose(
+        call.gateway, call.subject, call.number, call.item, wish, call.key
+    )
+    return await _with_proposal(call, made.id)
+
+
+async def answer_change(request: Request) -> Response:
+    """`Task/{id}/$answer-change`: the doctor signs what the pharmacist proposed, or refuses."""
+    call = await parameters.called(request, acts.ANSWER_CHANGE)
+    overrides = {part.text("rule"): part.text("reason") for part in call.given.parts("override")}
+    made, number = await changing.answer(
+        call.gateway, call.subject, call.number, call.item, approve=call.given.flag("approve"),
+        text=call.given.text("text"), overrides=overrides,
+    )  # fmt: skip  # Who, what, why.
+    rows = [{"name": "number", "valueString": number}] if number else []
+    return await _with_proposal(call, made.id, *rows)
+
+
+async def _with_proposal(
+    call: parameters.TaskCall, proposal: str, *more: dict[str, Any]
+) -> Response:
+    record = await call.gateway.get(call.subject, "Task", proposal)
+    return await parameters.answer(call, {"name": "proposal", "resource": record}, *more)
+
+
+async def find_person(request: Request) -> Response:
+    """`Task/$find-person`: a one-time code goes to the patient of a PINFL."""
+    given = parameters.read(await request.body(), acts.FIND)
+    found = await finding.find(
+        request.app.state.gateway, request.state.subject, given.text("pinfl"))
+    return parameters.written([
+        {"name": "lookup", "valueString": found.id},
+        {"name": "sent", "valueBoolean": found.is_sent},
+    ])  # fmt: skip  # One answer.
+
+
+async def open_person(request: Request) -> Response:
+    """`Task/$open-person`: with the code or a reason, what may be handed over to the person."""
+    given = parameters.read(await request.body(), acts.OPEN)
+    found = await finding.open_(
+        request.app.state.gateway, request.state.subject, given.text("lookup"),
+        code=given.text("code"), reason=given.text("reason"), text=given.text("text"),
+    )  # fmt: skip  # Who, what, why.
+    return parameters.written([
+        {"name": "prescription", "part": [
+            {"name": "number", "valueString": one.number},
+            {"name": "signed", "valueDate": one.signed.isoformat()},
+            {"name": "prescriber", "valueString": one.organisation_name},
+            *({"name": "item", "valueString": item["uz"]} for item in one.items),
+        ]} for one in found
+    ])  # fmt: skip  # One list.
+
+
+async def claim_found(request: Request) -> Response:
+    """`Task/$claim-found`: take a prescription that the search showed."""
+    gateway, subject = request.app.state.gateway, request.state.subject
+    given = parameters.read(await request.body(), acts.CLAIM_FOUND)
+    made = await finding.claim(gateway, subject, given.text("lookup"), given.text("number"))
+    return await _taken(gateway, subject, made)
+
+
 async def define(gateway: Gateway) -> None:
     """Each minute: the OperationDefinitions of the counter are stored as they are here."""
     await parameters.define(gateway, PLATFORM, DEFINITIONS)
@@ -162,11 +265,38 @@ _ENDPOINTS = {
     "undo": undo,
     "answer-cancel": answer_cancel,
 }
-OPERATIONS = tuple(
-    Operation(name=name, type="Task", endpoint=_ENDPOINTS[name], roles=_COUNTER, instance=True)
-    for name, *_ in acts.OPERATIONS
+OPERATIONS = (
+    *(
+        Operation(name=name, type="Task", endpoint=_ENDPOINTS[name], roles=_COUNTER, instance=True)
+        for name, *_ in acts.OPERATIONS
+    ),
+    Operation(name="claim-scanned", type="Task", endpoint=claim_scanned, roles=_COUNTER),
+    Operation(name="find-person", type="Task", endpoint=find_person, roles=_COUNTER),
+    Operation(name="open-person", type="Task", endpoint=open_person, roles=_COUNTER),
+    Operation(name="claim-found", type="Task", endpoint=claim_found, roles=_COUNTER),
+    Operation(name="propose-change", type="Task", endpoint=propose_change, roles=_COUNTER,
+              instance=True),
+    Operation(name="answer-change", type="Task", endpoint=answer_change,
+              roles=frozenset({Role.DOCTOR}), instance=True),
 )
-DEFINITIONS = tuple(parameters.definition(*each) for each in acts.OPERATIONS)
+DEFINITIONS = (
+    *(parameters.definition(*each) for each in acts.OPERATIONS),
+    parameters.definition(
+        "claim-scanned", "Take a scanned prescription to this pharmacy", acts.SCANNED, acts.TAKEN,
+        is_instance=False,
+    ),
+    parameters.definition("find-person", "Send the patient of a PINFL a code", acts.FIND,
+                          acts.FOUND, is_instance=False),
+    parameters.definition("open-person", "See what may be handed over to a person", acts.OPEN,
+                          acts.OPENED, is_instance=False),
+    parameters.definition("claim-found", "Take a prescription that a search showed",
+                          acts.CLAIM_FOUND, acts.TAKEN, is_instance=False),
+    parameters.definition("propose-change", "Ask the doctor to change an item", acts.PROPOSE,
+                          acts.PROPOSED),
+    parameters.definition("answer-change", "Sign a pharmacist's proposal or refuse it",
+                          acts.ANSWER_CHANGE, acts.ANSWERED),
+)  # fmt: skip  # A table.
+
 
 
 # The counter without a network (service/offline.py)

@@ -19,7 +19,9 @@ from dmed.modules.prescriptions import tables
 from dmed.modules.prescriptions.model import (
     CANCEL_REASONS,
     HOLD_REASONS,
+    INN_EXCEPTIONS,
     OVERRIDE_REASONS,
+    PAPER_REASONS,
     TIMINGS,
     Alert,
     Diagnosis,
@@ -27,6 +29,7 @@ from dmed.modules.prescriptions.model import (
     DraftItem,
     Item,
     ItemState,
+    Paper,
     Prescription,
     Reason,
     Tier,
@@ -41,7 +44,7 @@ from dmed.modules.prescriptions.rules.numbers import (
     read_number,
     read_qr,
 )
-from dmed.modules.prescriptions.rules.resources import moment_of
+from dmed.modules.prescriptions.rules.resources import moment_of, product_of
 from dmed.modules.prescriptions.rules.resources import quantity as quantity_of_units
 from dmed.modules.prescriptions.rules.states import (
     LEASE,
@@ -56,7 +59,9 @@ from dmed.modules.prescriptions.rules.states import (
 from dmed.modules.prescriptions.rules.tokens import Token, TokenItem, day_number
 from dmed.modules.prescriptions.service import (
     adopting,
+    favourites,
     lifetime,
+    paper_forms,
     parameters,
     printing,
     signing,
@@ -82,7 +87,9 @@ from dmed.modules.prescriptions.service.offline import (
     token_key,
 )
 from dmed.modules.prescriptions.service.parameters import Input
+from dmed.modules.prescriptions.service.signing import Within
 from dmed.modules.prescriptions.service.speaking import say, standing
+from dmed.modules.prescriptions.service.views import preparation_of
 from dmed.modules.signing import api as signatures
 from dmed.trust.model import Subject
 
@@ -92,9 +99,11 @@ if TYPE_CHECKING:
 __all__ = [
     "CANCEL_REASONS",
     "HOLD_REASONS",
+    "INN_EXCEPTIONS",
     "LEASE",
     "NUMBER_SYSTEM",
     "OVERRIDE_REASONS",
+    "PAPER_REASONS",
     "SIGNED_ACT",
     "TIMINGS",
     "Actor",
@@ -108,6 +117,7 @@ __all__ = [
     "Input",
     "Item",
     "ItemState",
+    "Paper",
     "Prescription",
     "QrText",
     "Reason",
@@ -132,17 +142,23 @@ __all__ = [
     "drafts",
     "drop_draft",
     "expect",
+    "favourites",
     "for_person",
+    "forms_pdf",
     "hold",
     "is_as_signed",
     "is_held",
     "is_prescription_text",
     "moment_of",
     "move",
+    "new_forms",
     "number_of_request",
     "open_case",
+    "paper_forms",
     "parameters",
+    "preparation_of",
     "prescription",
+    "product_of",
     "public_keys",
     "qr_svg",
     "qr_text",
@@ -176,6 +192,16 @@ def diagnoses(text: str, language: str = "uz", limit: int = 12) -> list[Diagnosi
 def diagnosis(code: str) -> Diagnosis | None:
     """The diagnosis of an ICD-10 code, or None where our short list does not have it."""
     return diagnosis_list.entries().get(code)
+
+
+async def new_forms(gateway: Gateway, subject: Subject, count: int) -> list[str]:
+    """So many blank forms of paper with numbers of their own, for a doctor who may prescribe."""
+    return await printing.new_forms(gateway, subject, count)
+
+
+async def forms_pdf(gateway: Gateway, subject: Subject, language: str = "uz") -> bytes:
+    """Every blank form of the doctor as one PDF, a page of A5 each; noted in the audit."""
+    return await printing.forms_pdf(gateway, subject, language)
 
 
 def show_number(number: str) -> str:
@@ -229,15 +255,17 @@ async def sign(
     *,
     key: str = "",
     given: signatures.Given | None = None,
+    within: Within | None = None,
 ) -> Prescription:
-    """Check, sign and activate in one transaction. `key` makes a retry safe: the same key by the
-    same doctor gives the same prescription again. The answer carries the access code. `given` is
-    what the doctor's own program signed, where signatures are made outside.
+    """Check, sign and activate in one transaction. `within` is what else belongs to the act, done
+    in the same transaction with the unit and the new number. `key` makes a retry safe: the same
+    key by the same doctor gives the same prescription again. The answer carries the access code.
+    `given` is what the doctor's own program signed, where signatures are made outside.
 
     Raises ForbiddenError (no doctor, no licence, no organisation), UnprocessableError with one
     issue for each STOP and each INTERRUPT without a coded reason.
     """
-    return await signing.sign(gateway, subject, draft, key=key, given=given)
+    return await signing.sign(gateway, subject, draft, key=key, given=given, within=within)
 
 
 async def correct(

@@ -84,6 +84,29 @@ TIMINGS = ("", "before-meal", "with-meal", "after-meal", "morning", "night")
 """When to take; texts under `prescriptions.timing.<code>`."""
 
 
+INN_EXCEPTIONS = ("combination", "narrow-index", "potent", "reimbursement", "commission",
+                  "availability")  # fmt: skip  # One list.
+"""Why a product is named instead of its INN; texts under `prescriptions.exception.<code>`."""
+
+PAPER_REASONS = ("no-network", "no-power", "platform-down", "home-visit", "emergency")
+"""Why a prescription was written on paper; texts under `prescriptions.paper.<code>`."""
+
+ITEMS_MAX = 5
+ITEMS_COMMISSION_MAX = 10
+"""Names on one prescription, and as many as a commission may decide (the law says "more")."""
+
+
+class Paper(msgspec.Struct, frozen=True, kw_only=True):
+    """The form of paper that a prescription was first written on."""
+
+    number: str
+    """The number that was printed on it."""
+    written: datetime
+    """When the doctor wrote it, as the form says."""
+    reason: str
+    """A code of PAPER_REASONS."""
+
+
 class DraftItem(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a draft. Zero or empty means "not filled in yet"."""
 
@@ -100,6 +123,10 @@ class DraftItem(msgspec.Struct, frozen=True, kw_only=True):
     as_needed: bool = False
     diagnosis: str = ""
     """ICD-10 code of this line; "": that of the draft."""
+    product: str = ""
+    """Key of the product where the trade name is prescribed; "": any product of the INN."""
+    exception: str = ""
+    """Why the INN is not enough: a code of INN_EXCEPTIONS."""
     note: str = ""
     overrides: dict[str, str] = {}
     """Rule id -> code of OVERRIDE_REASONS."""
@@ -121,6 +148,12 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """Name of a relative who may collect, as the doctor was told; "" nobody."""
     replaces: str = ""
     """Number of the prescription that this draft corrects."""
+    replaces_item: int = 0
+    """The one item that it stands for, at a pharmacist's proposal; 0: the whole prescription."""
+    commission: str = ""
+    """Number and day of the commission's decision that allows more than five names."""
+    paper: Paper | None = None
+    """The form of paper that this draft is typed in from."""
     repeats: int = 1
     """How often the course is handed over in all, one after the other (1: no repeat)."""
     start: date | None = None
@@ -191,6 +224,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     instances: int = 1
     starts: date | None = None
     """First day of the open repeat."""
+    product: str = ""
+    """Key of the product where the trade name was prescribed; "": any product of the INN."""
     reason: str = ""
     """Code of why it is on hold, cancelled or returned; "" if none is known."""
     vid: int = 0
@@ -225,6 +260,10 @@ class Prescription(msgspec.Struct, frozen=True, kw_only=True):
     """Access code; only in the answer to `sign` and for whoever may print the slip."""
     replaces: str = ""
     trustee: str = ""
+    commission: str = ""
+    """The decision that allowed more than five names."""
+    paper: Paper | None = None
+    """Where it was typed in from paper; `signed` is then the day on the paper."""
 
     @property
     def is_open(self) -> bool:

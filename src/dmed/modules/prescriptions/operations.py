@@ -167,6 +167,7 @@ async def forget_drafts(gateway: Gateway) -> None:
 _TASK = Input("task", "Task", "The item as it stands now.", is_required=True)
 PRESCRIBE = (
     Input("bundle", "Resource", "A Bundle of one to five MedicationRequest.", is_required=True),
+    Input("commission", text="Number and day of the decision that allows more than five names."),
 )
 PRESCRIBED = (
     Input("number", text="Thirteen digits.", is_required=True),
@@ -219,7 +220,9 @@ async def prescribe(request: Request) -> Response:
     requests = [each for each in found if each.get("resourceType") == "MedicationRequest"]
     if bundle.get("resourceType") != "Bundle" or len(requests) != len(found):
         raise UnprocessableError("A Bundle of MedicationRequest alone is prescribed")
-    draft = activating.together([draft_of(each) for each in requests])
+    draft = activating.together(
+        [draft_of(each) for each in requests], given.text("commission").strip()[:100]
+    )
     made = await activating.prescribe(
         gateway, subject, draft, tuple(requests), parameters.key_of(request)
     )

@@ -63,7 +63,25 @@ DDL: tuple[str, ...] = (
         body bytea not null,
         updated timestamptz not null default now()
     )""",
+    "alter table prescription_draft add column if not exists ended timestamptz",
     "create index if not exists prescription_draft_author on prescription_draft (author, updated)",
+    """create table if not exists prescription_paper (
+        number text collate "C" primary key,
+        author text collate "C" not null,
+        organisation text collate "C" not null,
+        printed timestamptz not null default now(),
+        entered timestamptz,
+        voided timestamptz
+    )""",
+    "create index if not exists prescription_paper_author on prescription_paper (author, printed)",
+    """create table if not exists prescription_favourite (
+        id text collate "C" primary key,
+        author text collate "C" not null,
+        name text not null,
+        body bytea not null,
+        changed timestamptz not null default now()
+    )""",
+    "create index if not exists prescription_favourite_author on prescription_favourite (author)",
     *(
         f"create sequence if not exists prescription_running_{region} minvalue 0 start 0"
         " maxvalue 99999999"
@@ -304,7 +322,8 @@ async def save_draft(
     moment = await connection.fetchval(
         "insert into prescription_draft (id, author, patient, body) values ($1, $2, $3, $4)"
         " on conflict (id) do update set patient = excluded.patient, body = excluded.body,"
-        " updated = now() where prescription_draft.author = excluded.author returning updated",
+        " updated = now() where prescription_draft.author = excluded.author"
+        " and prescription_draft.ended is null returning updated",
         draft_id, author, patient, body,
     )  # fmt: skip  # Same reason.
     return moment if isinstance(moment, datetime) else None
@@ -314,7 +333,8 @@ async def drafts(connection: Connection, author: str, patient: str, limit: int) 
     """An author's drafts, newest first; of one patient where given."""
     return await connection.fetch(
         "select id, body, updated from prescription_draft"
-        " where author = $1 and ($2 = '' or patient = $2) order by updated desc limit $3",
+        " where author = $1 and ($2 = '' or patient = $2) and ended is null"
+        " order by updated desc limit $3",
         author, patient, limit,
     )  # fmt: skip  # Same reason.
 
@@ -322,7 +342,17 @@ async def drafts(connection: Connection, author: str, patient: str, limit: int) 
 async def draft(connection: Connection, author: str, draft_id: str) -> Any | None:
     """One draft of an author, or None."""
     return await connection.fetchrow(
-        "select id, body, updated from prescription_draft where id = $1 and author = $2",
+        "select id, body, updated from prescription_draft"
+        " where id = $1 and author = $2 and ended is null",
+        draft_id, author,
+    )  # fmt: skip  # Same reason.
+
+
+async def end_draft(connection: Connection, author: str, draft_id: str) -> None:
+    """A draft was signed: an autosave that comes after it must not bring it back."""
+    await connection.execute(
+        "update prescription_draft set ended = now(), body = ''::bytea"
+        " where id = $1 and author = $2",
         draft_id, author,
     )  # fmt: skip  # Same reason.
 
@@ -353,3 +383,65 @@ async def closed_numbers(
         most,
     )
     return [row["number"] for row in rows]
+
+
+async def insert_paper(
+    connection: Connection, number: str, author: str, organisation: str
+) -> None:
+    """A blank form with its number, for one doctor."""
+    await connection.execute(
+        "insert into prescription_paper (number, author, organisation) values ($1, $2, $3)",
+        number, author, organisation,
+    )  # fmt: skip  # Same reason.
+
+
+async def papers(connection: Connection, author: str) -> list[Any]:
+    """A doctor's forms that are neither typed in nor void, oldest first."""
+    return await connection.fetch(
+        "select number, printed from prescription_paper"
+        " where author = $1 and entered is null and voided is null order by printed, number",
+        author,
+    )
+
+
+async def paper(connection: Connection, number: str) -> Any | None:
+    """The form of a number, locked, or None."""
+    return await connection.fetchrow(
+        "select * from prescription_paper where number = $1 for update", number
+    )
+
+
+async def end_paper(
+    connection: Connection, number: str, *, entered: datetime | None, voided: datetime | None
+) -> None:
+    """A form was typed in, or spoilt."""
+    await connection.execute(
+        "update prescription_paper set entered = $2, voided = $3 where number = $1",
+        number, entered, voided,
+    )  # fmt: skip  # Same reason.
+
+
+async def keep_favourite(
+    connection: Connection, id_: str, author: str, name: str, body: bytes
+) -> None:
+    """Lines that a doctor often writes, under a name of his own."""
+    await connection.execute(
+        "insert into prescription_favourite (id, author, name, body) values ($1, $2, $3, $4)",
+        id_, author, name, body,
+    )  # fmt: skip  # Same reason.
+
+
+async def favourites(connection: Connection, author: str, limit: int) -> list[Any]:
+    """A doctor's favourites by name."""
+    return await connection.fetch(
+        "select id, name, body from prescription_favourite where author = $1"
+        " order by name, id limit $2",
+        author, limit,
+    )  # fmt: skip  # Same reason.
+
+
+async def drop_favourite(connection: Connection, author: str, id_: str) -> None:
+    """Forget a favourite."""
+    await connection.execute(
+        "delete from prescription_favourite where id = $1 and author = $2", id_, author
+    )

@@ -136,7 +136,8 @@ def policy() -> dict[Role, tuple[Rule, ...]]:
             Rule(shared, _SEE, _SEE),
             Rule(frozenset({"MedicationDispense"}), _ADD, _WRITE),
             Rule(frozenset({"MedicationRequest"}), _SEE, _SEE | {Action.UPDATE}),
-            Rule(frozenset({"Task"}), _SEE, _SEE | {Action.UPDATE}),
+            # His question to the doctor is a Task of its own.
+            Rule(frozenset({"Task"}), _SEE, _WRITE),
             Rule(provenance, _NONE, _ADD),
             Rule(notices, _NONE, _ADD),
         ),

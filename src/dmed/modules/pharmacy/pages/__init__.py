@@ -26,7 +26,7 @@ from dmed.kit.errors import (
 from dmed.kit.i18n import Speech
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy import api
-from dmed.modules.pharmacy.model import Claim, PackVerdict
+from dmed.modules.pharmacy.model import Claim, Found, Lookup, PackVerdict, Proposal
 from dmed.modules.pharmacy.rules.offline import Judged
 from dmed.modules.pharmacy.service import offline, offline_cases
 from dmed.modules.prescriptions import api as prescriptions
@@ -36,7 +36,9 @@ from dmed.trust.model import Role
 
 COUNTER = frozenset({Role.PHARMACIST})
 RECEIVER_CHARACTERS_MAX = 100
+INSTEAD_MAX = 30
 DONE = {
+    "propose": "pharmacy.change.done_here",
     "dispense": "counter.done", "dispense-release": "counter.done", "return": "counter.returned",
     "not-dispensed": "counter.noted",
 }  # fmt: skip  # Act -> the sentence that confirms it.
@@ -49,11 +51,15 @@ async def counter(request: Request) -> Response:
     number = _digits(request.query_params.get("number", ""))
     if not number:
         return await _show(request, None)
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    claim: Claim | None
     try:
-        claim = await api.claimed(view.gateway(request), view.signed_in(request), number)
+        claim = await api.claimed(gateway, subject, number)
     except (NotFoundError, ForbiddenError, ConflictError):
-        return await _show(request, None, asked=number)
-    return await _show(request, claim)
+        # What the doctor signed at our proposal stands under a number of its own.
+        signed = [one.made for one in await api.changes_about(gateway, subject, number) if one.made]
+        claim = await api.claimed(gateway, subject, signed[0]) if signed else None
+    return await _show(request, claim, asked="" if claim else number)
 
 
 async def scan(request: Request) -> Response:
@@ -132,11 +138,27 @@ async def _acted(request: Request, form: FormData, what: str, which: str) -> Cla
     if what == "unscan":
         gtin, _, serial = which.partition(":")
         return await api.unscan_pack(gateway, subject, number, gtin, serial)
+    if what == "propose":
+        return await _propose(request, form, number, key)
     if what in {"accept-cancel", "refuse-cancel"} and which.isdecimal():
         return await api.answer_cancel(
             gateway, subject, number, int(which), accept=what == "accept-cancel"
         )
     raise InvalidError(f"The counter has no act {what!r}")
+
+
+async def _propose(request: Request, form: FormData, number: str, key: str) -> Claim:
+    """Asks the doctor for another strength, form, quantity or trade name of one item."""
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    kind = view.field(form, "kind")
+    choice = view.field(form, "instead")
+    wish = api.Wish(
+        kind=kind, text=view.field(form, "why"), quantity=_quantity(view.field(form, "amount"))
+        or Decimal(0), preparation="" if kind == "brand" else choice,
+        product=choice if kind == "brand" else "",
+    )  # fmt: skip  # One wish.
+    await api.propose_change(gateway, subject, number, _item(form), wish, key=key)
+    return await api.claimed(gateway, subject, number)
 
 
 async def _not_dispensed(request: Request, form: FormData, number: str, key: str) -> Claim:
@@ -203,10 +225,39 @@ async def _show(
         "not_reasons": [(code, t(f"pharmacy.not_dispensed.{code}"))
                         for code in api.NOT_DISPENSED_REASONS],
     }  # fmt: skip  # Facts of one page.
+    facts["proposals"] = [] if claim is None else [
+        _answered(t, one) for one in await api.changes_about(
+            gateway, subject, claim.prescription.number)]  # fmt: skip  # One list.
+    facts["changes"] = [(code, t(f"pharmacy.change.{code}")) for code in api.CHANGES]
+    facts["instead"] = [] if claim is None else _instead(t, claim)
     facts["full"] = sum(1 for line in facts["lines"] if line["is_full"] and line["scanned"])
     facts["partial"] = sum(1 for line in facts["lines"] if line["scanned"] and not line["is_full"])
     # Not 422 for a refusal: the counter itself is what is shown, with the reason in it.
     return view.render(request, "pharmacy/counter.html", facts)
+
+
+def _answered(t: Speech, one: Proposal) -> tuple[str, str]:
+    """How a proposal stands: the sentence and its colour."""
+    kind = {"requested": "info", "accepted": "good"}.get(one.state, "warn")
+    key = {"requested": "asked", "accepted": "accepted"}.get(one.state, "rejected")
+    return t(f"pharmacy.change.{key}", after=t.script(one.after.get(t.language, one.after["uz"])),
+             number=prescriptions.show_number(one.made), answer=one.answer), kind
+
+
+def _instead(t: Speech, claim: Claim) -> list[tuple[str, str]]:
+    """Other strengths and forms of the INNs that are held here."""
+    found: dict[str, str] = {}
+    for number in claim.held:
+        key = claim.item(number).preparation
+        if not key:
+            continue
+        inn = medicines.preparation(key).inn
+        for hit in medicines.search(inn.uz, t.language, INSTEAD_MAX):
+            if hit.preparation.inn.key == inn.key and hit.preparation.key != key:
+                found[hit.preparation.key] = t.script(hit.label)
+        if claim.item(number).product:
+            found |= {one.key: one.trade for one in medicines.products_of(key)}
+    return list(found.items())
 
 
 def _line(claim: Claim, number: int, verdict: PackVerdict | None) -> dict[str, Any]:
@@ -260,6 +311,103 @@ async def _present(request: Request, number: str) -> Claim | None:
         return await api.claimed(view.gateway(request), view.signed_in(request), number)
     except (NotFoundError, ForbiddenError, ConflictError):
         return None
+
+
+# Without the paper
+
+
+async def find(request: Request) -> Response:
+    """The form for a PINFL."""
+    return await _found(request)
+
+
+async def find_act(request: Request) -> Response:
+    """Sends the patient a code, opens what was found, takes one of it to the counter."""
+    form = await view.form(request)
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    what, _, which = view.field(form, "act").partition(":")
+    lookup = view.field(form, "lookup")
+    try:
+        if what == "send":
+            made = await api.find_person(gateway, subject, view.field(form, "pinfl"))
+            return await _found(request, lookup=made)
+        if what == "take":
+            claim = await api.claim_found(gateway, subject, lookup, which)
+            return view.redirect(request, f"/counter?number={claim.prescription.number}")
+        code = _digits(view.field(form, "code"))
+        rows = await api.open_person(
+            gateway, subject, lookup, code=code if what == "open" else "",
+            reason=view.field(form, "reason") if what == "reason" else "",
+            text=view.field(form, "words"),
+        )  # fmt: skip  # One question.
+    except REFUSALS as refusal:
+        return await _found(request, refusal=refusal, again=lookup if what != "send" else "")
+    return await _found(request, rows=rows, again=lookup)
+
+
+async def _found(
+    request: Request,
+    *,
+    lookup: Lookup | None = None,
+    rows: list[Found] | None = None,
+    refusal: DmedError | None = None,
+    again: str = "",
+) -> Response:
+    t = view.speech(request)
+    return view.render(request, "pharmacy/find.html", {
+        "lookup": lookup.id if lookup else again, "rows": rows, "show": prescriptions.show_number,
+        "refusals": view.sentences(t, refusal) if refusal else [], "pick": _picker(t),
+        "reasons": [(code, t(f"pharmacy.lookup.{code}")) for code in api.LOOKUP_REASONS],
+    })  # fmt: skip  # Facts of one page.
+
+
+# What pharmacies ask the doctor
+
+
+async def changes(request: Request) -> Response:
+    """Open proposals to the doctor."""
+    return await _changes(request)
+
+
+async def change(request: Request) -> Response:
+    """Signs what a pharmacist proposed, or refuses it with words."""
+    form = await view.form(request)
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    number, item = request.path_params["number"], _digits(request.path_params["item"])
+    overrides = {
+        name.removeprefix("override-"): value
+        for name, value in form.items()
+        if name.startswith("override-") and isinstance(value, str) and value
+    }
+    try:
+        await api.answer_change(
+            gateway, subject, number, int(item or 0), approve=view.field(form, "act") == "approve",
+            text=view.field(form, "text"), overrides=overrides,
+        )  # fmt: skip  # One answer.
+    except REFUSALS as refusal:
+        return await _changes(request, refusal=refusal, asked=number)
+    return await _changes(request, done="pharmacy.change.done")
+
+
+async def _changes(
+    request: Request, *, refusal: DmedError | None = None, asked: str = "", done: str = ""
+) -> Response:
+    t = view.speech(request)
+    rows = await api.changes_for_me(view.gateway(request), view.signed_in(request))
+    return view.render(request, "pharmacy/changes.html", {
+        "rows": rows, "done": done, "asked": asked, "show": prescriptions.show_number,
+        "refusals": view.sentences(t, refusal) if refusal else [], "pick": _picker(t),
+        "overrides": [(code, t(f"prescriptions.override.{code}"))
+                      for code in prescriptions.OVERRIDE_REASONS],
+        "rules": PASSABLE,
+    })  # fmt: skip  # Facts of one page.
+
+
+async def messages(request: Request) -> Response:
+    """What was sent to the citizen: codes for pharmacies, and who looked without one."""
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    rows = await api.messages(gateway, subject, list(await gateway.persons(subject)))
+    return view.render(request, "pharmacy/messages.html", {"rows": rows})
 
 
 def _digits(text: str) -> str:
@@ -363,7 +511,16 @@ OFFLINE_FILES = ("dmed.css", "dmed.js", "counter.js", "logo.svg", "vendor/htmx.m
 OFFLINE_PLAIN = ["/static/counter-token.js", "/static/counter-store.js", "/counter.webmanifest"]
 """What the browser keeps of the counter; modules import each other by plain names."""
 CASE_READERS = COUNTER | offline_cases.JUDGES
+PASSABLE = ("duplicate-inn", "duplicate-group", "max-daily", "allergy-group", "allergy-cross",
+            "min-age", "pregnancy", "antibiotic-viral")  # fmt: skip  # Rules that a reason passes.
+DOCTORS = frozenset({Role.DOCTOR})
+CITIZENS = frozenset({Role.CITIZEN})
 ROUTES: tuple[Route, ...] = (
+    Route(path="/counter/find", endpoint=find, roles=COUNTER),
+    Route(path="/counter/find", endpoint=find_act, roles=COUNTER, methods=("POST",)),
+    Route(path="/changes", endpoint=changes, roles=DOCTORS),
+    Route(path="/changes/{number}/{item}", endpoint=change, roles=DOCTORS, methods=("POST",)),
+    Route(path="/my/messages", endpoint=messages, roles=CITIZENS),
     Route(path="/counter", endpoint=counter, roles=COUNTER),
     Route(path="/counter/scan", endpoint=scan, roles=COUNTER, methods=("POST",)),
     Route(path="/counter/today", endpoint=today, roles=COUNTER),
@@ -381,5 +538,10 @@ MENU: tuple[MenuItem, ...] = (
     MenuItem(key="menu.counter", path="/counter", icon="scan", roles=COUNTER, order=10),
     MenuItem(key="pharmacy.offline.menu", path="/offline/cases", icon="warning",
              roles=offline_cases.JUDGES, order=65),
+    MenuItem(key="pharmacy.lookup.menu", path="/counter/find", icon="persons", roles=COUNTER,
+             order=15),
+    MenuItem(key="pharmacy.change.menu", path="/changes", icon="warning", roles=DOCTORS, order=50),
+    MenuItem(key="pharmacy.message.title", path="/my/messages", icon="journal", roles=CITIZENS,
+             order=35),
     MenuItem(key="menu.today", path="/counter/today", icon="journal", roles=COUNTER, order=20),
 )

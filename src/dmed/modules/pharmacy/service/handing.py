@@ -14,7 +14,7 @@ from dmed.kit.errors import ConflictError, InvalidError, NotFoundError, Unproces
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.model import Claim, Pack, PackState, PackVerdict, ScannedPack
-from dmed.modules.pharmacy.rules import dispenses, gs1, packs
+from dmed.modules.pharmacy.rules import acts, dispenses, gs1, packs
 from dmed.modules.pharmacy.rules import stock as stock_rules
 from dmed.modules.pharmacy.service import operator, stock, views
 from dmed.modules.pharmacy.service.counter import (
@@ -133,6 +133,9 @@ async def scan_in(
         unit, code.gtin, code.serial, verdict.pack.lot
     ):
         return stock_rules.recalled(verdict), code
+    if verdict.ok and product is not None:
+        verdict = acts.as_named(verdict, prescriptions.product_of(case.item(verdict.item).request),
+                                product)  # fmt: skip  # One rule.
     if verdict.ok and verdict.pack is not None:
         await tables.keep_hold(unit, code.gtin, code.serial, case.number, verdict.item, pharmacy,
                                verdict.quantity, verdict.pack.lot, verdict.pack.expiry,
@@ -180,7 +183,7 @@ async def _wanted(
     return tuple(
         packs.Wanted(
             item=item.number,
-            preparation=medicines.preparation_of(item.request.get("medication") or {}),
+            preparation=prescriptions.preparation_of(item.request),
             needed=item.standing.quantity - item.standing.dispensed
             - scanned.get(item.number, Decimal(0)),
         )
@@ -238,7 +241,8 @@ async def dispense_item(
     expected: Mapping[int, int] | None = None,
 ) -> tuple[list[str], dict[str, Any]]:
     """Check packs and hand them over in one act, for an item held here. Ids of the
-    MedicationDispense and the Task afterwards; the same key again gives no ids and changes nothing.
+    MedicationDispense and the Task afterwards; the same key again gives the same ids and changes
+    nothing.
 
     UnprocessableError says why a pack is refused; nothing is handed over then.
     """
@@ -249,12 +253,14 @@ async def dispense_item(
         async with gateway.unit(subject) as unit:
             case = await prescriptions.open_case(unit, number)
             if not await once(unit, subject, key, f"dispense {number} {item}"):
-                return [], case.item(item).task
+                return await tables.made_by(unit, pharmacy, key), case.item(item).task
             prescriptions.expect(case, expected)
             require_held(case, item, pharmacy)
             chosen = [await _checked(unit, case, item, pharmacy, each, words) for each in given]
             made = await hand_over(unit, subject, case, item, chosen, now, receiver=receiver,
                                    release_rest=release_rest)  # fmt: skip  # Who gets what.
+            if key:
+                await tables.end_act(unit, pharmacy, key, made)
             return made, case.item(item).task
     except RefusedPackError as refused:
         await note_refused(gateway, subject, number, refused)

@@ -83,6 +83,52 @@ DDL: tuple[str, ...] = (
         at timestamptz not null default now(),
         primary key (pharmacy, key)
     )""",
+    "alter table pharmacy_act add column if not exists made text[] not null default '{}'",
+    """create table if not exists pharmacy_proposal (
+        task text collate "C" primary key,
+        number text collate "C" not null,
+        item integer not null,
+        kind text collate "C" not null,
+        pharmacy text collate "C" not null,
+        pharmacy_name text not null,
+        prescriber text collate "C" not null,
+        organisation text collate "C" not null,
+        preparation text collate "C" not null,
+        product text collate "C" not null default '',
+        quantity numeric not null default 0,
+        text text not null,
+        at timestamptz not null,
+        state text collate "C" not null default 'requested',
+        answer text not null default '',
+        made text collate "C" not null default ''
+    )""",
+    "create index if not exists pharmacy_proposal_number on pharmacy_proposal (number)",
+    "create index if not exists pharmacy_proposal_made on pharmacy_proposal (made)",
+    """create unique index if not exists pharmacy_proposal_one
+        on pharmacy_proposal (number, item) where state = 'requested'""",
+    """create index if not exists pharmacy_proposal_doctor
+        on pharmacy_proposal (organisation, prescriber) where state = 'requested'""",
+    """create table if not exists pharmacy_lookup (
+        id text collate "C" primary key,
+        pharmacy text collate "C" not null,
+        author text collate "C" not null,
+        patient text collate "C" not null,
+        code_digest bytea not null,
+        tries integer not null default 0,
+        at timestamptz not null,
+        until timestamptz not null,
+        opened text collate "C" not null default ''
+    )""",
+    "create index if not exists pharmacy_lookup_pharmacy on pharmacy_lookup (pharmacy, at)",
+    """create table if not exists pharmacy_message (
+        id bigint generated always as identity primary key,
+        patient text collate "C" not null,
+        channel text collate "C" not null,
+        address text not null default '',
+        text text not null,
+        at timestamptz not null
+    )""",
+    "create index if not exists pharmacy_message_patient on pharmacy_message (patient, at)",
 )
 
 
@@ -116,6 +162,21 @@ async def begin_act(connection: Connection, pharmacy: str, key: str, act: str) -
             "select act from pharmacy_act where pharmacy = $1 and key = $2", pharmacy, key
         )
     )
+
+
+async def end_act(connection: Connection, pharmacy: str, key: str, made: list[str]) -> None:
+    """Keep the ids of what an act made, so that its retry is told the same."""
+    await connection.execute(
+        "update pharmacy_act set made = $3 where pharmacy = $1 and key = $2", pharmacy, key, made
+    )
+
+
+async def made_by(connection: Connection, pharmacy: str, key: str) -> list[str]:
+    """The ids of what an act under this key made."""
+    found = await connection.fetchval(
+        "select made from pharmacy_act where pharmacy = $1 and key = $2", pharmacy, key
+    )
+    return [str(each) for each in found or ()]
 
 
 # Leases
@@ -524,3 +585,123 @@ async def before(
         " and reason in ('lot_mismatch', 'expiry_mismatch')"
         " and (settled is null or settled_as = 'pack') limit 1", pharmacy, gtin, serial)
     return frozenset(row["reason"] for row in rows), str(aside or "")
+
+
+# Proposals to the doctor
+
+
+async def keep_proposal(connection: Connection, task: str, **fields: Any) -> None:
+    """A pharmacist asks the doctor; there is one open question an item."""
+    await connection.execute(
+        "insert into pharmacy_proposal (task, number, item, kind, pharmacy, pharmacy_name,"
+        " prescriber, organisation, preparation, product, quantity, text, at)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+        task, *(fields[name] for name in (
+            "number", "item", "kind", "pharmacy", "pharmacy_name", "prescriber", "organisation",
+            "preparation", "product", "quantity", "text", "at")),
+    )  # fmt: skip  # The order of the statement.
+
+
+async def proposal_of(
+    connection: Connection, number: str, item: int, *, lock: bool = False
+) -> Any | None:
+    """The open proposal about an item, or None."""
+    statement = ("select * from pharmacy_proposal"
+                 " where number = $1 and item = $2 and state = 'requested'")
+    return await connection.fetchrow(statement + (" for update" if lock else ""), number, item)
+
+
+async def proposals(
+    connection: Connection, organisation: str, prescriber: str, limit: int
+) -> list[Any]:
+    """Open proposals to a doctor, oldest first."""
+    return await connection.fetch(
+        "select * from pharmacy_proposal where organisation = $1 and prescriber = $2"
+        " and state = 'requested' order by at limit $3",
+        organisation, prescriber, limit,
+    )  # fmt: skip  # Same.
+
+
+async def proposals_about(connection: Connection, number: str, pharmacy: str) -> list[Any]:
+    """Every proposal of a pharmacy about a prescription, or that it came of, newest first."""
+    return await connection.fetch(
+        "select * from pharmacy_proposal where (number = $1 or made = $1) and pharmacy = $2"
+        " order by at desc",
+        number, pharmacy,
+    )  # fmt: skip  # Same.
+
+
+async def end_proposal(
+    connection: Connection, task: str, state: str, answer: str = "", made: str = ""
+) -> None:
+    """The doctor's answer."""
+    await connection.execute(
+        "update pharmacy_proposal set state = $2, answer = $3, made = $4 where task = $1",
+        task, state, answer, made,
+    )  # fmt: skip  # Same.
+
+
+# Finding by the person's number
+
+
+async def keep_lookup(
+    connection: Connection, id_: str, pharmacy: str, author: str, patient: str,
+    code_digest: bytes, at: datetime, until: datetime,
+) -> None:
+    """A search at a counter; `patient` is "" where nobody has the number."""
+    await connection.execute(
+        "insert into pharmacy_lookup (id, pharmacy, author, patient, code_digest, at, until)"
+        " values ($1, $2, $3, $4, $5, $6, $7)",
+        id_, pharmacy, author, patient, code_digest, at, until,
+    )  # fmt: skip  # Same.
+
+
+async def lookups_since(connection: Connection, pharmacy: str, since: datetime) -> int:
+    """How many searches a pharmacy began since a moment. Searches of one pharmacy wait for each
+    other here, so that the count holds.
+    """
+    await connection.execute(
+        "select pg_advisory_xact_lock(hashtextextended('pharmacy-lookup ' || $1, 0))", pharmacy
+    )
+    return int(await connection.fetchval(
+        "select count(*) from pharmacy_lookup where pharmacy = $1 and at >= $2", pharmacy, since
+    ))  # fmt: skip  # Same.
+
+
+async def lookup(connection: Connection, id_: str, pharmacy: str) -> Any | None:
+    """A pharmacy's own search, locked, or None."""
+    return await connection.fetchrow(
+        "select * from pharmacy_lookup where id = $1 and pharmacy = $2 for update", id_, pharmacy
+    )
+
+
+async def count_try(connection: Connection, id_: str) -> int:
+    """One more wrong code of a search; how many there were."""
+    return int(await connection.fetchval(
+        "update pharmacy_lookup set tries = tries + 1 where id = $1 returning tries", id_
+    ))  # fmt: skip  # Same.
+
+
+async def open_lookup(connection: Connection, id_: str, how: str) -> None:
+    """A search was opened by the code or by a reason."""
+    await connection.execute("update pharmacy_lookup set opened = $2 where id = $1", id_, how)
+
+
+async def keep_message(
+    connection: Connection, patient: str, channel: str, address: str, text: str, at: datetime
+) -> None:
+    """What a courier was given."""
+    await connection.execute(
+        "insert into pharmacy_message (patient, channel, address, text, at)"
+        " values ($1, $2, $3, $4, $5)",
+        patient, channel, address, text, at,
+    )  # fmt: skip  # Same.
+
+
+async def messages(connection: Connection, patients: list[str], limit: int) -> list[Any]:
+    """What was sent to persons, newest first."""
+    return await connection.fetch(
+        "select channel, address, text, at from pharmacy_message where patient = any($1)"
+        " order by at desc, id desc limit $2",
+        patients, limit,
+    )  # fmt: skip  # Same.

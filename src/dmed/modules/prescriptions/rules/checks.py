@@ -8,7 +8,14 @@ from datetime import date, timedelta
 import msgspec
 
 from dmed.modules.medicines.api import Preparation
-from dmed.modules.prescriptions.model import OVERRIDE_REASONS, Alert, Draft, Tier
+from dmed.modules.prescriptions.model import (
+    ITEMS_COMMISSION_MAX,
+    ITEMS_MAX,
+    OVERRIDE_REASONS,
+    Alert,
+    Draft,
+    Tier,
+)
 from dmed.modules.prescriptions.rules import (
     checks_doses,
     checks_pairs,
@@ -19,7 +26,6 @@ from dmed.modules.prescriptions.rules.checks_facts import Allergy, Line, Person,
 
 __all__ = ["Allergy", "Line", "Person", "Running", "check", "of_card", "safety", "unanswered"]
 
-ITEMS_MAX = 5
 REPEATS_MAX = 3
 START_DAYS_MAX = 30
 
@@ -110,12 +116,13 @@ def _incomplete(draft: Draft, preparations: Mapping[str, Preparation]) -> Iterat
         yield alert_of("no-patient", Tier.STOP, -1, "The prescription names no patient")
     if not draft.items:
         yield alert_of("no-items", Tier.STOP, -1, "The prescription names no medicine")
-    if len(draft.items) > ITEMS_MAX:
+    most = ITEMS_COMMISSION_MAX if draft.commission else ITEMS_MAX
+    if len(draft.items) > most:
         yield alert_of(
             "too-many-items",
             Tier.STOP,
             -1,
-            f"A prescription names at most {ITEMS_MAX} medicines",
+            f"A prescription names at most {most} medicines",
             count=str(len(draft.items)),
         )
     for index, item in enumerate(draft.items):

@@ -26,13 +26,27 @@ def content(
         "repeats": draft.repeats,
         "start": draft.start.isoformat() if draft.start else "",
         "trustee": draft.trustee,
-        "replaces": draft.replaces,
+        "replaces": draft.replaces + (f"/{draft.replaces_item}" if draft.replaces_item else ""),
+        **_more(draft),
     }  # fmt: skip  # Nested once.
+
+
+def _more(draft: Draft) -> dict[str, Any]:
+    """What only some prescriptions say."""
+    found: dict[str, Any] = {}
+    if draft.commission:
+        found["commission"] = draft.commission
+    if draft.paper:
+        found["paper"] = {"number": draft.paper.number, "reason": draft.paper.reason,
+                          "written": draft.paper.written.isoformat()}  # fmt: skip  # One form.
+    return found
 
 
 def line(item: DraftItem, diagnosis: str, preparation: Preparation) -> dict[str, Any]:
     """One medicine, in numbers and in words."""
+    named = {"product": item.product, "exception": item.exception} if item.product else {}
     return {
+        **named,
         "medicine": preparation.label("uz"), "preparation": item.preparation,
         "dose": _plain(item.dose), "timesPerDay": item.times_per_day,
         "days": item.duration_days, "quantity": _plain(item.quantity), "timing": item.timing,

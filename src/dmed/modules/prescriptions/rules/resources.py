@@ -17,7 +17,7 @@ import msgspec
 
 from dmed.kit.clock import TASHKENT
 from dmed.modules.medicines.api import Preparation, medication, unit_name
-from dmed.modules.prescriptions.model import Alert, Diagnosis, DraftItem, ItemState
+from dmed.modules.prescriptions.model import Alert, Diagnosis, DraftItem, ItemState, Paper
 from dmed.modules.prescriptions.rules import courses
 from dmed.modules.prescriptions.rules.numbers import ITEM_SYSTEM, NUMBER_SYSTEM
 from dmed.modules.prescriptions.rules.states import Row
@@ -26,6 +26,12 @@ PROFILE = "https://dhp.uz/fhir/core/StructureDefinition/uz-core-medication-reque
 TRUSTEE = "https://dhp.uz/fhir/core/StructureDefinition/trustee"
 ORGANISATION = "https://dhp.uz/fhir/core/StructureDefinition/prescribing-organization"
 """Additive extension: the institution in whose name the doctor prescribed."""
+PAPER = "https://dhp.uz/fhir/core/StructureDefinition/prescription-paper-form"
+"""Additive extension: typed in from a form of paper; written, entered, reason."""
+COMMISSION = "https://dhp.uz/fhir/core/StructureDefinition/prescription-commission"
+"""Additive extension: the decision that allowed more than five names."""
+EXCEPTION_SYSTEM = "https://dhp.uz/fhir/core/CodeSystem/prescription-inn-exception"
+PAPER_SYSTEM = "https://dhp.uz/fhir/core/CodeSystem/prescription-paper-reason"
 ICD = "http://hl7.org/fhir/sid/icd-10"
 STATE_SYSTEM = "https://dhp.uz/fhir/core/CodeSystem/prescription-item-state"
 TASK_CODE_SYSTEM = "https://dhp.uz/fhir/core/CodeSystem/prescription-task"
@@ -66,6 +72,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     """First day of validity; None: that of writing."""
     repeats: int = 1
     is_insured: bool = False
+    commission: str = ""
+    paper: Paper | None = None
+    confirmed: datetime | None = None
+    """When it was signed, where that is not when it was written."""
 
     @property
     def first_day(self) -> date:
@@ -122,7 +132,7 @@ def request_of(
         "status": "active",
         "statusChanged": moment(context.authored),
         "intent": "order",
-        "medication": medication(preparation.key),
+        "medication": _medication(item, preparation),
         "subject": {"reference": f"Patient/{context.patient}", "display": context.patient_name},
         "authoredOn": moment(context.authored),
         "requester": {
@@ -135,7 +145,7 @@ def request_of(
             **resource.get("dispenseRequest", {}),
             **_dispense_request(item, preparation, context),
         },
-        "substitution": {"allowedBoolean": True},
+        "substitution": _substitution(item),
     }
     if context.is_insured:
         resource.setdefault("insurance", [{"display": INSURANCE}])
@@ -148,6 +158,7 @@ def request_of(
             resource["note"] = [{"text": item.note}]
     resource["extension"] = [
         *(each for each in resource.get("extension", ()) if each.get("url") != ORGANISATION),
+        *_about(context),
         {"url": ORGANISATION, "valueReference": {
             "reference": f"Organization/{context.organisation}",
             "display": context.organisation_name}},
@@ -161,6 +172,43 @@ def request_of(
             "identifier": {"system": NUMBER_SYSTEM, "value": context.replaces}
         }
     return resource
+
+
+def _medication(item: DraftItem, preparation: Preparation) -> dict[str, Any]:
+    """The INN; a named product beside it where an exception allows one."""
+    named = {"reference": {"reference": f"Medication/{item.product}"}} if item.product else {}
+    return {**medication(preparation.key), **named}
+
+
+def _substitution(item: DraftItem) -> dict[str, Any]:
+    if not item.product:
+        return {"allowedBoolean": True}
+    coding = [{"system": EXCEPTION_SYSTEM, "code": item.exception}]
+    return {"allowedBoolean": False, "reason": {"coding": coding}}
+
+
+def _about(context: Context) -> list[dict[str, Any]]:
+    """Extensions that only some prescriptions have."""
+    found: list[dict[str, Any]] = []
+    if context.commission:
+        found.append({"url": COMMISSION, "valueString": context.commission})
+    if context.paper:
+        entered = context.confirmed or context.authored
+        coding = {"system": PAPER_SYSTEM, "code": context.paper.reason}
+        found.append({"url": PAPER, "extension": [
+            {"url": "written", "valueDateTime": moment(context.paper.written)},
+            {"url": "entered", "valueDateTime": moment(entered)},
+            {"url": "reason", "valueCoding": coding},
+        ]})  # fmt: skip  # One nested extension.
+    return found
+
+
+def product_of(request: dict[str, Any]) -> str:
+    """Key of the product that a request prescribes by its trade name, or ""."""
+    if (request.get("substitution") or {}).get("allowedBoolean") is not False:
+        return ""
+    reference = (request.get("medication") or {}).get("reference") or {}
+    return str(reference.get("reference", "")).removeprefix("Medication/")
 
 
 def _dispense_request(
@@ -254,7 +302,17 @@ def item_of(resource: dict[str, Any], preparation_key: str) -> DraftItem:
         as_needed=bool(line.get("asNeeded")),
         diagnosis=icd_of(resource),
         note=str((resource.get("note") or [{}])[0].get("text", "")),
+        product=product_of(resource),
+        exception=_exception(resource),
     )
+
+
+def _exception(resource: dict[str, Any]) -> str:
+    reason = (resource.get("substitution") or {}).get("reason") or {}
+    for coding in reason.get("coding", ()):
+        if coding.get("system") == EXCEPTION_SYSTEM:
+            return str(coding.get("code", ""))
+    return ""
 
 
 def _times_a_day(repeat: dict[str, Any]) -> int:
@@ -505,8 +563,8 @@ def provenance_of(
     return {
         "resourceType": "Provenance",
         "target": [{"reference": target} for target in targets],
-        "occurredDateTime": moment(context.authored),
-        "recorded": moment(context.authored),
+        "occurredDateTime": moment(context.confirmed or context.authored),
+        "recorded": moment(context.confirmed or context.authored),
         "activity": {"coding": [{
             "system": "http://terminology.hl7.org/CodeSystem/v3-DocumentCompletion",
             "code": "LA"}]},
@@ -520,7 +578,7 @@ def provenance_of(
                            "display": context.organisation_name}}],
         "signature": [
             {"type": [{"system": "urn:iso-astm:E1762-95:2013", "code": "1.2.840.10065.1.12.1.1"}],
-             "when": moment(context.authored),
+             "when": moment(context.confirmed or context.authored),
              "who": who,
              "targetFormat": "application/fhir+json" if place == 0 else "application/json",
              "sigFormat": kind,

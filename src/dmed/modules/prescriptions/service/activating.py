@@ -15,12 +15,18 @@ import msgspec
 
 from dmed.kit import clock
 from dmed.kit.errors import ConflictError, ForbiddenError, UnprocessableError
-from dmed.modules.medicines import api as medicines
 from dmed.modules.prescriptions import tables
-from dmed.modules.prescriptions.model import Alert, Draft, DraftItem, ItemState
+from dmed.modules.prescriptions.model import (
+    ITEMS_COMMISSION_MAX,
+    ITEMS_MAX,
+    Alert,
+    Draft,
+    DraftItem,
+    ItemState,
+)
 from dmed.modules.prescriptions.rules import checks, numbers, resources, states
 from dmed.modules.prescriptions.rules.states import Actor, Event, Who
-from dmed.modules.prescriptions.service import drafts, signing
+from dmed.modules.prescriptions.service import drafts, signing, views
 from dmed.modules.prescriptions.service.case import Case, expect, move, open_case
 from dmed.modules.prescriptions.service.keys import keys
 from dmed.modules.prescriptions.service.lifetime import once
@@ -39,12 +45,15 @@ Overrides = Mapping[int, Mapping[str, str]]
 """Item -> rule -> coded reason."""
 
 
-def together(parts: list[Draft]) -> Draft:
-    """One draft of the drafts of a Bundle; UnprocessableError where they do not go together."""
+def together(parts: list[Draft], commission: str = "") -> Draft:
+    """One draft of the drafts of a Bundle; UnprocessableError where they do not go together.
+    `commission`: the decision that allows more than five names.
+    """
     if not parts:
         raise UnprocessableError("The Bundle holds no MedicationRequest")
-    if len(parts) > checks.ITEMS_MAX:
-        raise UnprocessableError(f"A prescription names at most {checks.ITEMS_MAX} medicines")
+    most = ITEMS_COMMISSION_MAX if commission else ITEMS_MAX
+    if len(parts) > most:
+        raise UnprocessableError(f"A prescription names at most {most} medicines")
     first = parts[0]
     for each in parts:
         same = (each.patient, each.repeats, each.start)
@@ -53,7 +62,7 @@ def together(parts: list[Draft]) -> Draft:
                 "The items of a prescription share patient, number of repeats and first day"
             )
     items = tuple(item for each in parts for item in each.items)
-    return msgspec.structs.replace(first, items=items)
+    return msgspec.structs.replace(first, items=items, commission=commission)
 
 
 class Prescribed(msgspec.Struct, frozen=True):
@@ -170,7 +179,7 @@ def _draft(found: Case, overrides: Overrides) -> Draft:
     items: list[DraftItem] = []
     repeats, start = 1, None
     for item in found.items.values():
-        known = medicines.preparation_of(item.request.get("medication") or {})
+        known = views.preparation_of(item.request)
         line = resources.item_of(item.request, known.key if known else "")
         given = dict(overrides.get(item.number, {}))
         items.append(msgspec.structs.replace(line, overrides=given))
@@ -178,7 +187,8 @@ def _draft(found: Case, overrides: Overrides) -> Draft:
         first_day, _ = resources.course_of(item.request)
         start = first_day if first_day > clock.today() else None
     return Draft(patient=found.patient, diagnosis=items[0].diagnosis, items=tuple(items),
-                 repeats=repeats, start=start)  # fmt: skip  # Facts of one draft.
+                 repeats=repeats, start=start,
+                 commission=found.commission)  # fmt: skip  # Facts of one draft.
 
 
 async def _activated(

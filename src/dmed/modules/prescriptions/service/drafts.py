@@ -14,7 +14,7 @@ from dmed.modules.medicines import api as medicines
 from dmed.modules.medid import api as medid
 from dmed.modules.prescriptions import tables
 from dmed.modules.prescriptions.model import Alert, Draft
-from dmed.modules.prescriptions.rules import checks, courses, resources
+from dmed.modules.prescriptions.rules import checks, courses, law, resources
 from dmed.modules.prescriptions.service import diagnoses, views
 from dmed.trust.model import Role, Subject
 
@@ -37,6 +37,12 @@ def preparations_of(draft: Draft) -> dict[str, medicines.Preparation]:
         except NotFoundError:
             continue
     return found
+
+
+def products_of(draft: Draft) -> dict[str, medicines.Product]:
+    """The products on the market that the draft's lines name, by key."""
+    named = {item.product for item in draft.items} - {""}
+    return {key: medicines.product(key) for key in named if medicines.is_on_market(key)}
 
 
 def derive(draft: Draft) -> Draft:
@@ -101,10 +107,16 @@ async def check(gateway: Gateway, subject: Subject, draft: Draft) -> list[Alert]
         without: frozenset[str] = frozenset()
         if draft.replaces:
             old = await views.prescription(gateway, subject, draft.replaces)
-            without = frozenset(item.request for item in old.items)
+            only = draft.replaces_item
+            without = frozenset(item.request for item in old.items
+                                if not only or item.number == only)  # fmt: skip  # One filter.
         facts = await medid.facts(gateway, subject, draft.patient)
         person = person_of(facts, without)
-    return checks.check(draft, preparations_of(draft), diagnoses.viral(), person, today())
+    known = preparations_of(draft)
+    return [
+        *law.check(draft, known, products_of(draft)),
+        *checks.check(draft, known, diagnoses.viral(), person, today()),
+    ]
 
 
 def person_of(facts: medid.PersonFacts, without: frozenset[str] = frozenset()) -> checks.Person:

@@ -205,10 +205,19 @@ def written(parameters: list[dict[str, Any]], headers: dict[str, str] | None = N
 
 
 def definition(
-    name: str, title: str, inputs: Sequence[Input], outputs: Sequence[Input], *, type_: str = "Task"
+    name: str,
+    title: str,
+    inputs: Sequence[Input],
+    outputs: Sequence[Input],
+    *,
+    type_: str = "Task",
+    is_instance: bool | None = None,
 ) -> dict[str, Any]:
-    """The OperationDefinition of an operation on the Task of an item, or on a type."""
+    """The OperationDefinition of an operation on the Task of an item, or on a type. Without a word
+    those of Task are on instances, the others on their type.
+    """
     id_ = f"{type_}-{name}"
+    on_instance = type_ == "Task" if is_instance is None else is_instance
     return {
         "resourceType": "OperationDefinition",
         "id": id_,
@@ -221,8 +230,8 @@ def definition(
         "code": name,
         "resource": [type_],
         "system": False,
-        "type": type_ != "Task",
-        "instance": type_ == "Task",
+        "type": not on_instance,
+        "instance": on_instance,
         "parameter": [
             *(_defined(each, "in") for each in inputs),
             *(_defined(each, "out") for each in outputs),

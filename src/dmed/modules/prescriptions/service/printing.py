@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dmed.kit import pdf, qr
+from dmed.kit import clock, pdf, qr
 from dmed.kit.errors import ForbiddenError
 from dmed.kit.i18n import Speech, translator
 from dmed.modules.facilities import api as facilities
 from dmed.modules.medicines import api as medicines
-from dmed.modules.prescriptions.model import Item, ItemState, Prescription
+from dmed.modules.prescriptions.model import ITEMS_MAX, Item, ItemState, Prescription
 from dmed.modules.prescriptions.rules import courses, numbers, tokens
-from dmed.modules.prescriptions.service import diagnoses, offline, views
+from dmed.modules.prescriptions.service import diagnoses, offline, paper_forms, signing, views
 from dmed.modules.prescriptions.service.keys import Keys, keys
 from dmed.trust.model import Role, Subject
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway
 
 _TEMPLATE = pdf.PACKAGE / "modules" / "prescriptions" / "data" / "print" / "slip.typ"
+_BLANK = _TEMPLATE.with_name("blank.typ")
+_BLANK_TEXTS = ("blank_title", "blank_note", "medicine", "course", "reason", "signed", "code",
+                "patient", "birth_date", "pinfl", "diagnosis", "quantity", "doctor",
+                "signature")  # fmt: skip  # One list.
 _TEXTS = (
     "title",
     "signed",
@@ -32,6 +36,7 @@ _TEXTS = (
     "doctor",
     "signature",
     "trustee",
+    "commission",
     "note",
 )
 
@@ -39,6 +44,8 @@ _TEXTS = (
 def token_of(found: Prescription, patient: dict[str, Any], secrets: Keys) -> str:
     """The signed token of a prescription, base45; "" when an item names nothing of the register."""
     items = []
+    if len(found.items) > ITEMS_MAX:
+        return ""  # A commission's long list does not fit in a QR code: it goes online.
     for item in found.items:
         if not item.preparation:
             return ""
@@ -113,14 +120,50 @@ async def slip_pdf(
         "diagnosis": _diagnosis(found.diagnosis, speech),
         "items": [_line(item, speech) for item in found.items],
         "doctor": speech.script(found.prescriber_name),
-        "signature": speech(
-            "prescriptions.slip.signed_by_platform",
-            moment=speech.date(found.signed) + " " + speech.time(found.signed),
-        ),
+        "signature": _confirmed(found, speech),
+        "commission": speech.script(found.commission),
         "trustee": speech.script(found.trustee),
     }
     made = pdf.render(_TEMPLATE, data, paper=paper)
     await gateway.note(subject, "R", f"print prescription {found.number}", patient=found.patient)
+    return made
+
+
+def _confirmed(found: Prescription, speech: Speech) -> str:
+    moment = speech.date(found.signed) + " " + speech.time(found.signed)
+    told = "paper_from" if found.paper else "signed_by_platform"
+    return speech(f"prescriptions.slip.{told}", moment=moment)
+
+
+async def new_forms(gateway: Gateway, subject: Subject, count: int) -> list[str]:
+    """Numbers for blank forms; only who may sign today gets some."""
+    who = await signing.signer(gateway, subject, clock.now())
+    return await paper_forms.allocate(gateway, subject, count, who.organisation.region)
+
+
+async def forms_pdf(gateway: Gateway, subject: Subject, language: str) -> bytes:
+    """Every blank form of the doctor, a page each."""
+    who = await signing.signer(gateway, subject, clock.now())
+    speech = translator().speech(language)
+    secrets = keys(gateway.settings)
+    pages = []
+    for form in await paper_forms.blank(gateway, subject):
+        code = numbers.make_code(secrets.codes, form.number)
+        pages.append({
+            "number": numbers.show_number(form.number), "code": numbers.show_code(code),
+            "qr": qr.svg(numbers.write_qr(form.number, code, "")),
+        })  # fmt: skip  # One form.
+    data = {
+        "texts": {name: speech(f"prescriptions.slip.{name}") for name in _BLANK_TEXTS},
+        "organisation": who.organisation.names.get(language) or speech.script(
+            who.organisation.name),
+        "organisation_line": _place_line(who.organisation, speech),
+        "doctor": speech.script(who.name),
+        "items": ITEMS_MAX,
+        "pages": pages,
+    }
+    made = pdf.render(_BLANK, data, paper="a5")
+    await gateway.note(subject, "R", f"print {len(pages)} blank prescription forms")
     return made
 
 

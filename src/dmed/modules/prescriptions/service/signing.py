@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from dmed.modules.facilities import api as facilities
 from dmed.modules.prescriptions import tables
 from dmed.modules.prescriptions.model import (
     CANCEL_REASONS,
+    ITEMS_MAX,
     Alert,
     Draft,
     DraftItem,
@@ -34,11 +35,12 @@ from dmed.modules.prescriptions.rules import (
     courses,
     documents,
     numbers,
+    papers,
     resources,
     states,
 )
 from dmed.modules.prescriptions.rules.states import Actor, Event, Who
-from dmed.modules.prescriptions.service import diagnoses, drafts, views
+from dmed.modules.prescriptions.service import diagnoses, drafts, paper_forms, views
 from dmed.modules.prescriptions.service.case import Case, expect, move, open_case
 from dmed.modules.prescriptions.service.keys import Keys, keys
 from dmed.modules.prescriptions.service.lifetime import once
@@ -48,6 +50,7 @@ from dmed.trust.model import Role, Subject
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway, GatewayUnit
 
+Within = Callable[["GatewayUnit", str], Awaitable[None]]
 _PRESCRIBER = Actor(who=Who.PRESCRIBER)
 _CANCELLABLE = {ItemState.TO_BE_DISPENSED, ItemState.FUTURE}
 
@@ -106,12 +109,17 @@ async def sign(
     authored: datetime | None = None,
     bases: tuple[dict[str, Any], ...] = (),
     given: signatures.Given | None = None,
+    within: Within | None = None,
 ) -> Prescription:
     """Check, sign and activate in one transaction; see `api.sign`. `bases`: posted resources
-    whose further content is kept; `given`: what the doctor's own program signed.
+    whose further content is kept; `given`: what the doctor's own program signed; `within`: what
+    else belongs to the act, done in its transaction with the new number.
     """
     now = clock.now()
-    states.check_signing_time(authored or now, now)
+    if draft.paper:
+        papers.check_written(draft.paper, now)
+    else:
+        states.check_signing_time(authored or now, now)
     who = await signer(gateway, subject, now)
     draft = drafts.derive(draft)
     key = key or (f"draft:{draft.id}" if draft.id else "")
@@ -131,7 +139,7 @@ async def sign(
             )
             at = resources.moment_of(str(signatures.read(signed.document)["at"]))
             number = await _signed(
-                gateway, subject, draft, key, who, patient, alerts, at, bases, signed
+                gateway, subject, draft, key, who, patient, alerts, at, bases, signed, within
             )
     return await with_code(gateway, subject, number)
 
@@ -157,6 +165,7 @@ async def _signed(
     authored: datetime,
     bases: tuple[dict[str, Any], ...],
     signed: signatures.Signed,
+    within: Within | None,
 ) -> str:
     """The one transaction of a signature; the number, also of the same act done before."""
     async with gateway.unit(subject) as unit:
@@ -165,13 +174,17 @@ async def _signed(
             if kept is not None:
                 return same_act(kept, "sign")
         await signatures.use(unit, subject, signed)
-        if draft.replaces:
+        if draft.paper:
+            await paper_forms.enter(unit, subject, draft.paper, clock.now())
+        if draft.replaces and not draft.replaces_item:
             await _cancel_replaced(unit, subject, draft.replaces, clock.now())
         number = await write(
             unit, gateway, subject, draft, who, patient, alerts, authored, bases, signed=signed
         )
+        if within is not None:
+            await within(unit, number)
         if draft.id:
-            await tables.drop_draft(unit, subject.user, draft.id)
+            await tables.end_draft(unit, subject.user, draft.id)
         if key:
             await tables.end_act(unit, subject.user, key, number)
     return number
@@ -199,8 +212,8 @@ async def _check_replaced(gateway: Gateway, subject: Subject, draft: Draft) -> N
     """Only what nobody claimed can be corrected; ConflictError names the state before any check.
     The transaction decides again under lock.
     """
-    if not draft.replaces:
-        return
+    if not draft.replaces or draft.replaces_item:
+        return  # One item at a pharmacy: its act decides under lock.
     old = await views.prescription(gateway, subject, draft.replaces)
     for item in old.items:
         if item.state is not ItemState.TO_BE_DISPENSED:
@@ -231,13 +244,20 @@ async def write(
     until = courses.valid_until(named, draft.start or day)
     region = who.organisation.region
     region = region if region in tables.REGIONS else tables.REGIONS[9]
-    number = numbers.make_number(region, await tables.next_running(unit, region))
+    confirmed_at = authored
+    if draft.paper:
+        # The day on the paper counts for validity; the confirmation is of today.
+        number, authored = draft.paper.number, draft.paper.written
+        until = courses.valid_until(named, draft.start or resources.day_of(authored.isoformat()))
+    else:
+        number = numbers.make_number(region, await tables.next_running(unit, region))
     context = resources.Context(
         number=number, patient=draft.patient, patient_name=views.name_of(patient),
         prescriber=subject.practitioner_role, prescriber_name=who.name,
         organisation=subject.organisation, organisation_name=who.organisation.name,
         authored=authored, valid_until=until, trustee=draft.trustee, replaces=draft.replaces,
         start=draft.start, repeats=draft.repeats, is_insured=named == "reimbursed",
+        commission=draft.commission, paper=draft.paper, confirmed=confirmed_at,
     )  # fmt: skip  # Facts of one prescription.
     code = numbers.make_code(secrets.codes, number)
     await tables.insert(
@@ -314,7 +334,7 @@ def confirmation(
         "number": context.number,
         "signer": subject.user,
         "role": context.prescriber,
-        "at": resources.moment(context.authored),
+        "at": resources.moment(context.confirmed or context.authored),
         "sha256": digests,
     }
     return secrets.confirm(msgspec.json.encode(payload, order="sorted"))
@@ -442,12 +462,12 @@ async def repeat_last(gateway: Gateway, subject: Subject, patient: str) -> Draft
                 preparation=item.preparation, dose=item.dose, times_per_day=item.times_per_day,
                 duration_days=item.duration_days, quantity=item.quantity,
                 diagnosis="" if item.diagnosis == old.diagnosis else item.diagnosis,
-                note=item.note,
+                note=item.note, product=item.product,
             )
             for item in old.items
             if item.preparation and item.state is not ItemState.ENTERED_IN_ERROR
         )  # fmt: skip  # One line of the old prescription.
         if items:
-            fresh = Draft(patient=patient, diagnosis=old.diagnosis, items=items[: checks.ITEMS_MAX])
+            fresh = Draft(patient=patient, diagnosis=old.diagnosis, items=items[:ITEMS_MAX])
             return await drafts.save(gateway, subject, drafts.derive(fresh))
     raise NotFoundError("There is no earlier prescription to repeat")

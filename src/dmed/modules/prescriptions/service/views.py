@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dmed.kit.errors import ForbiddenError, GoneError, NotFoundError
 from dmed.modules.medicines import api as medicines
 from dmed.modules.prescriptions.model import Alert, Item, Prescription, Reason, Tier, reason_key
-from dmed.modules.prescriptions.rules import courses, numbers, resources
+from dmed.modules.prescriptions.rules import courses, numbers, papers, resources
 from dmed.modules.prescriptions.service.case import Case, CaseItem
 from dmed.trust.model import Subject
 
@@ -167,11 +167,20 @@ def _view(
         items=items,
         replaces=_replaces(first),
         trustee=_trustee(first),
+        commission=papers.commission_of(first),
+        paper=papers.paper_of(first),
     )
 
 
+def preparation_of(request: dict[str, Any]) -> medicines.Preparation | None:
+    """The preparation of a request, read against the register of the day on which it was signed."""
+    authored = request.get("authoredOn")
+    at = resources.moment_of(str(authored)) if authored else None
+    return medicines.preparation_of(request.get("medication") or {}, at)
+
+
 def _item(request: dict[str, Any], task: dict[str, Any] | None, alerts: Iterable[Alert]) -> Item:
-    found = medicines.preparation_of(request.get("medication") or {})
+    found = preparation_of(request)
     line = resources.item_of(request, found.key if found else "")
     number = resources.item_number(request)
     standing = CaseItem(
@@ -216,6 +225,7 @@ def _item(request: dict[str, Any], task: dict[str, Any] | None, alerts: Iterable
         instance=standing.instance,
         instances=standing.instances,
         starts=standing.starts,
+        product=resources.product_of(request),
         reason=resources.reason_of(task or {}),
         vid=int(((task or {}).get("meta") or {}).get("versionId", 0)),
     )

@@ -22,8 +22,11 @@ from dmed.kit.errors import InvalidError, NotFoundError, UnprocessableError
 from dmed.kit.i18n import Speech
 from dmed.modules.card import api as cards
 from dmed.modules.medicines import api as medicines
+from dmed.modules.medid import api as medid
 from dmed.modules.prescriptions import api
 from dmed.modules.prescriptions.model import (
+    ITEMS_COMMISSION_MAX,
+    ITEMS_MAX,
     Alert,
     Draft,
     DraftItem,
@@ -31,13 +34,13 @@ from dmed.modules.prescriptions.model import (
     Prescription,
     Tier,
 )
-from dmed.modules.prescriptions.rules import courses, numbers
+from dmed.modules.prescriptions.pages import paper
+from dmed.modules.prescriptions.rules import courses, numbers, weights
 from dmed.modules.signing import api as signatures
 from dmed.pages import view
 from dmed.trust.manifest import SIGNED_IN, Route
 from dmed.trust.model import Role
 
-ITEMS_MAX = 5
 TEXT_CHARACTERS_MAX = 100
 REPEATS = ("1", "2", "3")
 VALIDITY_CLASSES = ("", "ordinary", "chronic", "chronic-60", "anabolic", "reimbursed")
@@ -60,6 +63,10 @@ async def workspace(request: Request) -> Response:
         draft = await api.draft(gateway, subject, asked["draft"])
     elif asked.get("correct"):
         draft = _again(await api.prescription(gateway, subject, asked["correct"]))
+    elif asked.get("paper"):
+        number = await api.paper_forms.check(gateway, subject, asked["paper"])
+        form = api.Paper(number=number, written=clock.now(), reason=api.PAPER_REASONS[0])
+        draft = Draft(patient=person, paper=form)
     else:
         drafts = await api.drafts(gateway, subject, person)
         draft = drafts[0] if drafts else Draft(patient=person)
@@ -87,6 +94,8 @@ async def act(request: Request) -> Response:
     elif what == "remove" and which.isdecimal():
         kept = [item for place, item in enumerate(draft.items) if place != int(which)]
         draft = msgspec.structs.replace(draft, items=tuple(kept))
+    elif what in {"favourite", "keep-favourite", "drop-favourite", "weigh"}:
+        draft = api.derive(await _helped(request, form, draft, what, which))
     elif what == "diagnosis":
         draft = msgspec.structs.replace(draft, diagnosis=which)
         focus = "medicine" if which else "diagnosis"
@@ -97,6 +106,37 @@ async def act(request: Request) -> Response:
     if what == "sign":
         return await _sign(request, draft, view.field(form, "key"))
     return await _show(request, draft, focus=focus)
+
+
+async def _helped(
+    request: Request, form: FormData, draft: Draft, what: str, which: str
+) -> Draft:
+    """Favourites and doses by weight: what fills lines instead of typing them."""
+    gateway, subject = view.gateway(request), view.signed_in(request)
+    if what == "favourite":
+        return await api.favourites.added(gateway, subject, which, draft)
+    if what == "drop-favourite":
+        await api.favourites.drop(gateway, subject, which)
+    elif what == "keep-favourite":
+        await api.favourites.keep(gateway, subject, view.field(form, "favourite-name"), draft)
+    elif which.isdecimal() and int(which) < len(draft.items):
+        return await _weighed(request, form, draft, int(which))
+    return draft
+
+
+async def _weighed(request: Request, form: FormData, draft: Draft, place: int) -> Draft:
+    """The draft with one dose worked out of mg/kg a day and the card's weight."""
+    facts = await medid.facts(view.gateway(request), view.signed_in(request), draft.patient)
+    item = draft.items[place]
+    wanted = _decimal(view.field(form, f"item-{place}-per_kg"))
+    dose = weights.dose_for(
+        medicines.preparation(item.preparation), wanted, item.times_per_day, facts.weight_kg
+    )
+    if dose is None:
+        return draft
+    changed = msgspec.structs.replace(item, dose=dose, quantity=Decimal(0))
+    items = (*draft.items[:place], changed, *draft.items[place + 1 :])
+    return msgspec.structs.replace(draft, items=items)
 
 
 async def live_check(request: Request) -> Response:
@@ -166,6 +206,7 @@ async def _show(
         focus = "medicine" if draft.diagnosis else "diagnosis"
     facts["focus"] = _first_unanswered(facts["alerts"]) or focus if is_tried else focus
     facts["key"] = ids.secret(128)
+    facts["forms"] = await paper.waiting(request) if not draft.paper and not draft.items else ()
     if view.is_fragment(request):
         return view.render(request, "prescriptions/workspace.html", facts)
     facts["card"] = await cards.open_card(
@@ -182,6 +223,7 @@ async def _facts(request: Request, draft: Draft, *, is_tried: bool) -> dict[str,
     alerts = await api.check(gateway, subject, draft)
     shown = [alert for alert in alerts if is_tried or alert.rule not in UNFINISHED]
     preparations = [_preparation(item) for item in draft.items]
+    child = await _child(request, draft)
     known = tuple(found for found in preparations if found is not None)
     named = courses.validity_class(draft, known)
     until = courses.valid_until(named, draft.start or clock.today())
@@ -193,7 +235,7 @@ async def _facts(request: Request, draft: Draft, *, is_tried: bool) -> dict[str,
         "alerts": shown,
         "whole_alerts": [alert for alert in shown if alert.item < 0],
         "lines": [
-            _line(t, place, item, found, shown)
+            _line(t, place, item, found, shown) | _by_weight(child, item, found)
             for place, (item, found) in enumerate(zip(draft.items, preparations, strict=True))
         ],
         "diagnosis": _diagnosis(t, draft.diagnosis),
@@ -210,10 +252,31 @@ async def _facts(request: Request, draft: Draft, *, is_tried: bool) -> dict[str,
         "until": until,
         "until_days": (until - clock.today()).days,
         "saved_at": draft.updated,
-        "items_max": ITEMS_MAX,
+        "items_max": ITEMS_COMMISSION_MAX if draft.commission else ITEMS_MAX,
+        "child": child,
+        "favourites": await api.favourites.listed(gateway, subject),
+        "exceptions": [(code, t(f"prescriptions.exception.{code}")) for code in api.INN_EXCEPTIONS],
+        "paper": paper.facts(t, draft.paper),
         "say": lambda reason: api.say(t, reason),
         "plain": plain,
     }
+
+
+async def _child(request: Request, draft: Draft) -> medid.PersonFacts | None:
+    """Age and weight where doses go by weight; None for adults."""
+    if not draft.items:
+        return None
+    facts = await medid.facts(view.gateway(request), view.signed_in(request), draft.patient)
+    return facts if 0 <= facts.age_years < weights.CHILD_YEARS else None
+
+
+def _by_weight(
+    child: medid.PersonFacts | None, item: DraftItem, found: medicines.Preparation | None
+) -> dict[str, Any]:
+    """What a child's line means in mg/kg a day; nothing where it is no mass."""
+    if child is None or found is None or not weights.milligrams(found):
+        return {"is_by_weight": False}
+    return {"is_by_weight": True, "per_kg": weights.per_kg_day(found, item, child.weight_kg)}
 
 
 def _line(
@@ -227,7 +290,7 @@ def _line(
     mine = [alert for alert in alerts if alert.item == place]
     row: dict[str, Any] = {
         "place": place, "item": item, "alerts": mine, "label": item.preparation, "atc": "",
-        "dose_unit": "", "unit": "", "quantity_typed": "",
+        "dose_unit": "", "unit": "", "quantity_typed": "", "products": (),
         "tier": next((tier.value for tier in Tier if any(one.tier is tier for one in mine)), ""),
     }  # fmt: skip  # A row of a table.
     if preparation is not None:
@@ -238,6 +301,8 @@ def _line(
             dose_unit=t.script(medicines.unit_name(preparation.form.dose_unit, t.language)),
             unit=t.script(medicines.unit_name(preparation.form.unit, t.language)),
             quantity_typed="" if is_derived else plain(item.quantity),
+            products=[(one.key, f"{one.trade}, {plain(one.pack_units)}")
+                      for one in medicines.products_of(preparation.key)],
         )
     return row
 
@@ -265,8 +330,9 @@ def _first_unanswered(alerts: list[Alert]) -> str:
 def _with_medicine(draft: Draft, key: str) -> Draft:
     """The draft with one line more; the sixth is refused."""
     medicines.preparation(key)
-    if len(draft.items) >= ITEMS_MAX:
-        raise InvalidError(f"A prescription has at most {ITEMS_MAX} medicines")
+    most = ITEMS_COMMISSION_MAX if draft.commission else ITEMS_MAX
+    if len(draft.items) >= most:
+        raise InvalidError(f"A prescription has at most {most} medicines")
     return msgspec.structs.replace(draft, items=(*draft.items, DraftItem(preparation=key)))
 
 
@@ -274,7 +340,8 @@ def _again(old: Prescription) -> Draft:
     """A draft that corrects a signed prescription: the same lines, ready to be changed."""
     lines = tuple(
         DraftItem(preparation=item.preparation, dose=item.dose, times_per_day=item.times_per_day,
-                  duration_days=item.duration_days, diagnosis=item.diagnosis, note=item.note)
+                  duration_days=item.duration_days, diagnosis=item.diagnosis, note=item.note,
+                  product=item.product)
         for item in old.items
     )  # fmt: skip  # One line of a prescription.
     return Draft(patient=old.patient, diagnosis=old.diagnosis, items=lines,
@@ -288,7 +355,8 @@ def _again(old: Prescription) -> Draft:
 def read_draft(form: FormData, person: str) -> Draft:
     """The draft that a posted form means; raises InvalidError for a number that is none."""
     items = []
-    for place in range(ITEMS_MAX):
+    commission = view.field(form, "commission")[:TEXT_CHARACTERS_MAX]
+    for place in range(ITEMS_COMMISSION_MAX if commission else ITEMS_MAX):
         key = view.field(form, f"item-{place}-preparation")
         if key:
             items.append(_read_item(form, f"item-{place}-", key, place))
@@ -304,6 +372,8 @@ def read_draft(form: FormData, person: str) -> Draft:
         repeats=int(repeats) if repeats in REPEATS else 1,
         start=_first_day(view.field(form, "start")),
         replaces=view.field(form, "replaces"),
+        commission=commission,
+        paper=paper.read(form),
     )
 
 
@@ -335,6 +405,8 @@ def _read_item(form: FormData, prefix: str, key: str, place: int) -> DraftItem:
         timing=timing if timing in api.TIMINGS else "",
         as_needed=view.field(form, prefix + "as_needed") == "1",
         note=view.field(form, prefix + "note")[:TEXT_CHARACTERS_MAX],
+        product=view.field(form, prefix + "product")[:TEXT_CHARACTERS_MAX],
+        exception=view.field(form, prefix + "exception")[:TEXT_CHARACTERS_MAX],
         overrides=overrides,
     )
 
@@ -387,6 +459,8 @@ async def _prescription(request: Request, number: str, *, status: int = 200) -> 
         "may_change": all(item.state.value == "to-be-dispensed" for item in found.items),
         "passed": lambda item: _passed(t, item),
         "standing": lambda item: api.standing(t, item, found.valid_until),
+        "paper": paper.facts(t, found.paper),
+        "trade": lambda key: medicines.product(key).trade,
         "pick": lambda texts: t.script(texts.get(t.language) or texts.get("uz", "")),
         "unit": lambda unit: t.script(medicines.unit_name(unit, t.language)),
     }  # fmt: skip  # Facts of one page.
@@ -507,6 +581,7 @@ ROUTES: tuple[Route, ...] = (
     Route(path="/card/{id}/sign/{draft}", endpoint=signed_outside, roles=DOCTORS,
           methods=("POST",)),
     Route(path="/card/{id}/prescriptions", endpoint=of_person, roles=DOCTORS | {Role.REGISTRAR}),
+    *paper.ROUTES,
     Route(path="/prescriptions/{number}", endpoint=signed, roles=READERS),
     Route(path="/prescriptions/{number}/slip.pdf", endpoint=slip, roles=DOCTORS),
     Route(path="/prescriptions/{number}/cancel", endpoint=cancel, roles=DOCTORS, methods=("POST",)),
