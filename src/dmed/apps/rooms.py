@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dmed.modules.access import MODULE as ACCESS
+from dmed.modules.analytics import MODULE as ANALYTICS
 from dmed.modules.card import MODULE as CARD
 from dmed.modules.developers import MODULE as DEVELOPERS
 from dmed.modules.facilities import MODULE as FACILITIES
@@ -20,4 +21,4 @@ from dmed.trust.manifest import Manifest
 
 MODULES: tuple[Manifest, ...] = (
     ACCESS, MEDID, CARD, FACILITIES, DEVELOPERS, WORKFORCE, MEDICINES, PRESCRIPTIONS,
-    PHARMACY, READER, TERMINOLOGY, SIGNING, GLASS, OVERSIGHT)
+    PHARMACY, READER, TERMINOLOGY, SIGNING, GLASS, OVERSIGHT, ANALYTICS)

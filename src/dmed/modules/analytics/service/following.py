@@ -1,0 +1,79 @@
+"""Counts follow the change feed: restartable, idempotent, exact after corrections and deletes.
+
+Of each change the record as it is now is read; what its person's facts added before is taken away
+and what they add now is added, in one transaction with the position. So nothing depends on how
+often or in which stretches the feed is read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dmed.modules.analytics import tables
+from dmed.modules.analytics.model import Kept
+from dmed.modules.analytics.rules import facts
+from dmed.modules.analytics.rules.counting import Counts, counts, difference
+from dmed.modules.analytics.rules.definitions import version
+from dmed.trust.model import Role, Subject
+
+if TYPE_CHECKING:
+    from dmed.trust.gateway import Gateway, GatewayUnit
+
+PLATFORM = Subject(user="analytics", role=Role.SERVICE, name="DMED", purpose="PUBHLTH")
+"""Who counts: a job, no person."""
+STRETCH = 500
+"""Changes of one transaction: well under its five seconds."""
+
+
+async def follow(gateway: Gateway, *, stretch: int = STRETCH, most: int = 1_000_000) -> int:
+    """Counts what was written since the last time, at most about `most` changes; how many records
+    were looked at. Two at once do no harm: one of them finds the position moved and begins again.
+    """
+    looked = 0
+    while looked < most:
+        at, known = await _begin(gateway)
+        told = await gateway.follow(PLATFORM, facts.TYPES, at, stretch)
+        if told.position == at:
+            return looked
+        found = {key: None if record is None else facts.kept(record)
+                 for key, record in told.records.items()}
+        async with gateway.unit(PLATFORM) as unit:
+            if await tables.position(unit, lock=True) != (at, known):
+                continue
+            await _fold(unit, found)
+            await tables.move(unit, told.position, known)
+        looked += len(found)
+    return looked
+
+
+async def _begin(gateway: Gateway) -> tuple[tuple[int, int], str]:
+    """The position, after everything was forgotten where the definitions have changed."""
+    async with gateway.unit(PLATFORM) as unit:
+        at, known = await tables.position(unit, lock=True)
+        if known == version():
+            return at, known
+        await tables.forget(unit)
+        await tables.move(unit, (0, 0), version())
+        return (0, 0), version()
+
+
+async def _fold(unit: GatewayUnit, found: dict[tuple[str, str], Kept | None]) -> None:
+    if not found:
+        return
+    patients = await tables.patients_of(unit, found)
+    patients |= {one.patient for one in found.values() if one is not None and one.patient}
+    before = await tables.facts_of(unit, patients)
+    after: dict[str, list[Kept]] = {
+        patient: [one for one in kept if (one.type, one.id) not in found]
+        for patient, kept in before.items()}
+    for one in found.values():
+        if one is not None and one.patient:
+            after.setdefault(one.patient, []).append(one)
+    total: Counts = {}
+    for patient in sorted(patients):
+        change = difference(counts(before.get(patient, ())), counts(after.get(patient, ())))
+        for cell, (numerator, denominator) in change.items():
+            so_far = total.get(cell, (0, 0))
+            total[cell] = (so_far[0] + numerator, so_far[1] + denominator)
+    await tables.put(unit, found)
+    await tables.add(unit, total)
