@@ -19,6 +19,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True, tag="item"):
     """When it was written, in Tashkent."""
     atc: str
     """ATC code of level 5: it stands for the INN."""
+    preparation: str = ""
+    """Key of INN, form and strength: within it products may stand for each other."""
     icd: str
     starts: date
     ends: date
@@ -35,7 +37,8 @@ class Fill(msgspec.Struct, frozen=True, kw_only=True, tag="fill"):
     pharmacy: str
     moment: datetime
     product: str = ""
-    """GTIN or registration key of the pack; "" where the record does not say."""
+    """Trade name of the pack, its GTIN where the register does not know it; "" where the record
+    does not say."""
 
 
 class Override(msgspec.Struct, frozen=True, kw_only=True, tag="override"):
@@ -75,7 +78,20 @@ class House(msgspec.Struct, frozen=True, kw_only=True, tag="house"):
 
     name: str
     region: str
+    district: str
+    kind: str
+    """Whose it is and what it is: the codes of subordination and nomenclature."""
     parent: str
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a prescriber stands: what peers are chosen by."""
+
+    specialty: str = ""
+    kind: str = ""
+    organisation: str = ""
+    district: str = ""
+    region: str = ""
 
 
 Fact = Item | Fill | Override | Illness | Person | Post | House
@@ -105,6 +121,8 @@ class Unit(StrEnum):
 
     ITEM = "item"
     PRESCRIPTION = "prescription"
+    PERSON = "person-year"
+    """A person to whom the prescriber wrote anything in a calendar year, once."""
 
 
 class Test(msgspec.Struct, frozen=True, kw_only=True, rename="kebab", forbid_unknown_fields=True):
@@ -165,7 +183,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     figure: Figure
     peers: str
-    """Which peers: "specialty-region", "specialty", "all", or "house" for pairs."""
+    """Which peers: one of rules.judging.LEVELS."""
     peer_count: int
     expected: float
     """Share (or mean) of the peers."""

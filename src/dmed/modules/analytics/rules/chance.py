@@ -173,3 +173,23 @@ def false_discovery(chances: Sequence[float], rate: float) -> float:
         if chance <= rate * place / len(ordered):
             found = chance
     return found
+
+
+def two_samples(k: int, n: int, others: int, whole: int) -> float:
+    """How likely k or more of n are where `others` of `whole` are what the rest has, both being
+    samples of the same (Fisher's exact test, one-sided, half of the point itself counted).
+    """
+    hits, total = k + others, n + whole
+    most = min(n, hits)
+
+    def log_term(x: int) -> float:
+        return (_log_choose(hits, x) + _log_choose(total - hits, n - x) - _log_choose(total, n))
+
+    point = math.exp(log_term(k))
+    return min(1.0, point / 2 + math.fsum(math.exp(log_term(x)) for x in range(k + 1, most + 1)))
+
+
+def _log_choose(n: int, k: int) -> float:
+    if k < 0 or k > n:
+        return -math.inf
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

@@ -8,7 +8,7 @@ from datetime import date
 from typing import NamedTuple
 
 from dmed.modules.analytics.model import Definition, Kept, Unit
-from dmed.modules.analytics.rules.definitions import definitions, is_everything
+from dmed.modules.analytics.rules.definitions import definitions
 from dmed.modules.analytics.rules.deriving import Line, fits, lines
 
 
@@ -32,13 +32,9 @@ def counts(facts: Sequence[Kept]) -> Counts:
     """
     found: dict[Cell, list[int]] = defaultdict(lambda: [0, 0])
     made = lines(facts)
-    groups: dict[tuple[str, str], list[Line]] = {}
-    for line in made:
-        groups.setdefault((line.item.prescriber, line.item.group), []).append(line)
+    units = {unit: _grouped(made, key) for unit, key in _KEYS.items()}
     for definition in definitions().values():
-        units: Iterable[Group] = (
-            groups.values() if definition.unit is Unit.PRESCRIPTION else [[one] for one in made])
-        for unit in units:
+        for unit in units[definition.unit]:
             for part, numerator, denominator in _KINDS[definition.kind](definition, unit):
                 first = unit[0].item
                 cell = Cell(first.prescriber, first.moment.date(), definition.id, part)
@@ -56,6 +52,18 @@ def difference(before: Mapping[Cell, tuple[int, int]], after: Mapping[Cell, tupl
                               after.get(cell, nothing)[1] - before.get(cell, nothing)[1]))}
 
 
+def _grouped(made: Group, key: Callable[[Line], object]) -> list[Group]:
+    groups: dict[object, list[Line]] = {}
+    for line in made:
+        groups.setdefault(key(line), []).append(line)
+    return list(groups.values())
+
+
+_KEYS: dict[Unit, Callable[[Line], object]] = {
+    Unit.ITEM: lambda line: line.id,
+    Unit.PRESCRIPTION: lambda line: (line.item.prescriber, line.item.group),
+    Unit.PERSON: lambda line: (line.item.prescriber, line.item.moment.year),
+}
 Added = Iterable[tuple[str, int, int]]
 """(part, numerator, denominator)."""
 
@@ -63,7 +71,7 @@ Added = Iterable[tuple[str, int, int]]
 def _share(definition: Definition, unit: Group) -> Added:
     counted = [line for line in unit if fits(line, definition.of)]
     # In a prescription the diagnosis may stand on one line and the medicine on another.
-    looked = unit if definition.unit is Unit.PRESCRIPTION else counted
+    looked = counted if definition.unit is Unit.ITEM else unit
     if counted:
         yield "", int(any(fits(line, definition.where) for line in looked)), 1
 
@@ -94,12 +102,12 @@ def _parts(definition: Definition, unit: Group) -> Added:
             yield min(filled, key=lambda fill: fill.moment).pharmacy, 1, 0
     else:
         for line in counted:
-            if line.products and line.item.atc:
-                yield line.item.atc, 0, 1
-                yield f"{line.item.atc}|{line.products[0]}", 1, 0
+            if line.products and line.item.preparation:
+                yield line.item.preparation, 0, 1
+                yield f"{line.item.preparation}|{line.products[0]}", 1, 0
 
 
 _KINDS: dict[str, Callable[[Definition, Group], Added]] = {
     "share": _share, "mean": _mean, "part": _parts}
 
-__all__ = ["Cell", "Counts", "counts", "difference", "is_everything"]
+__all__ = ["Cell", "Counts", "counts", "difference"]

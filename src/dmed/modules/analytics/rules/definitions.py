@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from dmed.modules.analytics.model import Definition, Test
+from dmed.modules.analytics.model import Definition
 
 _FOLDER = Path(__file__).resolve().parent.parent / "data"
 COUNTING = 1
@@ -45,8 +45,3 @@ def codes(given: tuple[str, ...]) -> tuple[str, ...]:
     """Beginnings of codes with "@name" replaced by the list's own."""
     return tuple(code for one in given
                  for code in (lists()[one[1:]] if one.startswith("@") else (one,)))
-
-
-def is_everything(test: Test) -> bool:
-    """Whether a test holds for every line."""
-    return test == Test()

@@ -84,7 +84,8 @@ def _item(record: dict[str, Any]) -> Fact | None:
     starts = _day(str(period.get("start", ""))) or written.date()
     ends = _day(str(period.get("end", ""))) or starts + timedelta(days=_supply(record))
     return Item(
-        prescriber=prescriber, group=_group(record), moment=written, atc=atc, icd=_reason(record),
+        prescriber=prescriber, group=_group(record), moment=written, atc=atc,
+        preparation=found.key if found else atc, icd=_reason(record),
         starts=starts, ends=ends,
         is_injection=bool(found and found.form.route in _INJECTED),
         is_by_name="reference" not in medication)
@@ -129,7 +130,8 @@ def _product(record: dict[str, Any]) -> str:
     for contained in record.get("contained") or ():
         for identifier in contained.get("identifier") or ():
             if identifier.get("system") in _PRODUCTS:
-                return str(identifier.get("value", ""))
+                found = medicines.product_or_none(str(identifier.get("value", "")))
+                return found.trade if found else str(identifier.get("value", ""))
     return _id((record.get("medication") or {}).get("reference"), "Medication")
 
 
@@ -163,8 +165,8 @@ def _person(record: dict[str, Any]) -> Fact | None:
 
 def _post(record: dict[str, Any]) -> Fact | None:
     practitioner = record.get("practitioner") or {}
-    code: dict[str, Any] = next((coding for one in record.get("code") or () for coding in one.get("coding") or ()),
-                {})
+    codings = [coding for one in record.get("code") or () for coding in one.get("coding") or ()]
+    code: dict[str, Any] = next(iter(codings), {})
     title = next((str(one["text"]) for one in record.get("code") or () if one.get("text")),
                  str(code.get("display", "")))
     return Post(
@@ -176,8 +178,13 @@ def _post(record: dict[str, Any]) -> Fact | None:
 def _house(record: dict[str, Any]) -> Fact | None:
     contact: dict[str, Any] = next(iter(record.get("contact") or ()), {})
     address = contact.get("address") or {}
-    return House(name=str(record.get("name", "")), region=str(address.get("state", "")),
-                 parent=_id(record.get("partOf"), "Organization"))
+    codes = {str(coding.get("code", "")) for one in record.get("type") or ()
+             for coding in one.get("coding") or ()}
+    return House(
+        name=str(record.get("name", "")), region=str(address.get("state", "")),
+        district=str(address.get("district", "")),
+        kind=" ".join(sorted(code for code in codes if code.startswith(("I_", "II_")))),
+        parent=_id(record.get("partOf"), "Organization"))
 
 
 _MADE = {"Condition": _illness, "DetectedIssue": _override, "MedicationDispense": _fill,

@@ -10,7 +10,7 @@ import msgspec
 
 from dmed.kit import clock
 from dmed.modules.analytics import tables
-from dmed.modules.analytics.model import Figure, House, Post, Verdict
+from dmed.modules.analytics.model import Figure, House, Place, Post, Verdict
 from dmed.modules.analytics.rules import judging
 from dmed.modules.analytics.rules.definitions import definitions
 from dmed.modules.analytics.service.following import PLATFORM, follow
@@ -30,8 +30,8 @@ class Staff(msgspec.Struct, frozen=True):
 
     posts: Mapping[str, Post]
     houses: Mapping[str, House]
-    regions: Mapping[str, str]
-    """Post > region of its institution, or of the nearest one above that tells it."""
+    places: Mapping[str, Place]
+    """Post > where it stands."""
 
     def at(self, organisation: str) -> list[str]:
         """The posts of an institution and of all below it."""
@@ -42,11 +42,11 @@ class Staff(msgspec.Struct, frozen=True):
 
     def group_of(self, level: str, post: str) -> str:
         """The specialty, institution or region of a post."""
-        found = self.posts.get(post)
+        found = self.places.get(post)
         if found is None:
             return ""
         return {"specialty": found.specialty, "institution": found.organisation,
-                "region": self.regions.get(post, "")}[level]
+                "region": found.region}[level]
 
 
 async def staff(gateway: Gateway) -> Staff:
@@ -56,24 +56,31 @@ async def staff(gateway: Gateway) -> Staff:
                  if isinstance(one.fact, Post)}
         houses = {one.id: one.fact for one in await tables.shared(unit, "Organization")
                   if isinstance(one.fact, House)}
-    return Staff(posts, houses, {id_: _region(post.organisation, houses)
-                                 for id_, post in posts.items()})
+    return Staff(posts, houses, {id_: place_of(post, houses) for id_, post in posts.items()})
 
 
-def _region(organisation: str, houses: Mapping[str, House]) -> str:
+def place_of(post: Post, houses: Mapping[str, House]) -> Place:
+    """Where a post stands; region and district are those of the nearest institution above that
+    tells them.
+    """
+    house, at = houses.get(post.organisation), post.organisation
+    told = house
     for _ in range(_LEVELS_MAX):
-        house = houses.get(organisation)
-        if house is None or house.region:
-            return house.region if house else ""
-        organisation = house.parent
-    return ""
+        told = houses.get(at)
+        if told is None or told.region:
+            break
+        at = told.parent
+    return Place(
+        specialty=post.specialty, kind=house.kind if house else "",
+        organisation=post.organisation, district=told.district if told else "",
+        region=told.region if told else "")
 
 
 async def verdicts(gateway: Gateway, since: date, until: date, known: Staff) -> list[Verdict]:
     """All figures over days among their peers, flags set."""
     async with gateway.unit(PLATFORM) as unit:
         figures = await tables.totals(unit, since, until)
-    return judging.judge_all(figures, definitions(), known.posts, known.regions)
+    return judging.judge_all(figures, definitions(), known.places)
 
 
 def pooled(figures: Iterable[Figure], known: Staff, level: str) -> list[Figure]:
