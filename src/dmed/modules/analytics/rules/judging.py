@@ -49,7 +49,7 @@ class Base(NamedTuple):
     """What a group of peers makes of a figure."""
 
     level: str
-    count: int
+    size: int
     expected: float
     spread: float
 
@@ -129,7 +129,7 @@ def judge(definition: Definition, figure: Figure, base: Base) -> Verdict:
         shown += [max(0.0, middle - (middle - low) * wide) / n + off,
                   min(most, middle + (high - middle) * wide) / n + off]
     return Verdict(
-        figure=figure, peers=base.level, peer_count=base.count, expected=base.expected + off,
+        figure=figure, peers=base.level, peer_count=base.size, expected=base.expected + off,
         low95=shown[0], high95=shown[1], low998=shown[2], high998=shown[3], spread=base.spread,
         chance=chance.tail(mark / wide))
 
