@@ -65,7 +65,7 @@ from dmed.trust.gateway.unit import (
     demanded,
     make_ready,
 )
-from dmed.trust.model import Subject
+from dmed.trust.model import Role, Subject
 from dmed.trust.oauth import scopes as smart
 from dmed.trust.request import request_id
 from dmed.trust.tables import Told, keys_of
@@ -277,10 +277,13 @@ class Gateway:
         self, subject: Subject, types: Sequence[str], after: tuple[int, int], limit: int
     ) -> Followed:
         """The next changes of the feed of some types with the records as they are now, for a job of
-        the platform that counts; RefusedError for anybody who may not read them all.
+        the platform that counts; ForbiddenError for anybody who is no system.
 
         At least once and in the feed's order; audited as one act, since nobody is told anything.
         """
+        if subject.role is not Role.SERVICE:
+            await self.note(subject, "E", "change feed", outcome=403)
+            raise ForbiddenError("The change feed is for systems")
         for type_ in types:
             await self.check_allowed(subject, Action.READ, type_)
         read = await store_feed.changes(self._db, after, limit=limit)

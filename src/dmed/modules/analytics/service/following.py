@@ -17,7 +17,7 @@ from dmed.modules.analytics.rules.definitions import version
 from dmed.trust.model import Role, Subject
 
 if TYPE_CHECKING:
-    from dmed.trust.gateway import Gateway, GatewayUnit
+    from dmed.trust.gateway import Gateway
 
 PLATFORM = Subject(user="analytics", role=Role.SERVICE, name="DMED", purpose="PUBHLTH")
 """Who counts: a job, no person."""
@@ -37,10 +37,15 @@ async def follow(gateway: Gateway, *, stretch: int = STRETCH, most: int = 1_000_
             return looked
         found = {key: None if record is None else facts.kept(record)
                  for key, record in told.records.items()}
+        before = await _before(gateway, found)
+        # Worked out before the transaction: facts change only when the position moves, so what was
+        # read holds where it has not moved.
+        change = _change(before, found)
         async with gateway.unit(PLATFORM) as unit:
             if await tables.position(unit, lock=True) != (at, known):
                 continue
-            await _fold(unit, found)
+            await tables.put(unit, found)
+            await tables.add(unit, change)
             await tables.move(unit, told.position, known)
         looked += len(found)
     return looked
@@ -57,23 +62,29 @@ async def _begin(gateway: Gateway) -> tuple[tuple[int, int], str]:
         return (0, 0), version()
 
 
-async def _fold(unit: GatewayUnit, found: dict[tuple[str, str], Kept | None]) -> None:
+Found = dict[tuple[str, str], Kept | None]
+
+
+async def _before(gateway: Gateway, found: Found) -> dict[str, list[Kept]]:
+    """The facts so far of everybody whom changed records belonged to or belong to now."""
     if not found:
-        return
-    patients = await tables.patients_of(unit, found)
-    patients |= {one.patient for one in found.values() if one is not None and one.patient}
-    before = await tables.facts_of(unit, patients)
-    after: dict[str, list[Kept]] = {
-        patient: [one for one in kept if (one.type, one.id) not in found]
-        for patient, kept in before.items()}
+        return {}
+    async with gateway.unit(PLATFORM) as unit:
+        patients = await tables.patients_of(unit, found)
+        patients |= {one.patient for one in found.values() if one is not None and one.patient}
+        return {patient: [] for patient in patients} | await tables.facts_of(unit, patients)
+
+
+def _change(before: dict[str, list[Kept]], found: Found) -> Counts:
+    after = {patient: [one for one in kept if (one.type, one.id) not in found]
+             for patient, kept in before.items()}
     for one in found.values():
         if one is not None and one.patient:
-            after.setdefault(one.patient, []).append(one)
+            after[one.patient].append(one)
     total: Counts = {}
-    for patient in sorted(patients):
-        change = difference(counts(before.get(patient, ())), counts(after.get(patient, ())))
+    for patient in sorted(before):
+        change = difference(counts(before[patient]), counts(after[patient]))
         for cell, (numerator, denominator) in change.items():
             so_far = total.get(cell, (0, 0))
             total[cell] = (so_far[0] + numerator, so_far[1] + denominator)
-    await tables.put(unit, found)
-    await tables.add(unit, total)
+    return total
