@@ -5,6 +5,7 @@ Flags of what stands out are told to the prescriber before anybody else, and bec
 
 from __future__ import annotations
 
+from dmed.modules.analytics.pages import MENU, ROUTES
 from dmed.modules.analytics.service.figures import keep
 from dmed.modules.analytics.tables import DDL
 from dmed.trust.manifest import Manifest
@@ -12,6 +13,8 @@ from dmed.trust.manifest import Manifest
 MODULE = Manifest(
     name="analytics",
     titles={"uz": "Ko‘rsatkichlar", "ru": "Показатели", "en": "Indicators"},
+    routes=ROUTES,
+    menu=MENU,
     ddl=DDL,
     jobs=(("prescribing indicators", keep),),
 )
