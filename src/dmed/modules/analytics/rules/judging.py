@@ -7,6 +7,7 @@ Hochberg); and a flag needs a difference that matters, not only one that is sure
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -191,38 +192,54 @@ def _judge_whole(
     return made
 
 
+Group = tuple[str, tuple[str, ...], str]
+"""(level, key, whole): those who are near together and have the same whole."""
+
+
 def _judge_parts(
     definition: Definition, figures: Sequence[Figure], places: Places
 ) -> list[Verdict]:
-    """A pharmacy, product or rule of one prescriber against that of all others near together."""
+    """A pharmacy, product or rule of one prescriber against that of the others near together."""
     wholes = {(one.prescriber, one.part): one.denominator for one in figures
               if one.denominator >= CELL_MIN}
-    parts = [one for one in figures if one.numerator]
-    sums: dict[tuple[str, tuple[str, ...], str], list[int]] = defaultdict(lambda: [0, 0])
+    counts = {(one.prescriber, one.part): one.numerator for one in figures if one.numerator}
     levels = PART_LEVELS[definition.part]
+    groups: dict[Group, dict[str, int]] = defaultdict(dict)
     for (prescriber, whole), size in wholes.items():
         for level, key in levels:
-            cell = sums[level, key(places.get(prescriber, _NOWHERE)), whole]
-            cell[0] += 1
-            cell[1] += size
-    hits: dict[tuple[str, tuple[str, ...], str], int] = defaultdict(int)
-    for one in parts:
-        if (one.prescriber, _whole_of(definition, one.part)) in wholes:
-            for level, key in levels:
-                hits[level, key(places.get(one.prescriber, _NOWHERE)), one.part] += one.numerator
+            groups[level, key(places.get(prescriber, _NOWHERE)), whole][prescriber] = size
+    shares: dict[tuple[Group, str], list[float]] = {}
     made = []
-    for one in parts:
-        whole = _whole_of(definition, one.part)
-        size = wholes.get((one.prescriber, whole), 0)
-        place = places.get(one.prescriber, _NOWHERE)
+    for (prescriber, part), count in sorted(counts.items()):
+        whole = _whole_of(definition, part)
+        place = places.get(prescriber, _NOWHERE)
         for level, key in levels:
-            count, total = sums[level, key(place), whole]
-            if size and count > PART_PEERS_MIN and (level == "all" or any(key(place))):
-                others = hits[level, key(place), one.part] - one.numerator
-                made.append(_part(definition, msgspec.structs.replace(one, denominator=size),
-                                  (level, count - 1), others, total - size))
-                break
+            group = (level, key(place), whole)
+            members = groups.get(group, {})
+            if prescriber not in members or len(members) <= PART_PEERS_MIN or not (
+                    level == "all" or any(key(place))):
+                continue
+            if (group, part) not in shares:
+                shares[group, part] = sorted(
+                    counts.get((other, part), 0) / size for other, size in members.items())
+            size = members[prescriber]
+            middle = _middle_without(shares[group, part], count / size)
+            figure = Figure(prescriber=prescriber, indicator=definition.id, part=part,
+                            numerator=count, denominator=size)
+            made.append(_part(definition, figure, (level, len(members) - 1), middle,
+                              sum(members.values()) - size))
+            break
     return made
+
+
+def _middle_without(ordered: Sequence[float], own: float) -> float:
+    """The median of rising shares without one of them."""
+    at, last = bisect_left(ordered, own), len(ordered) - 1
+
+    def rest(place: int) -> float:
+        return ordered[place + (place >= at)]
+
+    return (rest((last - 1) // 2) + rest(last // 2)) / 2
 
 
 def _whole_of(definition: Definition, part: str) -> str:
@@ -230,12 +247,14 @@ def _whole_of(definition: Definition, part: str) -> str:
 
 
 def _part(
-    definition: Definition, figure: Figure, peers: tuple[str, int], others: int, whole: int
+    definition: Definition, figure: Figure, peers: tuple[str, int], middle: float, whole: int
 ) -> Verdict:
-    """The others are a sample too: their share is not known better than they are many."""
+    """The middle share of the others is expected: one of a few who does the same does not move it.
+    They are a sample too: what they share is not known better than they are many.
+    """
+    others = round(middle * whole)
     group = [Figure(prescriber="", indicator="", numerator=others, denominator=whole)]
-    expected = _thinkable(group, others / whole, definition)
-    base = Base(peers[0], peers[1], expected, 1.0)
+    base = Base(peers[0], peers[1], _thinkable(group, middle, definition), 1.0)
     return msgspec.structs.replace(
         judge(definition, figure, base),
         chance=chance.two_samples(figure.numerator, figure.denominator, others, whole))
