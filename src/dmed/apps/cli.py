@@ -425,9 +425,8 @@ def sim_eimzo(port: int) -> None:
               help="So many packs made of the starting catalogue; 0: the catalogue as it is.")
 @_plainly
 def sim_darmon(port: int, packs: int) -> None:
-    """Runs the feed of a national register of medicines; prints the setting for it.
-
-    POST /sim/day brings a day of changes, POST /sim/mode a bad day (torn, shrunken, doubled...).
+    """Runs the feed of a national register of medicines; prints the setting for it. POST /sim/day
+    brings a day of changes, POST /sim/mode a bad day (torn, shrunken, doubled...).
     """
     from dmed.apps.sim_darmon import run
 
@@ -592,6 +591,7 @@ def docs() -> None:
 
 from dmed.apps import (  # noqa: E402  # They add their commands to `main`.
     facilities_cli,  # noqa: F401  # Same.
+    fund_cli,  # noqa: F401  # Same.
     matching_cli,  # noqa: F401  # Same.
     persons_cli,  # noqa: F401  # Same.
 )

@@ -108,11 +108,15 @@ def _kept(row: Any) -> Kept:
                 fact=_decoder.decode(row["body"]))
 
 
-async def facts_of(unit: GatewayUnit, patients: Iterable[str]) -> dict[str, list[Kept]]:
-    """Patient > facts."""
-    rows = await unit.fetch(
+async def facts_of(unit: GatewayUnit, patients: Iterable[str]) -> list[Any]:
+    """Rows of persons' facts, to be read with `by_person` when the transaction is over."""
+    return await unit.fetch(
         "select type, id, patient, body::text as body from analytics_fact"
         " where patient = any($1::text[])", sorted(set(patients)))
+
+
+def by_person(rows: Iterable[Any]) -> dict[str, list[Kept]]:
+    """Patient > facts."""
     found: dict[str, list[Kept]] = {}
     for row in rows:
         found.setdefault(row["patient"], []).append(_kept(row))

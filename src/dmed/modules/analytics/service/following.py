@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dmed.kit.errors import UnavailableError
 from dmed.modules.analytics import tables
 from dmed.modules.analytics.model import Kept
 from dmed.modules.analytics.rules import facts
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 PLATFORM = Subject(user="analytics", role=Role.SERVICE, name="DMED", purpose="PUBHLTH")
 """Who counts: a job, no person."""
-STRETCH = 500
+STRETCH, STRETCH_MIN = 500, 15
 """Changes of one transaction: well under its five seconds."""
 
 
@@ -31,24 +32,39 @@ async def follow(gateway: Gateway, *, stretch: int = STRETCH, most: int = 1_000_
     """
     looked = 0
     while looked < most:
-        at, known = await _begin(gateway)
-        told = await gateway.follow(PLATFORM, facts.TYPES, at, stretch)
-        if told.position == at:
+        try:
+            taken = await _stretch(gateway, stretch)
+        except UnavailableError:
+            # A machine that is busy with other things: smaller steps get through it.
+            if stretch <= STRETCH_MIN:
+                raise
+            stretch //= 2
+            continue
+        if taken is None:
             return looked
-        found = {key: None if record is None else facts.kept(record)
-                 for key, record in told.records.items()}
-        before = await _before(gateway, found)
-        # Worked out before the transaction: facts change only when the position moves, so what was
-        # read holds where it has not moved.
-        change = _change(before, found)
-        async with gateway.unit(PLATFORM) as unit:
-            if await tables.position(unit, lock=True) != (at, known):
-                continue
-            await tables.put(unit, found)
-            await tables.add(unit, change)
-            await tables.move(unit, told.position, known)
-        looked += len(found)
+        looked += taken
     return looked
+
+
+async def _stretch(gateway: Gateway, stretch: int) -> int | None:
+    """Counts the next changes; how many records were looked at, None at the end of the feed."""
+    at, known = await _begin(gateway)
+    told = await gateway.follow(PLATFORM, facts.TYPES, at, stretch)
+    if told.position == at:
+        return None
+    found = {key: None if record is None else facts.kept(record)
+             for key, record in told.records.items()}
+    before = await _before(gateway, found)
+    # Worked out before the transaction: facts change only when the position moves, so what was
+    # read holds where it has not moved.
+    change = _change(before, found)
+    async with gateway.unit(PLATFORM) as unit:
+        if await tables.position(unit, lock=True) != (at, known):
+            return 0
+        await tables.put(unit, found)
+        await tables.add(unit, change)
+        await tables.move(unit, told.position, known)
+    return len(found)
 
 
 async def _begin(gateway: Gateway) -> tuple[tuple[int, int], str]:
@@ -72,7 +88,8 @@ async def _before(gateway: Gateway, found: Found) -> dict[str, list[Kept]]:
     async with gateway.unit(PLATFORM) as unit:
         patients = await tables.patients_of(unit, found)
         patients |= {one.patient for one in found.values() if one is not None and one.patient}
-        return {patient: [] for patient in patients} | await tables.facts_of(unit, patients)
+        rows = await tables.facts_of(unit, patients)
+    return {patient: [] for patient in patients} | tables.by_person(rows)
 
 
 def _change(before: dict[str, list[Kept]], found: Found) -> Counts:
