@@ -577,6 +577,7 @@ def docs() -> None:
 
 from dmed.apps import (  # noqa: E402  # They add their commands to `main`.
     facilities_cli,  # noqa: F401  # Same.
+    fund_cli,  # noqa: F401  # Same.
     matching_cli,  # noqa: F401  # Same.
     persons_cli,  # noqa: F401  # Same.
     sims_cli,  # noqa: F401  # Same.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dmed.modules.access import MODULE as ACCESS
+from dmed.modules.analytics import MODULE as ANALYTICS
 from dmed.modules.card import MODULE as CARD
 from dmed.modules.developers import MODULE as DEVELOPERS
 from dmed.modules.facilities import MODULE as FACILITIES
 from dmed.modules.glass import MODULE as GLASS
+from dmed.modules.insurance import MODULE as INSURANCE
 from dmed.modules.medicines import MODULE as MEDICINES
 from dmed.modules.medid import MODULE as MEDID
 from dmed.modules.oversight import MODULE as OVERSIGHT
@@ -20,4 +22,5 @@ from dmed.trust.manifest import Manifest
 
 MODULES: tuple[Manifest, ...] = (
     ACCESS, MEDID, CARD, FACILITIES, DEVELOPERS, WORKFORCE, MEDICINES, PRESCRIPTIONS,
-    PHARMACY, READER, TERMINOLOGY, SIGNING, GLASS, OVERSIGHT)
+    PHARMACY, READER, TERMINOLOGY, SIGNING, GLASS, OVERSIGHT, ANALYTICS,
+    INSURANCE)

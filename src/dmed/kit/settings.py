@@ -145,6 +145,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The register of licences that newcomers are checked against; empty: a demo invents it."""
     licence_register_key: str = ""
     """Bearer key that the register of licences asks for; empty where it asks none."""
+    fund: str = ""
+    """Address of the State Health Insurance Fund's service; empty: nothing is claimed."""
+    fund_key: str = ""
+    """Bearer key that the fund's service asks for; empty where it asks none."""
     shared_data: Path = Path("../shared/data")
     """Where tests and conformance commands find test data made by others."""
 

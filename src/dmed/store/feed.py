@@ -33,6 +33,12 @@ LEFT JOIN feed ON xid >= $1::bigint::text::xid8 AND type = ANY($2::smallint[])
 ORDER BY vid LIMIT $3
 """
 
+_CURRENT = """
+SELECT r.type, r.id, r.body FROM unnest($1::smallint[], $2::smallint[], $3::text[])
+    AS asked (bucket, type, id)
+JOIN resource r ON r.bucket = asked.bucket AND r.type = asked.type AND r.id = asked.id
+"""
+
 
 class Position(NamedTuple):
     """How far a reader has come: the xid and vid of the last change it has dealt with."""
@@ -72,6 +78,17 @@ async def changes(
     async with db.connection() as connection:
         rows = await connection.fetch(_READ, after[0], after[1], max(1, min(limit, BATCH_MAX)))
     return [_change(row) for row in rows]
+
+
+async def current(db: Database, found: Sequence[Change]) -> dict[tuple[str, str], bytes]:
+    """(type, id) > the body as it is now, of records that a reader was told of; a record that was
+    deleted is left out. For readers who count: a later change of it comes by the feed again.
+    """
+    places = {(change.bucket, type_number(change.type), change.id) for change in found}
+    columns = [list(column) for column in zip(*sorted(places), strict=True)] or [[], [], []]
+    async with db.connection() as connection:
+        rows = await connection.fetch(_CURRENT, *columns)
+    return {(type_name(row["type"]), row["id"]): row["body"] for row in rows}
 
 
 async def recent(db: Database, types: Sequence[str], edge: int) -> tuple[list[Change], int]:

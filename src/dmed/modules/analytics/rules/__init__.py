@@ -1,0 +1,1 @@
+"""Decisions: what of a record counts, how it is counted, and what stands out."""

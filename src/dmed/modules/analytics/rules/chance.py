@@ -1,0 +1,195 @@
+"""Exact limits and tails of the binomial and the Poisson distribution, without a library.
+
+Incomplete beta and gamma functions by continued fraction and series (Numerical Recipes, ch. 6),
+as needed for funnel plots: Spiegelhalter, Statistics in Medicine 2005;24:1185-1202.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+
+_TINY = 1e-300
+_STEPS_MAX = 2_000
+_ENOUGH = 1e-14
+_NORMAL = NormalDist()
+_FAR = 37.0
+"""Beyond so many standard deviations a tail is smaller than a float can tell."""
+
+
+def _beta_fraction(a: float, b: float, x: float) -> float:
+    c, d = 1.0, 1.0 - (a + b) * x / (a + 1)
+    d = 1 / (d or _TINY)
+    value = d
+    for step in range(1, _STEPS_MAX):
+        for top in (step * (b - step) * x / ((a + 2 * step - 1) * (a + 2 * step)),
+                    -(a + step) * (a + b + step) * x / ((a + 2 * step) * (a + 2 * step + 1))):
+            d = 1 / ((1 + top * d) or _TINY)
+            c = (1 + top / c) or _TINY
+            value *= c * d
+        if abs(c * d - 1) < _ENOUGH:
+            break
+    return value
+
+
+def _beta(a: float, b: float, x: float) -> float:
+    """The regularised incomplete beta function I_x(a, b)."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
+                     + a * math.log(x) + b * math.log1p(-x))
+    if x < (a + 1) / (a + b + 2):
+        return front * _beta_fraction(a, b, x) / a
+    return 1 - front * _beta_fraction(b, a, 1 - x) / b
+
+
+def _gamma(a: float, x: float) -> float:
+    """The regularised lower incomplete gamma function P(a, x)."""
+    if x <= 0:
+        return 0.0
+    front = math.exp(a * math.log(x) - x - math.lgamma(a))
+    if x < a + 1:
+        term = total = 1 / a
+        for step in range(1, _STEPS_MAX):
+            term *= x / (a + step)
+            total += term
+            if term < total * _ENOUGH:
+                break
+        return front * total
+    return 1 - _gamma_upper(a, x, front)
+
+
+def _gamma_upper(a: float, x: float, front: float) -> float:
+    b = x + 1 - a
+    c, d = 1 / _TINY, 1 / b
+    value = d
+    for step in range(1, _STEPS_MAX):
+        top = -step * (step - a)
+        b += 2
+        d = 1 / ((top * d + b) or _TINY)
+        c = (b + top / c) or _TINY
+        value *= c * d
+        if abs(c * d - 1) < _ENOUGH:
+            break
+    return front * value
+
+
+def binomial_at_least(k: int, n: int, p: float) -> float:
+    """The probability of k or more of n at the chance p each."""
+    if k <= 0:
+        return 1.0
+    return 0.0 if k > n else _beta(k, n - k + 1, p)
+
+
+def binomial_at_most(k: int, n: int, p: float) -> float:
+    """The probability of k or fewer of n at the chance p each."""
+    if k < 0:
+        return 0.0
+    # The mirrored tail, so that a very small one is not lost as a difference from one.
+    return 1.0 if k >= n else _beta(n - k, k + 1, 1 - p)
+
+
+def poisson_at_least(k: int, mean: float) -> float:
+    """The probability of k or more where `mean` are expected."""
+    if k <= 0:
+        return 1.0
+    if mean <= 0:
+        return 0.0
+    if mean < k + 1:
+        return _gamma(k, mean)
+    return 1 - _gamma_upper(k, mean, math.exp(k * math.log(mean) - mean - math.lgamma(k)))
+
+
+def poisson_at_most(k: int, mean: float) -> float:
+    """The probability of k or fewer where `mean` are expected."""
+    if k < 0 or mean <= 0:
+        return float(k >= 0)
+    a = k + 1
+    if mean < a + 1:
+        return 1 - _gamma(a, mean)
+    return _gamma_upper(a, mean, math.exp(a * math.log(mean) - mean - math.lgamma(a)))
+
+
+def limits(n: int, expected: float, level: float, *, is_count: bool = False) -> tuple[int, int]:
+    """The lowest and the highest count that lie within a two-sided `level` (0.95, 0.998), exact:
+    each tail outside holds at most half of what is left. `is_count`: a Poisson count of n times
+    `expected`; else a binomial of n.
+    """
+    tail = (1 - level) / 2
+    if is_count:
+        mean = n * expected
+        most = int(mean + 40 * math.sqrt(mean + 1) + 40)
+        return (_first(most, lambda k: poisson_at_most(k, mean) > tail),
+                _first(most, lambda k: poisson_at_least(k + 1, mean) <= tail))
+    return (_first(n, lambda k: binomial_at_most(k, n, expected) > tail),
+            _first(n, lambda k: binomial_at_least(k + 1, n, expected) <= tail))
+
+
+def _first(most: int, holds: Callable[[int], bool]) -> int:
+    """The smallest k from 0 to `most` for which a rising condition holds."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high) // 2
+        if holds(middle):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def score(tail: float) -> float:
+    """How many standard deviations out a one-sided tail is."""
+    if tail <= 0:
+        return _FAR
+    return -_NORMAL.inv_cdf(min(tail, 1 - 1e-16))
+
+
+def tail(score_: float) -> float:
+    """The one-sided tail beyond so many standard deviations."""
+    return 0.5 * math.erfc(score_ / math.sqrt(2))
+
+
+def spread(scores: Sequence[float], cut: float = 0.1) -> float:
+    """How many times more than chance the peers vary: the mean square of their scores, with the
+    `cut` lowest and highest pulled in so that those sought do not hide themselves; at least 1.
+    """
+    if len(scores) < 3:
+        return 1.0
+    ordered = sorted(scores)
+    off = int(len(ordered) * cut)
+    low, high = ordered[off], ordered[-1 - off]
+    squares = [min(max(one, low), high) ** 2 for one in ordered]
+    return max(1.0, math.fsum(squares) / len(squares))
+
+
+def false_discovery(chances: Sequence[float], rate: float) -> float:
+    """The largest chance that still counts where of all found at most `rate` shall be false
+    (Benjamini and Hochberg 1995); -1 where none does.
+    """
+    ordered = sorted(chances)
+    found = -1.0
+    for place, chance in enumerate(ordered, 1):
+        if chance <= rate * place / len(ordered):
+            found = chance
+    return found
+
+
+def two_samples(k: int, n: int, others: int, whole: int) -> float:
+    """How likely k or more of n are where `others` of `whole` are what the rest has, both being
+    samples of the same (Fisher's exact test, one-sided, half of the point itself counted).
+    """
+    hits, total = k + others, n + whole
+    most = min(n, hits)
+
+    def log_term(x: int) -> float:
+        return (_log_choose(hits, x) + _log_choose(total - hits, n - x) - _log_choose(total, n))
+
+    point = math.exp(log_term(k))
+    return min(1.0, point / 2 + math.fsum(math.exp(log_term(x)) for x in range(k + 1, most + 1)))
+
+
+def _log_choose(n: int, k: int) -> float:
+    if k < 0 or k > n:
+        return -math.inf
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

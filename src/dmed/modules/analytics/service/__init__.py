@@ -1,0 +1,1 @@
+"""Use cases: counting, figures with peers, flags and cases."""

@@ -1,0 +1,187 @@
+"""Limits are exact, planted figures are found in countries of chance, and hardly any other."""
+
+from __future__ import annotations
+
+import math
+from datetime import date, datetime
+from fractions import Fraction
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dmed.kit.clock import TASHKENT
+from dmed.modules.analytics.model import Fact, Figure, Illness, Item, Kept, Person, Place
+from dmed.modules.analytics.rules import chance, judging
+from dmed.modules.analytics.rules.definitions import definitions
+from dmed.modules.analytics.rules.deriving import lines
+
+
+def binomial(k: int, n: int, p: Fraction) -> Fraction:
+    return math.comb(n, k) * p**k * (1 - p) ** (n - k)
+
+
+@given(n=st.integers(1, 60), percent=st.integers(1, 99), data=st.data())
+def test_binomial_tails_are_exact(n: int, percent: int, data: st.DataObject) -> None:
+    """Both tails are those of adding up every case with whole numbers."""
+    k, p = data.draw(st.integers(0, n)), Fraction(percent, 100)
+    above = float(sum(binomial(one, n, p) for one in range(k, n + 1)))
+    below = float(sum(binomial(one, n, p) for one in range(k + 1)))
+
+    assert chance.binomial_at_least(k, n, float(p)) == pytest.approx(above, rel=1e-9)
+    assert chance.binomial_at_most(k, n, float(p)) == pytest.approx(below, rel=1e-9)
+
+
+@given(k=st.integers(0, 40), tenths=st.integers(1, 400))
+def test_poisson_tails_are_exact(k: int, tenths: int) -> None:
+    """Both tails are those of adding up every case."""
+    mean = tenths / 10
+    points = [math.exp(one * math.log(mean) - mean - math.lgamma(one + 1)) for one in range(400)]
+
+    assert chance.poisson_at_most(k, mean) == pytest.approx(
+        math.fsum(points[: k + 1]), rel=1e-8, abs=1e-14)
+    assert chance.poisson_at_least(k, mean) == pytest.approx(
+        math.fsum(points[k:]), rel=1e-8, abs=1e-14)
+
+
+@given(n=st.integers(10, 200), percent=st.integers(1, 99), level=st.sampled_from([0.95, 0.998]))
+def test_limits_leave_no_more_than_their_share_outside(n: int, percent: int, level: float) -> None:
+    """Beyond each limit lies at most half of the rest, and one step nearer lies more."""
+    low, high = chance.limits(n, percent / 100, level)
+    tail = (1 - level) / 2
+
+    assert chance.binomial_at_most(low - 1, n, percent / 100) <= tail
+    assert chance.binomial_at_least(high + 1, n, percent / 100) <= tail
+    assert chance.binomial_at_most(low, n, percent / 100) > tail
+    assert high == 0 or chance.binomial_at_least(high, n, percent / 100) > tail
+
+
+@given(n=st.integers(1, 25), whole=st.integers(1, 25), data=st.data())
+def test_two_samples_are_weighed_exactly(n: int, whole: int, data: st.DataObject) -> None:
+    """Fisher's test is that of counting the ways, half of the point itself counted."""
+    k, others = data.draw(st.integers(0, n)), data.draw(st.integers(0, whole))
+    hits, total = k + others, n + whole
+
+    def ways(x: int) -> int:
+        return math.comb(hits, x) * math.comb(total - hits, n - x)
+
+    expected = (Fraction(ways(k), 2) + sum(ways(x) for x in range(k + 1, min(n, hits) + 1))) / (
+        math.comb(total, n))
+    assert chance.two_samples(k, n, others, whole) == pytest.approx(float(expected), rel=1e-8)
+
+
+def test_few_false_discoveries() -> None:
+    """The limit is the last chance under the rising line; nothing where none is."""
+    assert chance.false_discovery([0.001, 0.02, 0.5, 0.9], 0.05) == 0.02
+    assert chance.false_discovery([0.2, 0.9], 0.05) == -1
+
+
+def country(seed: int, planted: int) -> tuple[list[Figure], dict[str, Place], set[str]]:
+    """Three hundred doctors of three specialties whose shares differ by themselves a little."""
+    numbers = Random(seed)  # noqa: S311  # A country by seed.
+    figures, places = [], {}
+    bad = {f"d{one}" for one in numbers.sample(range(300), planted)}
+    for number in range(300):
+        id_, specialty = f"d{number}", number % 3
+        places[id_] = Place(specialty=str(specialty), kind="k", region=str(number % 14))
+        for indicator, usual in (("antibiotic", 0.2 + 0.1 * specialty), ("injection", 0.08),
+                                 ("early-repeat", 0.04)):
+            share = usual * math.exp(numbers.gauss(0, 0.15))
+            size = numbers.randrange(30, 300)
+            if id_ in bad and indicator == "injection":
+                share, size = 0.6, max(size, 60)
+            count = sum(numbers.random() < share for _ in range(size))
+            figures.append(Figure(prescriber=id_, indicator=indicator, numerator=count,
+                                  denominator=size))
+    return figures, places, bad
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_planted_figures_are_found_and_hardly_others(seed: int) -> None:
+    """By any seed all planted prescribers are flagged and at most one in a hundred others."""
+    figures, places, bad = country(seed, 6)
+    verdicts = judging.judge_all(figures, definitions(), places)
+    flagged = {one.figure.prescriber for one in verdicts if one.is_flagged}
+
+    assert flagged >= bad
+    assert len(flagged - bad) <= 0.01 * (300 - len(bad))
+
+
+def test_a_country_without_guilt_has_no_flags() -> None:
+    """Where nobody is planted hardly anybody is flagged."""
+    figures, places, _ = country(99, 0)
+    verdicts = judging.judge_all(figures, definitions(), places)
+
+    assert sum(one.is_flagged for one in verdicts) <= 1
+
+
+def test_small_cells_are_not_judged() -> None:
+    """Nine of nine are nothing to speak of."""
+    figures, places, _ = country(5, 0)
+    figures.append(Figure(prescriber="small", indicator="antibiotic", numerator=9, denominator=9))
+    verdicts = judging.judge_all(figures, definitions(), places)
+
+    assert "small" not in {one.figure.prescriber for one in verdicts}
+
+
+def test_a_pharmacy_is_weighed_against_the_district() -> None:
+    """Ninety of a hundred at a pharmacy where half go stands out; half does not."""
+    places = {f"d{one}": Place(district="1", specialty="x") for one in range(8)}
+    figures = []
+    for number, at_first in enumerate((90, 50, 55, 45, 52, 48, 51, 49)):
+        who: dict[str, Any] = {"prescriber": f"d{number}", "indicator": "pharmacy-pair"}
+        figures += [Figure(**who, part="", numerator=0, denominator=100),
+                    Figure(**who, part="p1", numerator=at_first, denominator=0),
+                    Figure(**who, part="p2", numerator=100 - at_first, denominator=0)]
+    verdicts = judging.judge_all(figures, definitions(), places)
+
+    assert [(one.figure.prescriber, one.figure.part) for one in verdicts if one.is_flagged] == [
+        ("d0", "p1")]
+
+
+DAY = date(2026, 5, 5)
+
+
+def item(id_: str, atc: str, icd: str = "", *, hour: int = 10, until: int = 15) -> Kept:
+    fact = Item(prescriber="d", group=id_, atc=atc, icd=icd, starts=DAY, ends=DAY.replace(
+        day=until), moment=datetime(2026, 5, 5, hour, 0, tzinfo=TASHKENT))
+    return kept(id_, fact)
+
+
+def kept(id_: str, fact: Fact) -> Kept:
+    return Kept(type="X", id=id_, patient="p", fact=fact)
+
+
+OLD = kept("old", Person(born=date(1950, 1, 1)))
+YOUNG = kept("young", Person(born=date(1990, 1, 1)))
+
+
+@pytest.mark.parametrize(("facts", "flag", "is_there"), [
+    ([OLD, item("a", "M01AE01")], "nsaid-old", True),
+    ([YOUNG, item("a", "M01AE01")], "nsaid-old", False),
+    ([OLD, item("b", "A02BC01", hour=9), item("a", "M01AE01")], "nsaid-old", False),
+    ([OLD, item("b", "B01AA03", hour=9), item("a", "M01AE01")], "nsaid-anticoagulant", True),
+    ([YOUNG, item("b", "B01AA03", hour=9), item("a", "M01AE01")], "nsaid-anticoagulant", True),
+    ([YOUNG, item("a", "M01AE01", "I50.9")], "nsaid-heart-kidney", True),
+    ([YOUNG, item("a", "C07AB02"), kept("i", Illness(
+        icd="J45.9", starts=date(2020, 1, 1), ends=date.max))], "betablocker-asthma", True),
+    ([YOUNG, item("a", "C07AB02"), kept("i", Illness(
+        icd="J45.9", starts=date(2020, 1, 1), ends=date(2021, 1, 1)))], "betablocker-asthma",
+     False),
+    ([OLD, item("a", "N05AD01", "F03")], "antipsychotic-dementia", True),
+    ([OLD, item("a", "N05AN01", "F03")], "antipsychotic-dementia", False),
+    ([YOUNG, item("a", "M01AE01", hour=21)], "out-of-hours", True),
+    ([YOUNG, item("a", "M01AE01")], "out-of-hours", False),
+    ([YOUNG, item("b", "M01AE01", hour=9, until=30), item("a", "M01AE01")], "early", True),
+    ([YOUNG, item("b", "M01AE01", hour=9, until=8), item("a", "M01AE01")], "early", False),
+])
+def test_hazards_are_seen(facts: list[Kept], flag: str, is_there: bool) -> None:
+    """Each flag stands where its rule says, whatever the order of the facts."""
+    for order in (facts, facts[::-1]):
+        found = next(one for one in lines(order) if one.id == "a")
+
+        assert (flag in found.flags) == is_there
+    assert msgspec.json.encode(facts[0])
