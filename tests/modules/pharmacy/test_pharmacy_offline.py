@@ -22,6 +22,7 @@ from dmed.modules.pharmacy.rules import offline as rules
 from dmed.modules.pharmacy.rules.offline import Kind, Outcome
 from dmed.modules.pharmacy.service import offline, offline_cases, offline_kit
 from dmed.modules.pharmacy.service import offline_store as store
+from dmed.modules.pharmacy.service.operator.demo import invented
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.model import ItemState
 from dmed.trust.model import Role, Subject
@@ -81,15 +82,10 @@ class Till:
 
 def _printed(code: str) -> tuple[str, str]:
     """Batch and expiry as they stand on the box of a demo pack."""
-    from dmed.modules.pharmacy.service.operator import OPERATOR
-
-    made = OPERATOR.look_up(code[2:16], code[18:31])
-    try:
-        made.send(None)
-    except StopIteration as ended:
-        found = ended.value
-        return (found.lot, found.expiry.isoformat()) if found else ("A1", "2030-01-31")
-    raise AssertionError
+    found = invented(code[2:16], code[18:31])
+    if found is None or found.expiry is None:
+        return "A1", "2030-01-31"
+    return found.lot, found.expiry.isoformat()
 
 
 async def _till(ward: Any, subject: Subject | None = None) -> Till:

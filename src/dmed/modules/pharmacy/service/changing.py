@@ -19,6 +19,7 @@ from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.model import CHANGES, Proposal
 from dmed.modules.pharmacy.rules import changes
 from dmed.modules.pharmacy.service.counter import once, pharmacy_of, require_held
+from dmed.modules.pharmacy.tables import asking as asking_table
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Actor, Draft, DraftItem, Event, Item, Who
 from dmed.trust.model import Role, Subject
@@ -63,7 +64,7 @@ async def propose(
             require_held(case, item, pharmacy)
             if line.instances > 1:
                 raise ConflictError("A repeated course is changed by the doctor himself")
-            if await tables.proposal_of(unit, found.number, item, lock=True):
+            if await asking_table.proposal_of(unit, found.number, item, lock=True):
                 raise ConflictError("The doctor was asked already and has not answered")
             proposal = Proposal(
                 id="", number=found.number, item=item, kind=wish.kind, pharmacy=pharmacy,
@@ -74,14 +75,14 @@ async def propose(
             )  # fmt: skip  # One question.
             record = changes.task_of(proposal, line.request)
             written = await unit.create("Task", record)
-            await tables.keep_proposal(unit, written.id, **msgspec.structs.asdict(proposal))
+            await asking_table.keep_proposal(unit, written.id, **msgspec.structs.asdict(proposal))
     return await open_about(gateway, subject, found.number, item)
 
 
 async def open_about(gateway: Gateway, subject: Subject, number: str, item: int) -> Proposal:
     """The open proposal about an item, for those who have to do with it; NotFoundError."""
     async with gateway.unit(subject) as unit:
-        row = await tables.proposal_of(unit, number, item)
+        row = await asking_table.proposal_of(unit, number, item)
     mine = subject.organisation
     if row is None or not mine or mine not in {row["pharmacy"], row["organisation"]}:
         raise NotFoundError(f"Nothing is proposed for item {item} of prescription {number}")
@@ -92,7 +93,7 @@ async def mine(gateway: Gateway, subject: Subject) -> list[Proposal]:
     """Open proposals to this doctor, oldest first."""
     _require_doctor(subject)
     async with gateway.unit(subject) as unit:
-        rows = await tables.proposals(
+        rows = await asking_table.proposals(
             unit, subject.organisation, subject.practitioner_role, _SHOWN_MAX
         )
     return [await _told(gateway, subject, row) for row in rows]
@@ -101,7 +102,7 @@ async def mine(gateway: Gateway, subject: Subject) -> list[Proposal]:
 async def about(gateway: Gateway, subject: Subject, number: str) -> list[Proposal]:
     """What this pharmacy proposed about a prescription, newest first, with the answers."""
     async with gateway.unit(subject) as unit:
-        rows = await tables.proposals_about(unit, number, pharmacy_of(subject))
+        rows = await asking_table.proposals_about(unit, number, pharmacy_of(subject))
     return [_proposal(row) for row in rows]
 
 
@@ -157,7 +158,7 @@ async def _draft(
 async def _exchange(unit: GatewayUnit, proposal: Proposal, made: str) -> None:
     """Inside the signature: the old item ends, the new one is with the pharmacy that asked."""
     now = clock.now()
-    row = await tables.proposal_of(unit, proposal.number, proposal.item, lock=True)
+    row = await asking_table.proposal_of(unit, proposal.number, proposal.item, lock=True)
     if row is None or row["task"] != proposal.id:
         raise ConflictError("This proposal was answered meanwhile")
     pharmacy = Actor(who=Who.PHARMACY, organisation=proposal.pharmacy)
@@ -180,13 +181,13 @@ async def _end(
     unit: GatewayUnit, proposal: Proposal, state: str, text: str, made: str = ""
 ) -> None:
     record = await unit.get("Task", proposal.id, lock=True)
-    row = await tables.proposal_of(unit, proposal.number, proposal.item, lock=True)
+    row = await asking_table.proposal_of(unit, proposal.number, proposal.item, lock=True)
     if record is None or row is None or row["task"] != proposal.id:
         raise ConflictError("This proposal was answered meanwhile")
     version = int(record["meta"]["versionId"])
     answered = changes.answered(record, state, text, made, clock.now())
     await unit.update("Task", proposal.id, answered, if_match=version)
-    await tables.end_proposal(unit, proposal.id, state, text, made)
+    await asking_table.end_proposal(unit, proposal.id, state, text, made)
 
 
 async def _told(gateway: Gateway, subject: Subject, row: Any) -> Proposal:

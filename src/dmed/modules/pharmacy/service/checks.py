@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dmed.kit.errors import InvalidError, NotFoundError, UnavailableError
-from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.model import Alert, PackState
 from dmed.modules.pharmacy.rules import gs1, marking
 from dmed.modules.pharmacy.rules.marking import Answer
 from dmed.modules.pharmacy.rules.packs import Word
 from dmed.modules.pharmacy.service import operator
 from dmed.modules.pharmacy.service.counter import pharmacy_of
+from dmed.modules.pharmacy.tables import marking as marking_table
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ async def ask_owed(gateway: Gateway) -> None:
     if desk is None:
         return
     async with gateway.unit(operator.PLATFORM) as unit:
-        due = await tables.owed(unit, _OWED_AT_ONCE)
+        due = await marking_table.owed(unit, _OWED_AT_ONCE)
     if not due:
         return
     codes = {f"01{row['gtin']}21{row['serial']}": row for row in due}
@@ -91,16 +91,16 @@ async def ask_owed(gateway: Gateway) -> None:
                 seen.state.value if seen.state in _GONE else "")
             is_caps = code in words and words[code].swapped_is_known
             if reason:
-                await tables.raise_alert(
+                await marking_table.raise_alert(
                     unit, row["pharmacy"], row["number"], row["gtin"], row["serial"],
                     "caps_lock" if is_caps else reason, "scanner" if is_caps else "pack")
-            await tables.paid(unit, row["gtin"], row["serial"], row["pharmacy"])
+            await marking_table.paid(unit, row["gtin"], row["serial"], row["pharmacy"])
 
 
 async def alerts(gateway: Gateway, subject: Subject) -> list[Alert]:
     """See `api.alerts`."""
     async with gateway.unit(subject) as unit:
-        rows = await tables.alerts(unit, pharmacy_of(subject), _ALERTS_MAX)
+        rows = await marking_table.alerts(unit, pharmacy_of(subject), _ALERTS_MAX)
     return [Alert(**dict(row)) for row in rows]
 
 
@@ -110,5 +110,5 @@ async def settle(gateway: Gateway, subject: Subject, number: int, settled_as: st
         raise InvalidError(f"{settled_as!r} is none of {', '.join(SETTLED)}")
     pharmacy = pharmacy_of(subject)
     async with gateway.unit(subject) as unit:
-        if not await tables.settle_alert(unit, number, pharmacy, settled_as, subject.user):
+        if not await marking_table.settle_alert(unit, number, pharmacy, settled_as, subject.user):
             raise NotFoundError(f"This pharmacy has no open alert {number}")

@@ -96,7 +96,7 @@ async def scan(
         raise NotFoundError(f"No registered medicine has GTIN {code.gtin}")
     if units is not None and not 0 < units <= product.pack_units:
         raise InvalidError(f"The pack holds {product.pack_units:f}")
-    seen = await operator.OPERATOR.look_up(code.gtin, code.serial)
+    seen = (await operator.words(gateway, [raw]))[code.identity].seen
     async with gateway.unit(subject) as unit:
         found = _open(await _count(unit, pharmacy_of(subject), number, lock=True))
         stands = await ledger.stock_pack(unit, code.gtin, code.serial)

@@ -7,8 +7,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
-from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.model import Message
+from dmed.modules.pharmacy.tables import asking as asking_table
 from dmed.trust.model import Subject
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Portal:
     ) -> bool:
         """Always taken; whether somebody looks is not known, so it reaches nobody by itself."""
         del phone
-        await tables.keep_message(unit, patient, "portal", "", text, at)
+        await asking_table.keep_message(unit, patient, "portal", "", text, at)
         return False
 
 
@@ -48,7 +48,7 @@ class Sms:
         """Taken where the card has a telephone number."""
         if not phone:
             return False
-        await tables.keep_message(unit, patient, "sms", phone, text, at)
+        await asking_table.keep_message(unit, patient, "sms", phone, text, at)
         return True
 
 
@@ -63,6 +63,6 @@ async def tell(unit: GatewayUnit, patient: str, phone: str, text: str, at: datet
 async def messages(gateway: Gateway, subject: Subject, patients: list[str]) -> list[Message]:
     """What was sent to these persons, newest first; for the persons themselves."""
     async with gateway.unit(subject) as unit:
-        rows = await tables.messages(unit, patients, _SHOWN_MAX)
+        rows = await asking_table.messages(unit, patients, _SHOWN_MAX)
     return [Message(channel=row["channel"], address=row["address"], text=row["text"],
                     at=row["at"]) for row in rows]  # fmt: skip  # One row.

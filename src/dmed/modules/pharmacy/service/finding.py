@@ -20,10 +20,10 @@ from dmed.kit.errors import (
     ThrottledError,
 )
 from dmed.kit.i18n import translator
-from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.model import LOOKUP_REASONS, Claim, Found, Lookup
 from dmed.modules.pharmacy.rules import changes
 from dmed.modules.pharmacy.service import counter, courier, views
+from dmed.modules.pharmacy.tables import asking as asking_table
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import ItemState, Prescription
 from dmed.trust.model import Subject
@@ -64,12 +64,12 @@ async def find(gateway: Gateway, subject: Subject, pinfl: str) -> Lookup:
     lookup = ids.secret()
     code = f"{secrets.randbelow(10**_DIGITS):0{_DIGITS}d}"
     async with gateway.unit(subject) as unit:
-        if await tables.lookups_since(unit, pharmacy, now - _HOUR) >= LOOKUPS_AN_HOUR:
+        if await asking_table.lookups_since(unit, pharmacy, now - _HOUR) >= LOOKUPS_AN_HOUR:
             raise ThrottledError(
                 f"This pharmacy searched {LOOKUPS_AN_HOUR} times within the hour: ask for the QR "
                 "code or the number", headers={"Retry-After": "600"},
             )  # fmt: skip  # One refusal.
-        await tables.keep_lookup(
+        await asking_table.keep_lookup(
             unit, lookup, pharmacy, subject.user, str(person.get("id", "")), _digest(lookup, code),
             now, now + OPEN_FOR,
         )  # fmt: skip  # The order of the table.
@@ -107,17 +107,17 @@ async def open_(
         _check_reason(reason, text)
     refusal = patient = ""
     async with gateway.unit(subject) as unit:
-        row = await tables.lookup(unit, lookup, pharmacy)
+        row = await asking_table.lookup(unit, lookup, pharmacy)
         if row is None or row["until"] < now:
             raise NotFoundError("This search is over: begin again")
         if row["tries"] >= TRIES_MAX:
             raise ForbiddenError("Too many wrong codes: begin again")
         if code and not hmac.compare_digest(_digest(lookup, code), row["code_digest"]):
-            left = TRIES_MAX - await tables.count_try(unit, lookup)
+            left = TRIES_MAX - await asking_table.count_try(unit, lookup)
             refusal = f"The code is wrong; {left} more tries"
         else:
             patient = row["patient"]
-            await tables.open_lookup(unit, lookup, "code" if code else reason)
+            await asking_table.open_lookup(unit, lookup, "code" if code else reason)
             if patient and not code:
                 said = _told("looked", pharmacy=subject.organisation_name, reason=text)
                 await courier.tell(unit, patient, "", said, now)
@@ -159,7 +159,7 @@ async def claim(gateway: Gateway, subject: Subject, lookup: str, number: str) ->
     await counter.require_licence(gateway, subject, now)
     digits = prescriptions.read_number(number)
     async with gateway.unit(subject) as unit:
-        row = await tables.lookup(unit, lookup, pharmacy)
+        row = await asking_table.lookup(unit, lookup, pharmacy)
         if row is None or row["until"] < now or not row["opened"]:
             raise NotFoundError("This search is over or was not opened: begin again")
         case = await prescriptions.open_case(unit, digits)

@@ -24,6 +24,7 @@ from dmed.modules.pharmacy.service.counter import (
     require_held,
     require_licence,
 )
+from dmed.modules.pharmacy.tables import marking as marking_table
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Case, Event
 from dmed.trust.model import Subject
@@ -75,7 +76,7 @@ async def _keep_refusal(
     await tables.keep_refusal(unit, pharmacy, number, gtin, serial, verdict.reason.key)
     if verdict.is_quarantine:
         name = verdict.reason.key.rpartition(".")[2]
-        await tables.raise_alert(unit, pharmacy, number, gtin, serial, name, verdict.fault)
+        await marking_table.raise_alert(unit, pharmacy, number, gtin, serial, name, verdict.fault)
 
 
 class RefusedPackError(UnprocessableError):
@@ -120,7 +121,8 @@ async def scan_in(
             unit, code.gtin, code.serial, PackState.IN_CIRCULATION.value, product.pack_units,
             seen.lot if seen else "", seen.expiry if seen else None,
         )  # fmt: skip  # The order of the table.
-    before, aside = await tables.before(unit, pharmacy, code.gtin, code.serial, now - LOOK_AGAIN)
+    before, aside = await marking_table.before(
+        unit, pharmacy, code.gtin, code.serial, now - LOOK_AGAIN)
     scan_ = packs.Scan(
         code=code, product=product, word=word, pack=await _pack(unit, code),
         wanted=await _wanted(unit, case, pharmacy, now), number=case.number, pharmacy=pharmacy,
@@ -141,7 +143,7 @@ async def scan_in(
                                verdict.quantity, verdict.pack.lot, verdict.pack.expiry,
                                now + RESERVED)  # fmt: skip  # The order of the table.
         if word.source is not packs.Source.OPERATOR:
-            await tables.owe(unit, code.gtin, code.serial, pharmacy, case.number)
+            await marking_table.owe(unit, code.gtin, code.serial, pharmacy, case.number)
     return verdict, code
 
 

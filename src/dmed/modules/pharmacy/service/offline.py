@@ -7,6 +7,7 @@ gets the same answer and does nothing twice.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from dmed.modules.pharmacy.model import ScannedPack
 from dmed.modules.pharmacy.rules import dispenses, gs1
 from dmed.modules.pharmacy.rules import offline as rules
 from dmed.modules.pharmacy.rules.offline import Act, Facts, Finding, Kind, Outcome
+from dmed.modules.pharmacy.rules.packs import Word
 from dmed.modules.pharmacy.service import counter, handing, operator
 from dmed.modules.pharmacy.service import offline_store as store
 from dmed.modules.prescriptions import api as prescriptions
@@ -73,6 +75,8 @@ class Looked(msgspec.Struct, frozen=True, kw_only=True):
     number: str
     facts: Facts
     findings: tuple[Finding, ...]
+    words: Mapping[str, Word]
+    """What the marking operator says of the packs now, asked before the unit."""
 
 
 class UnfitError(Exception):
@@ -153,9 +157,10 @@ async def _settle(gateway: Gateway, subject: Subject, text: str) -> Result:
         practitioner_role=sent.device.practitioner_role,
     )  # fmt: skip  # Who handed over, whoever sends it.
     licence = await _licence(gateway, author, sent.act.at)
+    words = await operator.words(gateway, [pack.raw for pack in sent.act.packs])
     try:
         async with gateway.unit(subject) as unit:
-            looked = await _look(unit, gateway, sent, licence)
+            looked = await _look(unit, gateway, sent, licence, words)
             if isinstance(looked, Result):
                 return looked
             made = await _book(unit, author, looked)
@@ -163,7 +168,7 @@ async def _settle(gateway: Gateway, subject: Subject, text: str) -> Result:
     except UnfitError as unfit:
         kind, finding = unfit.kind, unfit.finding
         async with gateway.unit(subject) as unit:
-            looked = await _look(unit, gateway, sent, licence)
+            looked = await _look(unit, gateway, sent, licence, words)
             if isinstance(looked, Result):
                 return looked
             looked = msgspec.structs.replace(looked, findings=(finding, *looked.findings))
@@ -205,7 +210,8 @@ async def _licence(gateway: Gateway, author: Subject, at: datetime) -> Finding |
 
 
 async def _look(
-    unit: GatewayUnit, gateway: Gateway, sent: Sent, licence: Finding | None
+    unit: GatewayUnit, gateway: Gateway, sent: Sent, licence: Finding | None,
+    words: Mapping[str, Word],
 ) -> Looked | Result:
     """What the act's judgement rests on, under the lock of its key; a Result for one that was
     judged before or is not believed.
@@ -240,7 +246,8 @@ async def _look(
         kept = _record(sent, number, now, Outcome.REFUSED, (wrong,))
         await store.keep_act(unit, kept)
         return Result(id=act.id, outcome=Outcome.REFUSED, findings=(wrong,))
-    return Looked(sent=sent, number=number, facts=facts, findings=(licence,) if licence else ())
+    return Looked(sent=sent, number=number, facts=facts, words=words,
+                  findings=(licence,) if licence else ())  # fmt: skip  # What is known.
 
 
 def _again(before: store.Kept, digest: bytes) -> Result:
@@ -287,7 +294,7 @@ async def _book(unit: GatewayUnit, author: Subject, looked: Looked) -> list[str]
         name, kind = ("closed", Kind.CLOSED) if standing.state in _ENDED else ("double",
                                                                                Kind.DOUBLE)
         raise UnfitError(kind, rules.finding(name, str(refusal))) from refusal
-    chosen = [await _pack(unit, case, author, act, place) for place in range(len(act.packs))]
+    chosen = [await _pack(unit, case, author, looked, place) for place in range(len(act.packs))]
     base = _base(act, "")
     try:
         made = await handing.hand_over(unit, author, case, act.item, chosen, now,
@@ -299,12 +306,14 @@ async def _book(unit: GatewayUnit, author: Subject, looked: Looked) -> list[str]
 
 
 async def _pack(
-    unit: GatewayUnit, case: Case, author: Subject, act: Act, place: int
+    unit: GatewayUnit, case: Case, author: Subject, looked: Looked, place: int
 ) -> ScannedPack:
     """One pack of the act, judged as a scan is; UnfitError with the counter's own sentence."""
+    act = looked.sent.act
     given = act.packs[place]
     verdict, code = await handing.scan_in(
-        unit, case, author.organisation, given.raw, given.quantity, given.lot, given.expiry)
+        unit, case, author.organisation, given.raw, given.quantity, given.lot, given.expiry,
+        looked.words)
     if not verdict.ok or verdict.pack is None or code is None:
         raise UnfitError(Kind.PACK, Finding(verdict.reason, verdict.sentence))
     if verdict.item != act.item:
@@ -351,16 +360,16 @@ async def _beside(unit: GatewayUnit, author: Subject, looked: Looked) -> tuple[s
         )  # fmt: skip  # Who, what, to whom.
         del record["authorizingPrescription"]
         made.append((await unit.create("MedicationDispense", record)).id)
-        await _empty(unit, pack, author.organisation)
+        await _empty(unit, looked, pack, author.organisation)
     return tuple(made)
 
 
-async def _empty(unit: GatewayUnit, pack: ScannedPack, pharmacy: str) -> None:
+async def _empty(unit: GatewayUnit, looked: Looked, pack: ScannedPack, pharmacy: str) -> None:
     """The pack is out of the house: its balance falls, where it has one here to fall."""
     from dmed.modules.pharmacy import tables
 
     product = medicines.product(pack.gtin)
-    seen = await operator.OPERATOR.look_up(pack.gtin, pack.serial)
+    seen = looked.words[f"01{pack.gtin}21{pack.serial}"].seen
     if seen is not None:
         await tables.meet_pack(unit, pack.gtin, pack.serial, seen.state.value, product.pack_units,
                                seen.lot, seen.expiry)  # fmt: skip  # The order of the table.

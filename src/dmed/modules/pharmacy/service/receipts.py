@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from dmed.kit import clock
-from dmed.kit.errors import ConflictError, InvalidError, NotFoundError
+from dmed.kit.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.model import PackState
 from dmed.modules.pharmacy.rules import gs1, invoices, stock
+from dmed.modules.pharmacy.rules.packs import Source
 from dmed.modules.pharmacy.rules.stock import Checked, Comparison, Invoiced, Kind, Movement
 from dmed.modules.pharmacy.service import boxes, operator
 from dmed.modules.pharmacy.service.counter import pharmacy_of
@@ -25,8 +25,6 @@ from dmed.trust.model import Subject
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway, GatewayUnit
 
-_AT_ONCE = 20
-"""So many packs are asked of the operator at the same time."""
 LISTED_MAX = 100
 
 
@@ -121,9 +119,9 @@ async def scan(gateway: Gateway, subject: Subject, number: int, raw: str) -> Sca
     box = stock.read_sscc(raw)
     if isinstance(box, gs1.Fault):
         raise InvalidError(box.sentence)
-    keys = await _inside(box) if box else (_code(raw),)
+    keys = await _inside(gateway, box) if box else (_code(raw),)
     # Asked before the transaction: the operator may take its time, a transaction may not.
-    seen = await _look_up(keys)
+    seen = await _look_up(gateway, keys)
     async with gateway.unit(subject) as unit:
         _open(await _receipt(unit, pharmacy_of(subject), number, lock=True))
         checked = [await _check(unit, pharmacy_of(subject), key, answer, box or "")
@@ -140,8 +138,8 @@ def _code(raw: str) -> tuple[str, str]:
     return code.gtin, code.serial
 
 
-async def _inside(sscc: str) -> tuple[tuple[str, str], ...]:
-    found = await boxes.BOXES.packs_in(sscc)
+async def _inside(gateway: Gateway, sscc: str) -> tuple[tuple[str, str], ...]:
+    found = await boxes.packs_in(gateway, sscc)
     if not found:
         raise NotFoundError("The marking operator does not know this box: scan the packs in it")
     if len(found) > boxes.BOX_PACKS_MAX:
@@ -149,13 +147,15 @@ async def _inside(sscc: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(set(found)))
 
 
-async def _look_up(keys: tuple[tuple[str, str], ...]) -> list[Any]:
-    out: list[Any] = []
-    for at in range(0, len(keys), _AT_ONCE):
-        out += await asyncio.gather(*(
-            operator.OPERATOR.look_up(gtin, serial) for gtin, serial in keys[at : at + _AT_ONCE]
-        ))  # fmt: skip  # Asked together.
-    return out
+async def _look_up(gateway: Gateway, keys: tuple[tuple[str, str], ...]) -> list[Any]:
+    codes = [f"01{gtin}21{serial}" for gtin, serial in keys]
+    words = await operator.words(gateway, codes)
+    if any(one.seen is None and one.source is Source.OWN for one in words.values()) and (
+        operator.desk_of(gateway) is not None
+    ):
+        raise UnavailableError(
+            "The marking operator is not reached now: packs are taken in when it answers again")
+    return [words[code].seen for code in codes]
 
 
 async def _check(

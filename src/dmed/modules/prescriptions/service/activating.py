@@ -24,7 +24,7 @@ from dmed.modules.prescriptions.model import (
     DraftItem,
     ItemState,
 )
-from dmed.modules.prescriptions.rules import checks, numbers, resources, states
+from dmed.modules.prescriptions.rules import checks, numbers, papers, resources, states
 from dmed.modules.prescriptions.rules.states import Actor, Event, Who
 from dmed.modules.prescriptions.service import drafts, signing, views
 from dmed.modules.prescriptions.service.case import Case, expect, move, open_case
@@ -188,7 +188,7 @@ def _draft(found: Case, overrides: Overrides) -> Draft:
         start = first_day if first_day > clock.today() else None
     return Draft(patient=found.patient, diagnosis=items[0].diagnosis, items=tuple(items),
                  repeats=repeats, start=start,
-                 commission=found.commission)  # fmt: skip  # Facts of one draft.
+                 commission=papers.commission_of(next(iter(found.items.values())).request))  # fmt: skip  # Facts of one draft.
 
 
 async def _activated(

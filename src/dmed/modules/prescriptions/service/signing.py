@@ -223,6 +223,16 @@ async def _check_replaced(gateway: Gateway, subject: Subject, draft: Draft) -> N
             )
 
 
+async def _overridden(
+    unit: GatewayUnit, alerts: list[Alert], requests: list[str], context: resources.Context
+) -> None:
+    """The alerts that the doctor passed with a reason travel with their items."""
+    for alert in alerts:
+        if alert.override and alert.item >= 0:
+            await unit.create(
+                "DetectedIssue", resources.issue_of(alert, requests[alert.item], context))
+
+
 async def write(
     unit: GatewayUnit,
     gateway: Gateway,
@@ -288,11 +298,7 @@ async def write(
         unit, number, [(one.id, task.id) for one, task in zip(requests, tasks, strict=True)],
         draft.start if row.state is ItemState.FUTURE else None,
     )  # fmt: skip  # One row an item.
-    for alert in alerts:
-        if alert.override and alert.item >= 0:
-            await unit.create(
-                "DetectedIssue", resources.issue_of(alert, requests[alert.item].id, context)
-            )
+    await _overridden(unit, alerts, [one.id for one in requests], context)
     if signed is None:
         return number
     targets = [f"{one.type}/{one.id}" for one in written]

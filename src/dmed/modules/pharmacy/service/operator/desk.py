@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dmed.kit import clock
-from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.rules import marking
 from dmed.modules.pharmacy.rules.marking import Answer, Breaker, Bucket, Marked
 from dmed.modules.pharmacy.rules.packs import Seen
 from dmed.modules.pharmacy.service.operator.asl_belgisi import Line, LineError
+from dmed.modules.pharmacy.tables import marking as marking_table
 from dmed.trust.model import Role, Subject
 
 if TYPE_CHECKING:
@@ -169,24 +169,24 @@ class Desk:
         """0 where a request may go out now, else the seconds until one may."""
         now = clock.now()
         async with self._gateway.unit(PLATFORM) as unit:
-            row = await tables.line_of(unit, self._line.name, now)
+            row = await marking_table.line_of(unit, self._line.name, now)
             bucket, pause = marking.take(
                 Bucket(row["tokens"], row["at"], row["closed_until"]),
                 self._gateway.settings.marking_per_minute, now, leave=leave)
-            await tables.keep_line(unit, self._line.name, bucket.tokens, bucket.at,
+            await marking_table.keep_line(unit, self._line.name, bucket.tokens, bucket.at,
                                    bucket.closed_until)
         return pause
 
     async def _close(self, seconds: float) -> None:
         now = clock.now()
         async with self._gateway.unit(PLATFORM) as unit:
-            row = await tables.line_of(unit, self._line.name, now)
+            row = await marking_table.line_of(unit, self._line.name, now)
             until = max(row["closed_until"], now + timedelta(seconds=seconds))
-            await tables.keep_line(unit, self._line.name, 0.0, now, until)
+            await marking_table.keep_line(unit, self._line.name, 0.0, now, until)
 
     async def _remembered(self, codes: Sequence[str]) -> dict[str, Marked]:
         async with self._gateway.unit(PLATFORM) as unit:
-            rows = await tables.marked(unit, sorted(set(codes)))
+            rows = await marking_table.marked(unit, sorted(set(codes)))
         return {row["code"]: _marked_of(row) for row in rows}
 
     async def _keep(self, batch: list[str], answer: Answer) -> dict[str, Marked]:
@@ -198,7 +198,7 @@ class Desk:
             found[code] = marking.after(before.get(code), code, now)
         if found:
             async with self._gateway.unit(PLATFORM) as unit:
-                await tables.keep_marked(unit, [_row_of(each) for each in found.values()])
+                await marking_table.keep_marked(unit, [_row_of(each) for each in found.values()])
         return {code: found[code] for code in batch if code in found}
 
     async def close(self) -> None:
