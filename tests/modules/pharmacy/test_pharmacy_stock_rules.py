@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dmed.kit.errors import InvalidError
 from dmed.modules.pharmacy.rules import gs1, invoices, stock
 from dmed.modules.pharmacy.rules.stock import Balance, Checked, Counted, Difference, Invoiced, Need
-from dmed.modules.pharmacy.service.boxes import DemoBoxes, demo_sscc
+from dmed.modules.pharmacy.service.boxes import demo_sscc, invented_box
 
 TODAY = date(2026, 11, 23)
 GTIN = "09521005000013"
@@ -90,14 +90,14 @@ def test_a_box_is_read_by_its_check_digit(digits: str, last: int) -> None:
     assert stock.read_sscc(f"01{GTIN}21ABC") is None
 
 
-async def test_a_demo_box_holds_what_its_code_says() -> None:
+def test_a_demo_box_holds_what_its_code_says() -> None:
     """Product and count stand in the code; a strange or an empty box is unknown."""
-    found = await DemoBoxes().packs_in(demo_sscc(17, 12, 5))
+    found = invented_box(demo_sscc(17, 12, 5))
     assert found is not None
     assert len(set(found)) == 12
     assert {len(serial) for _, serial in found} == {gs1.SERIAL_LENGTH}
-    assert await DemoBoxes().packs_in(demo_sscc(17, 0, 5)) is None
-    assert await DemoBoxes().packs_in(demo_sscc(17, 3, 5).replace("952", "460", 1)) is None
+    assert invented_box(demo_sscc(17, 0, 5)) is None
+    assert invented_box(demo_sscc(17, 3, 5).replace("952", "460", 1)) is None
 
 
 _LINES = st.lists(st.builds(Invoiced, gtin=st.sampled_from("GH"), lot=LOT, expiry=st.none(),

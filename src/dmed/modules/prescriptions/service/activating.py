@@ -186,9 +186,9 @@ def _draft(found: Case, overrides: Overrides) -> Draft:
         repeats = resources.instances_of(item.request)
         first_day, _ = resources.course_of(item.request)
         start = first_day if first_day > clock.today() else None
+    commission = papers.commission_of(next(iter(found.items.values())).request)
     return Draft(patient=found.patient, diagnosis=items[0].diagnosis, items=tuple(items),
-                 repeats=repeats, start=start,
-                 commission=papers.commission_of(next(iter(found.items.values())).request))  # fmt: skip  # Facts of one draft.
+                 repeats=repeats, start=start, commission=commission)
 
 
 async def _activated(
