@@ -238,12 +238,12 @@ def report(seed: int, count: int, packs_reused: int) -> str:
     words = (
         f"Made by `python bench/marking/marking_report.py --seed {seed} --count {count}"
         f" --reuse {packs_reused} --write`. The codes come from `bench/marking/pack_codes.py`,"
-        " which is written from the GS1 rules and imports nothing of the platform; reader and verdict"
-        " are those of the counter. Packs are registered sample products; the operator's book holds the"
-        " printed packs and no others. Verdicts: green, or whose fault a refusal looks"
-        " ([packs.md](packs.md)); `*` put aside. *Missed*: a bad one taken, a good one refused or"
-        " read as another. *False alert*: a good pack put aside. *Look again first*: the first scan"
-        " is a hint, the verdict that of the second.")
+        " which is written from the GS1 rules and imports nothing of the platform; reader and"
+        " verdict are those of the counter. Packs are registered sample products; the operator's"
+        " book holds the printed packs and no others. Verdicts: green, or whose fault a refusal"
+        " looks ([packs.md](packs.md)); `*` put aside. *Missed*: a bad one taken, a good one"
+        " refused or read as another. *False alert*: a good pack put aside. *Look again first*:"
+        " the first scan is a hint, the verdict that of the second.")
     later = (
         f"The {sum(row.cases for row in down.values()):,} readable codes of good packs again with"
         f" the operator down: {missed:,} missed, {alerts:,} false alerts. What the operator alone"

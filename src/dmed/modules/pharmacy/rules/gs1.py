@@ -271,6 +271,8 @@ def _fields(gtin: str, rest: str, repairs: list[str]) -> Code | Fault:
                 "fields", "The code holds something that no medicine code has: scan once more"
             )
         field, separator, after = rest[2:].partition(GS)
+        if not field:
+            return fault("cut_off", "The code is cut off: scan once more")
         field, more = _part(identifier, field)
         if more:
             repairs.append("separator")
