@@ -23,11 +23,12 @@ from dmed.kit.errors import (
 )
 from dmed.modules.pharmacy import api, operations
 from dmed.modules.pharmacy.model import PackState
-from dmed.modules.pharmacy.rules import marking
+from dmed.modules.pharmacy.rules import marking, packs
 from dmed.modules.pharmacy.rules.gs1 import read
 from dmed.modules.pharmacy.rules.packs import Source
 from dmed.modules.pharmacy.service import handing, operator
 from dmed.modules.pharmacy.service.operator import asl_belgisi
+from dmed.modules.prescriptions import api as prescriptions
 from dmed.trust.gateway import Gateway
 
 FAULTS = [mode for mode in MODES if mode not in {"", "flat", "slow", "missing"}]
@@ -411,6 +412,34 @@ async def test_a_receipt_of_thousands_is_few_requests(
     monkeypatch.setattr(marking, "REPORT_CODES_MAX", 2_499)
     with pytest.raises(InvalidError, match="At most 2499"):
         await api.ask_ahead(till.gateway, till.ward.pharmacist, raws)
+
+
+async def test_a_scan_goes_before_a_receipt(till: Till) -> None:
+    """A scan that comes while thousands of codes of a receipt wait is in the first request."""
+    gtin = read(till.ward.pack()).gtin
+    raws = [f"01{gtin}21V{number:012d}" for number in range(2_100)]
+    scanned = till.ward.pack()
+    await asyncio.gather(api.ask_ahead(till.gateway, till.ward.pharmacist, raws),
+                         operator.words(till.gateway, [scanned]))
+    place = next(number for number, codes in enumerate(till.sim.asked)
+                 if _identity(scanned) in codes)
+    assert len(till.sim.asked) >= 3
+    assert till.sim.asked[place][0] == _identity(scanned)
+
+
+async def test_without_an_operator_nothing_is_owed(till: Till) -> None:
+    """Packs of an installation that is connected to none are not kept for asking."""
+    made = await till.claimed(till.ward.pharmacist)
+    raw = till.ward.pack()
+    word = packs.Word(seen=None, source=Source.OWN)
+    async with till.gateway.unit(till.ward.pharmacist) as unit:
+        case = await prescriptions.open_case(unit, made.number)
+        verdict, _ = await handing.scan_in(unit, case, till.ward.pharmacist.organisation, raw,
+                                           None, "", None, {_identity(raw): word})
+        owed = await unit.fetchval("select count(*) from pharmacy_marking_owed"
+                                   " where serial = $1", read(raw).serial)
+    assert verdict.ok
+    assert owed == 0
 
 
 def test_a_wrong_address_or_key_is_said_at_once() -> None:

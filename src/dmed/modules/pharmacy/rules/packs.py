@@ -73,6 +73,8 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
     """With REMEMBERED: when it told."""
     swapped_is_known: bool = False
     """The operator knows the serial with its letters' case turned: Caps Lock is on."""
+    is_owed: bool = False
+    """There is an operator, and it did not give this word now: it is asked later."""
     is_needed: bool = False
     """The installation hands nothing over that the operator was not asked about."""
 

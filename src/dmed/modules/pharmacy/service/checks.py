@@ -72,6 +72,7 @@ async def ask_owed(gateway: Gateway) -> None:
     if desk is None:
         return
     async with gateway.unit(operator.PLATFORM) as unit:
+        await marking_table.forget_owed(unit, marking.REMEMBERED_DAYS)
         due = await marking_table.owed(unit, _OWED_AT_ONCE)
     if not due:
         return

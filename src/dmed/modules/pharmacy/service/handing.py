@@ -142,7 +142,7 @@ async def scan_in(
         await tables.keep_hold(unit, code.gtin, code.serial, case.number, verdict.item, pharmacy,
                                verdict.quantity, verdict.pack.lot, verdict.pack.expiry,
                                now + RESERVED)  # fmt: skip  # The order of the table.
-        if word.source is not packs.Source.OPERATOR:
+        if word.is_owed:
             await marking_table.owe(unit, code.gtin, code.serial, pharmacy, case.number)
     return verdict, code
 

@@ -105,6 +105,12 @@ async def owed(connection: Connection, limit: int) -> list[Any]:
         " returning o.gtin, o.serial, o.pharmacy, o.number", limit)
 
 
+async def forget_owed(connection: Connection, days: int) -> None:
+    """The operator never told of these packs, or may not tell us: nobody asks any longer."""
+    await connection.execute(
+        "delete from pharmacy_marking_owed where since < now() - make_interval(days => $1)", days)
+
+
 async def paid(connection: Connection, gtin: str, serial: str, pharmacy: str) -> None:
     """The operator gave its word."""
     await connection.execute(

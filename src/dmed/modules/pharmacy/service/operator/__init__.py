@@ -65,8 +65,10 @@ async def words(
         other = swapped.get(_turned(code))
         is_swapped = other is not None and other.marked is not None and (
             other.marked.seen is not None)
+        word = _word(told[code.identity])
         made[code.identity] = msgspec.structs.replace(
-            _word(told[code.identity]), swapped_is_known=is_swapped, is_needed=is_needed)
+            word, swapped_is_known=is_swapped, is_needed=is_needed,
+            is_owed=word.source is not Source.OPERATOR)
     return made
 
 

@@ -52,7 +52,8 @@ class Desk:
         self._line = line
         self._waiting: dict[str, asyncio.Future[Marked | None]] = {}
         self._sender: asyncio.Task[None] | None = None
-        self._is_urgent = False
+        self._first: dict[str, None] = {}
+        """Codes of scans: they go before those of receipts and later checks."""
         self.breaker = Breaker()
 
     async def ask(
@@ -110,7 +111,8 @@ class Desk:
                     continue
                 self._waiting[code] = loop.create_future()
             futures[code] = self._waiting[code]
-        self._is_urgent = self._is_urgent or is_urgent
+        if is_urgent:
+            self._first.update(dict.fromkeys(futures))
         if self._sender is None or self._sender.done():
             self._sender = loop.create_task(self._send())
         if futures:
@@ -127,11 +129,11 @@ class Desk:
             batch: list[str] = []
             try:
                 if not self.breaker.is_open(clock.now()):
-                    pause = await self._turn(0 if self._is_urgent else _SCANS_LEFT)
+                    pause = await self._turn(0 if self._first else _SCANS_LEFT)
                     if pause > 0:
                         await asyncio.sleep(min(pause, _PAUSE_MAX_S))
                         continue
-                    batch = list(self._waiting)[: marking.CODES_MAX]
+                    batch = list(self._first | dict.fromkeys(self._waiting))[: marking.CODES_MAX]
                     answer = await self._asked(self._line.ask(batch))
                     self._give(batch, await self._keep(batch, answer))
                     continue
@@ -143,10 +145,10 @@ class Desk:
             # No answer to these; where nobody is asked for a while, none to the rest either.
             self._give(list(self._waiting) if self.breaker.is_open(clock.now()) else batch
                        or list(self._waiting), {})
-        self._is_urgent = False
 
     def _give(self, batch: list[str], answers: dict[str, Marked]) -> None:
         for code in batch:
+            self._first.pop(code, None)
             future = self._waiting.pop(code, None)
             if future is not None and not future.done():
                 future.set_result(answers.get(code))
