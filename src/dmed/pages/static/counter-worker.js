@@ -4,7 +4,7 @@
 const SHELL = "dmed-counter";
 const OFFLINE = "/counter/offline";
 const AWAY = new Set([502, 503, 504]);
-const ANSWER_MS_MAX = 6000;
+const ANSWER_MS_MAX = 10_000;
 
 self.addEventListener("install", () => self.skipWaiting());
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));

@@ -199,6 +199,7 @@ async function openPack(raw) {
 }
 
 async function addPack(form) {
+  if (!pending) return;
   const { lot, expiry, quantity } = Object.fromEntries(new FormData(form));
   const until = readDay(expiry);
   const amount = quantity.trim().replace(",", ".");
@@ -214,6 +215,7 @@ async function addPack(form) {
 }
 
 async function handOver(form) {
+  if (!rx) return;
   const pin = form.elements.namedItem("pin").value;
   const kept = await store.device(desk.dataset.user, desk.dataset.pharmacy);
   if (!kept) throw new Refusal("no_key");
@@ -331,9 +333,14 @@ async function show() {
   showPrescription();
 }
 
-async function did(work) {
-  try { await work(); } catch (fault) { refused(fault); }
-  await show();
+// One work after the other, as a quick hand scans on; the focus moves when the last has ended, so
+// that it never jumps away under typing fingers.
+let turn = Promise.resolve();
+let works = 0;
+function did(work, focus) {
+  works++;
+  turn = turn.then(work).catch(refused).then(show).catch(() => say("bad", t("no.fault"))).then(() => { if (!--works) focus?.(); });
+  return turn;
 }
 
 function start() {
@@ -347,14 +354,14 @@ function start() {
       if (/^uzrx:/i.test(asMeant(raw.trim()))) await openPrescription(raw);
       else if (rx) await openPack(raw);
       else throw new Refusal("no_prescription");
-    }).then(() => (pending ? pendingFocus() : scanned.focus()));
+    }, () => (pending ? pendingFocus() : scanned.focus()));
   });
   at("offline-pack").addEventListener("submit", (event) => {
     event.preventDefault();
-    did(() => addPack(event.target)).then(() => { if (!pending) (isFull() ? at("f-hand-pin") : scanned).focus(); });
+    did(() => addPack(event.target), () => { if (rx && !pending) (isFull() ? at("f-hand-pin") : scanned).focus(); });
   });
-  at("offline-pack-drop").addEventListener("click", () => { pending = null; did(async () => {}).then(() => scanned.focus()); });
-  at("offline-next").addEventListener("click", () => { rx = pending = null; did(async () => {}).then(() => scanned.focus()); });
+  at("offline-pack-drop").addEventListener("click", () => { pending = null; did(async () => {}, () => scanned.focus()); });
+  at("offline-next").addEventListener("click", () => { rx = pending = null; did(async () => {}, () => scanned.focus()); });
   at("offline-hand").addEventListener("submit", (event) => { event.preventDefault(); did(() => handOver(event.target)); });
   at("offline-key").addEventListener("submit", (event) => { event.preventDefault(); did(() => setKey(event.target)); });
   at("offline-send").addEventListener("click", look);
