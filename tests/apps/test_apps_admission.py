@@ -1,4 +1,4 @@
-"""A busy worker refuses what it could not answer soon, takes up again, and keeps the counter open."""
+"""A busy worker refuses what it could not answer soon, and takes all up again afterwards."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Desk:
         self.accepted = self.refused = 0
         self.longest = 0.0
         self.retries: set[int] = set()
-        self._chance = random.Random(seed)
+        self._chance = random.Random(seed)  # noqa: S311  # Invented moments, no secrets.
 
     def offer(self, a_second: float, seconds: float, scope: dict[str, Any] = READ) -> None:
         """Requests at a steady rate; ends what is due between them."""

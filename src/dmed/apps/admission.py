@@ -1,4 +1,4 @@
-"""Admission to a worker: what cannot be answered soon is refused at once, with a time to come again.
+"""Admission to a worker: what cannot be answered soon is refused, with a time to come again.
 
 A worker that takes more than it can do answers everything late, and at last nothing in time. By
 Little's law (requests inside = requests a second x seconds inside) the number of requests that it
