@@ -1,4 +1,4 @@
-"""A busy worker refuses what it could not answer soon, takes up again, and keeps the counter open."""
+"""A busy worker refuses what it could not answer soon, and takes all up again afterwards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmed.apps.admission import INSIDE_MIN, TARGET_SECONDS, Admission, weight_of
-from dmed.kit.errors import UnavailableError
+from dmed.kit.errors import ThrottledError, UnavailableError
 
 CLAIM = {"method": "POST", "path": "/fhir/Task/1/$claim", "query_string": b""}
 READ = {"method": "GET", "path": "/fhir/Patient/1", "query_string": b""}
@@ -30,7 +30,7 @@ class Desk:
         self.accepted = self.refused = 0
         self.longest = 0.0
         self.retries: set[int] = set()
-        self._chance = random.Random(seed)
+        self._chance = random.Random(seed)  # noqa: S311  # Invented moments, no secrets.
 
     def offer(self, a_second: float, seconds: float, scope: dict[str, Any] = READ) -> None:
         """Requests at a steady rate; ends what is due between them."""
@@ -121,9 +121,13 @@ def test_figures_go_first_and_the_counter_stays_longest() -> None:
 
 
 def test_a_greedy_party_keeps_no_newcomer_out() -> None:
-    """Where one party fills the worker, another one's first request is still let in."""
+    """Where one party fills the worker it is told so (429); of another one the first request is
+    still let in.
+    """
     admission = Admission(40)
     _fill(admission, READ)
-    with pytest.raises(UnavailableError):
+    with pytest.raises(ThrottledError):
         admission.begin(READ, 40, 0.0)
+    with pytest.raises(UnavailableError):
+        admission.begin(READ, 3, 0.0)
     admission.begin(READ, 0, 0.0)

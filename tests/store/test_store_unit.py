@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -58,6 +59,46 @@ async def test_all_parts_are_stored_and_told_in_the_order_asked(db: Database) ->
     assert [one.vid for one in done] == [one.vid for one in writes]
     assert all(one.created for one in done)
     assert (await read.read(db, SCOPE, AUDIT, "Slot", writes[-1].id)).vid == writes[-1].vid
+
+
+@pytest.mark.parametrize("is_locked", [False, True])
+async def test_several_are_read_as_one_by_one(db: Database, is_locked: bool) -> None:
+    """In the order asked, None for what is not there; and each leaves the audit row of a read."""
+    asked = AuditRow(request=f"many-{is_locked}", action="R", subject="doctor", role="doctor")
+    writes = slots(3)
+    names = [("Slot", one.id) for one in reversed(writes)]
+    names.insert(1, ("Slot", "nowhere"))
+    async with unit.unit(db, SCOPE) as work:
+        await work.write_many(AUDIT, writes)
+        found = await work.read_many(asked, names, lock=is_locked)
+        alone = [await work.read(asked, *name) for name in names]
+        assert not await noted(work.connection, asked.request)
+    assert found == alone
+    assert found[1] is None
+    assert sorted(await noted(db.hot, asked.request)) == [200] * 6 + [404] * 2
+
+
+async def noted(connection: Any, request: str) -> list[int]:
+    """The outcomes of the audit rows of a request."""
+    return [row["outcome"] for row in await connection.fetch(
+        "SELECT outcome FROM audit WHERE request = $1", request)]
+
+
+async def test_reads_of_a_unit_are_audited_also_where_it_is_undone(db: Database) -> None:
+    """What was read may be told in the refusal, so its row stands though nothing else does."""
+    asked = AuditRow(request="undone", action="R", subject="doctor", role="doctor")
+    one = slots(1)[0]
+    async with unit.unit(db, SCOPE) as work:
+        await work.write_many(AUDIT, [one])
+
+    async def refused() -> None:
+        async with unit.unit(db, SCOPE) as work:
+            await work.read_many(asked, [("Slot", one.id)])
+            raise ConflictError("not now")
+
+    with pytest.raises(ConflictError):
+        await refused()
+    assert await noted(db.hot, "undone") == [200]
 
 
 @pytest.mark.parametrize("at", [0, MANY // 2, MANY - 1])

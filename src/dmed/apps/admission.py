@@ -1,4 +1,4 @@
-"""Admission to a worker: what cannot be answered soon is refused at once, with a time to come again.
+"""Admission to a worker: what cannot be answered soon is refused, with a time to come again.
 
 A worker that takes more than it can do answers everything late, and at last nothing in time. By
 Little's law (requests inside = requests a second x seconds inside) the number of requests that it
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
-from dmed.kit.errors import UnavailableError
+from dmed.kit.errors import ThrottledError, UnavailableError
 
 TARGET_SECONDS = 0.12
 """Average time inside up to which a worker is not taken for busy."""
@@ -45,7 +45,8 @@ class Admission:
 
     def begin(self, scope: AsgiScope, of_party: int, at: float) -> None:
         """Lets a request in, which must `end`; UnavailableError (503, Retry-After) where it cannot
-        be answered soon. `of_party` is how many of the same party run.
+        be answered soon, ThrottledError (429) where that is of the asking party's own making.
+        `of_party` is how many of the same party run.
         """
         if self.running >= INSIDE_MIN:
             if at - self._since >= INTERVAL_SECONDS:
@@ -54,9 +55,13 @@ class Admission:
             if self.running >= max(INSIDE_MIN, self.most * share):
                 self.refused += 1
                 # Not all at the same moment again.
-                later = 1 + self.refused % _RETRY_SECONDS_MAX
+                later = {"Retry-After": str(1 + self.refused % _RETRY_SECONDS_MAX)}
+                if 2 * of_party >= self.running:
+                    raise ThrottledError(
+                        f"{of_party} of your requests fill the server: wait for their answers",
+                        headers=later)
                 raise UnavailableError("The server has as much to do as it can, ask again soon",
-                                       headers={"Retry-After": str(later)})
+                                       headers=later)
         self.running += 1
 
     def end(self, began: float, at: float) -> None:

@@ -349,14 +349,14 @@ async def _metrics(request: Request) -> Response:
     """Counts and seconds of this worker in the text format of Prometheus."""
     platform: Platform = request.app.state.platform
     worker = os.getpid()
+    refused = platform.limits.refused + platform.admission.refused
     lines = ["# TYPE dmed_requests_total counter"]
     lines += [f'dmed_requests_total{{worker="{worker}",room="{room}",status="{status}"}} {count}'
               for (room, status), count in sorted(platform.counts.items())]
     lines += ["# TYPE dmed_requests_inside gauge",
               f'dmed_requests_inside{{worker="{worker}"}} {platform.limits.count}',
               "# TYPE dmed_requests_refused_total counter",
-              f'dmed_requests_refused_total{{worker="{worker}"}} '
-              f'{platform.limits.refused + platform.admission.refused}',
+              f'dmed_requests_refused_total{{worker="{worker}"}} {refused}',
               "# TYPE dmed_requests_inside_most gauge",
               f'dmed_requests_inside_most{{worker="{worker}"}} {platform.admission.most:.0f}']
     lines.append("# TYPE dmed_request_seconds_total counter")

@@ -163,13 +163,6 @@ async def row(connection: Connection, number: str, *, lock: bool = False) -> Any
     return await connection.fetchrow(statement + (" for update" if lock else ""), number)
 
 
-async def items(connection: Connection, number: str) -> list[Any]:
-    """The records of a prescription's items, by item."""
-    return await connection.fetch(
-        "select item, request, task from prescription_item where number = $1 order by item", number
-    )
-
-
 async def rows(connection: Connection, number: str) -> list[Any]:
     """The row of a prescription under lock, once for each item with its records (`item`,
     `request`, `task`), by item; nothing where there is none. Items never change.
