@@ -164,11 +164,8 @@ async def close(gateway: Gateway, subject: Subject, number: int) -> Count:
             return found
         if found.head["state"] != "done":
             raise ConflictError("Counting is not over yet, or this count was given up")
-        who = await unit.fetch(
-            "select distinct made_by from pharmacy_count_line where count = $1", number
-        )
-        second_person(subject, [found.head["opened_by"], found.head["done_by"],
-                                *(row["made_by"] for row in who)])  # fmt: skip  # Who counted.
+        first = await table.counters(unit, number)
+        second_person(subject, [found.head["opened_by"], found.head["done_by"], *first])
         for one in found.differences:
             await unit.lock(f"stock {pharmacy} {one.gtin}")
             await _correct(unit, subject, pharmacy, number, one)
