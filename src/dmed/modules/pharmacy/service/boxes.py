@@ -1,12 +1,24 @@
-"""Which packs a transport box holds: a port to the marking operator, and its stand-in for demos."""
+"""What the marking operator tells the stock: of packs, and which of them a transport box holds.
+
+The only place where the stock asks the operator; asked before a unit begins, never inside one.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy.rules import gs1
+from dmed.modules.pharmacy.rules.packs import Seen
+from dmed.modules.pharmacy.service import operator
 
+if TYPE_CHECKING:
+    from dmed.trust.gateway import Gateway
+
+_AT_ONCE = 20
+"""So many packs are asked of the operator at the same time."""
 _DEMO = "952"
 """The GS1 demonstration prefix: invented boxes (decisions 24)."""
 BOX_PACKS_MAX = 1_000
@@ -42,3 +54,16 @@ def demo_sscc(product: int, packs: int, box: int) -> str:
 
 BOXES: Boxes = DemoBoxes()
 """Which adapter answers; an installation in service puts its own here."""
+
+
+async def look_up(
+    gateway: Gateway,  # noqa: ARG001  # An operator with a memory of its own keeps it there.
+    keys: Sequence[tuple[str, str]],
+) -> list[Seen | None]:
+    """What the operator says of each pack by (GTIN, serial), in their order; None for unknown."""
+    out: list[Seen | None] = []
+    for at in range(0, len(keys), _AT_ONCE):
+        out += await asyncio.gather(*(
+            operator.OPERATOR.look_up(gtin, serial) for gtin, serial in keys[at : at + _AT_ONCE]
+        ))  # fmt: skip  # Asked together.
+    return out

@@ -13,7 +13,7 @@ from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.rules import stock
 from dmed.modules.pharmacy.rules.invoices import shelf_of
 from dmed.modules.pharmacy.rules.stock import Balance, Counted, Difference, Kind, Movement
-from dmed.modules.pharmacy.service import operator
+from dmed.modules.pharmacy.service import boxes
 from dmed.modules.pharmacy.service.counter import pharmacy_of
 from dmed.modules.pharmacy.service.stock import noted, read_pack, second_person
 from dmed.modules.pharmacy.tables import receipts as table
@@ -96,7 +96,7 @@ async def scan(
         raise NotFoundError(f"No registered medicine has GTIN {code.gtin}")
     if units is not None and not 0 < units <= product.pack_units:
         raise InvalidError(f"The pack holds {product.pack_units:f}")
-    seen = await operator.OPERATOR.look_up(code.gtin, code.serial)
+    [seen] = await boxes.look_up(gateway, [(code.gtin, code.serial)])
     async with gateway.unit(subject) as unit:
         found = _open(await _count(unit, pharmacy_of(subject), number, lock=True))
         stands = await ledger.stock_pack(unit, code.gtin, code.serial)

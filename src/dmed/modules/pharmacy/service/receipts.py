@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,9 @@ from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.model import PackState
 from dmed.modules.pharmacy.rules import gs1, invoices, stock
+from dmed.modules.pharmacy.rules.packs import Seen
 from dmed.modules.pharmacy.rules.stock import Checked, Comparison, Invoiced, Kind, Movement
-from dmed.modules.pharmacy.service import boxes, operator
+from dmed.modules.pharmacy.service import boxes
 from dmed.modules.pharmacy.service.counter import pharmacy_of
 from dmed.modules.pharmacy.service.stock import noted
 from dmed.modules.pharmacy.tables import receipts as table
@@ -25,8 +25,6 @@ from dmed.trust.model import Subject
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway, GatewayUnit
 
-_AT_ONCE = 20
-"""So many packs are asked of the operator at the same time."""
 LISTED_MAX = 100
 
 
@@ -123,7 +121,7 @@ async def scan(gateway: Gateway, subject: Subject, number: int, raw: str) -> Sca
         raise InvalidError(box.sentence)
     keys = await _inside(box) if box else (_code(raw),)
     # Asked before the transaction: the operator may take its time, a transaction may not.
-    seen = await _look_up(keys)
+    seen = await boxes.look_up(gateway, keys)
     async with gateway.unit(subject) as unit:
         _open(await _receipt(unit, pharmacy_of(subject), number, lock=True))
         checked = [await _check(unit, pharmacy_of(subject), key, answer, box or "")
@@ -149,17 +147,8 @@ async def _inside(sscc: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(set(found)))
 
 
-async def _look_up(keys: tuple[tuple[str, str], ...]) -> list[Any]:
-    out: list[Any] = []
-    for at in range(0, len(keys), _AT_ONCE):
-        out += await asyncio.gather(*(
-            operator.OPERATOR.look_up(gtin, serial) for gtin, serial in keys[at : at + _AT_ONCE]
-        ))  # fmt: skip  # Asked together.
-    return out
-
-
 async def _check(
-    unit: GatewayUnit, pharmacy: str, key: tuple[str, str], seen: Any, box: str
+    unit: GatewayUnit, pharmacy: str, key: tuple[str, str], seen: Seen | None, box: str
 ) -> Checked:
     gtin, serial = key
     lot = seen.lot if seen is not None else ""
