@@ -19,6 +19,9 @@ from playwright.sync_api import expect
 pytestmark = pytest.mark.journey
 GS = "\x1d"
 PAGE_BYTES_MAX = 50_000
+STOCK = ("/stock", "/stock/receipts", "/stock/counts", "/stock/order", "/stock/recalls",
+         "/stock/journals", "/stock/journals/141", "/stock/product/09521005000013")
+"""Screens of the stock."""
 
 
 def pack_code(gtin: str, kind: str = "A") -> str:
@@ -192,12 +195,12 @@ def test_the_screens_obey_wcag(workplace: Callable[..., Any], theme: str) -> Non
     for user, paths in (
         ("doctor", ("/", "/persons?q=karimov", "CARD", "CARD?tab=results", "CARD/prescribe",
                     "/pages/gallery", "/staff/mine")),
-        ("pharmacist", ("/counter", "/counter/today", "/me/password")),
+        ("pharmacist", ("/counter", "/counter/today", "/me/password", *STOCK)),
         ("registrar", ("/persons/new", "/persons/review", "/facilities")),
         ("admin", ("/register", "/facilities", "/staff/country", "/applications", "/join",
                    "/developers")),
         ("head", ("/staff", "/staff/expiring", "/staff/vacancies", "/staff/activity")),
-        ("inspector", ("/oversight",)),
+        ("inspector", ("/oversight", "/stock/recalls")),
         ("citizen", ("/my", "/my/looked")),
     ):
         place = workplace("ru", theme=theme)

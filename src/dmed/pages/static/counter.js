@@ -198,6 +198,13 @@ async function openPack(raw) {
   at("offline-notes").replaceChildren();
 }
 
+/** A batch is typed by hand: case and blanks do not matter. No batch in the list is every batch. */
+async function isRecalled(gtin, lot) {
+  const same = (text) => text.replace(/\s/g, "").toUpperCase();
+  const listed = (await store.kit()).facts.recalls ?? [];
+  return listed.some(([product, batch]) => product === gtin && (!batch || same(batch) === same(lot)));
+}
+
 async function addPack(form) {
   if (!pending) return;
   const { lot, expiry, quantity } = Object.fromEntries(new FormData(form));
@@ -205,6 +212,7 @@ async function addPack(form) {
   const amount = quantity.trim().replace(",", ".");
   if (!until) throw new Refusal("no_day");
   if (until < localDay(await clockNow())) throw new Refusal("pack_expired", { date: shownDay(until) });
+  if (await isRecalled(pending.gtin, lot)) throw new Refusal("pack_recalled");
   if (!/^\d+(\.\d+)?$/.test(amount) || !(Number(amount) > 0)) throw new Refusal("no_quantity");
   if (Number(amount) > pending.most) throw new Refusal("too_much", { most: pending.most });
   const { item, raw, identity, serial, trade } = pending;

@@ -303,6 +303,13 @@ def correction(
     return out
 
 
+def mean_price(quantity: Decimal, amount: Decimal) -> Decimal | None:
+    """What a pack cost on the average, to the tiyin; None where nothing is there or known."""
+    if quantity <= 0 or amount <= 0:
+        return None
+    return (amount / quantity).quantize(Decimal("0.01"))
+
+
 # Expiry, order of going out, orders
 
 

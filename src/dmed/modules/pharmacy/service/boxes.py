@@ -1,12 +1,17 @@
-"""Which packs a transport box holds: a port to the marking operator, and its stand-in for demos."""
+"""What the marking operator tells the stock: of packs, and which of them a transport box holds.
+
+The only place where the stock asks the operator; asked before a unit begins, never inside one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dmed.kit.errors import UnavailableError
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy.rules import gs1
+from dmed.modules.pharmacy.rules.packs import Seen, Source
 from dmed.modules.pharmacy.service import operator
 
 if TYPE_CHECKING:
@@ -48,3 +53,17 @@ def demo_sscc(product: int, packs: int, box: int) -> str:
     """The code of such a box, without (00): for demos and tests."""
     digits = f"0{_DEMO}{product:05d}{packs:03d}{box:05d}"
     return digits + gs1.gtin_check_digit(digits)
+
+
+async def look_up(gateway: Gateway, keys: Sequence[tuple[str, str]]) -> list[Seen | None]:
+    """What the operator says of each pack by (GTIN, serial), in their order; None for unknown.
+
+    UnavailableError where it is connected and was not reached: "unknown" would be no answer.
+    """
+    codes = [f"01{gtin}21{serial}" for gtin, serial in keys]
+    words = await operator.words(gateway, codes)
+    is_away = any(one.seen is None and one.source is Source.OWN for one in words.values())
+    if is_away and operator.desk_of(gateway) is not None:
+        raise UnavailableError(
+            "The marking operator is not reached now: packs are taken in when it answers again")
+    return [words[code].seen for code in codes]

@@ -13,7 +13,7 @@ from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.rules import stock
 from dmed.modules.pharmacy.rules.invoices import shelf_of
 from dmed.modules.pharmacy.rules.stock import Balance, Counted, Difference, Kind, Movement
-from dmed.modules.pharmacy.service import operator
+from dmed.modules.pharmacy.service import boxes
 from dmed.modules.pharmacy.service.counter import pharmacy_of
 from dmed.modules.pharmacy.service.stock import noted, read_pack, second_person
 from dmed.modules.pharmacy.tables import receipts as table
@@ -96,7 +96,7 @@ async def scan(
         raise NotFoundError(f"No registered medicine has GTIN {code.gtin}")
     if units is not None and not 0 < units <= product.pack_units:
         raise InvalidError(f"The pack holds {product.pack_units:f}")
-    seen = (await operator.words(gateway, [raw]))[code.identity].seen
+    [seen] = await boxes.look_up(gateway, [(code.gtin, code.serial)])
     async with gateway.unit(subject) as unit:
         found = _open(await _count(unit, pharmacy_of(subject), number, lock=True))
         stands = await ledger.stock_pack(unit, code.gtin, code.serial)
@@ -164,11 +164,8 @@ async def close(gateway: Gateway, subject: Subject, number: int) -> Count:
             return found
         if found.head["state"] != "done":
             raise ConflictError("Counting is not over yet, or this count was given up")
-        who = await unit.fetch(
-            "select distinct made_by from pharmacy_count_line where count = $1", number
-        )
-        second_person(subject, [found.head["opened_by"], found.head["done_by"],
-                                *(row["made_by"] for row in who)])  # fmt: skip  # Who counted.
+        first = await table.counters(unit, number)
+        second_person(subject, [found.head["opened_by"], found.head["done_by"], *first])
         for one in found.differences:
             await unit.lock(f"stock {pharmacy} {one.gtin}")
             await _correct(unit, subject, pharmacy, number, one)

@@ -13,7 +13,7 @@ from dmed.kit import clock
 from dmed.modules.facilities import api as facilities
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy.rules import offline as rules
-from dmed.modules.pharmacy.service import counter
+from dmed.modules.pharmacy.service import counter, recalls
 from dmed.modules.pharmacy.service import offline_store as store
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.trust.model import Subject
@@ -47,12 +47,14 @@ async def kit(gateway: Gateway, subject: Subject, language: str) -> tuple[bytes,
     day = datetime.combine(clock.today(), time(), clock.TASHKENT)
     async with gateway.unit(subject) as unit:
         count = await store.count_acts(unit, pharmacy, day, day + timedelta(days=1))
+    recalled = await recalls.in_force(gateway, subject)
     body = msgspec.json.encode({
         "issued": now.isoformat(timespec="milliseconds"),
         "until": (now + rules.KIT_AGE).isoformat(timespec="milliseconds"),
         "pharmacy": pharmacy, "user": subject.user, "district": place.district,
         "keys": prescriptions.public_keys(gateway.settings)["keys"],
         "used": shared.used, "revoked": shared.revoked,
+        "recalls": [[one.gtin, one.lot] for one in recalled],
         "limits": {"days": rules.DAYS, "acts": rules.ACTS_A_DAY, "packs": rules.PACKS_MAX,
                    "skew_seconds": int(rules.SKEW.total_seconds()), "acts_today": count},
         "register": register(gateway, language),

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dmed.kit import clock
-from dmed.kit.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
+from dmed.kit.errors import ConflictError, InvalidError, NotFoundError
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.model import PackState
 from dmed.modules.pharmacy.rules import gs1, invoices, stock
-from dmed.modules.pharmacy.rules.packs import Source
+from dmed.modules.pharmacy.rules.packs import Seen
 from dmed.modules.pharmacy.rules.stock import Checked, Comparison, Invoiced, Kind, Movement
-from dmed.modules.pharmacy.service import boxes, operator
+from dmed.modules.pharmacy.service import boxes
 from dmed.modules.pharmacy.service.counter import pharmacy_of
 from dmed.modules.pharmacy.service.stock import noted
 from dmed.modules.pharmacy.tables import receipts as table
@@ -121,7 +121,7 @@ async def scan(gateway: Gateway, subject: Subject, number: int, raw: str) -> Sca
         raise InvalidError(box.sentence)
     keys = await _inside(gateway, box) if box else (_code(raw),)
     # Asked before the transaction: the operator may take its time, a transaction may not.
-    seen = await _look_up(gateway, keys)
+    seen = await boxes.look_up(gateway, keys)
     async with gateway.unit(subject) as unit:
         _open(await _receipt(unit, pharmacy_of(subject), number, lock=True))
         checked = [await _check(unit, pharmacy_of(subject), key, answer, box or "")
@@ -147,19 +147,8 @@ async def _inside(gateway: Gateway, sscc: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(set(found)))
 
 
-async def _look_up(gateway: Gateway, keys: tuple[tuple[str, str], ...]) -> list[Any]:
-    codes = [f"01{gtin}21{serial}" for gtin, serial in keys]
-    words = await operator.words(gateway, codes)
-    if any(one.seen is None and one.source is Source.OWN for one in words.values()) and (
-        operator.desk_of(gateway) is not None
-    ):
-        raise UnavailableError(
-            "The marking operator is not reached now: packs are taken in when it answers again")
-    return [words[code].seen for code in codes]
-
-
 async def _check(
-    unit: GatewayUnit, pharmacy: str, key: tuple[str, str], seen: Any, box: str
+    unit: GatewayUnit, pharmacy: str, key: tuple[str, str], seen: Seen | None, box: str
 ) -> Checked:
     gtin, serial = key
     lot = seen.lot if seen is not None else ""

@@ -263,6 +263,14 @@ async def counted(connection: Connection, number: int) -> list[Counted]:
     return [Counted(**dict(row)) for row in rows]
 
 
+async def counters(connection: Connection, number: int) -> list[str]:
+    """Sign-in names of whoever entered something."""
+    rows = await connection.fetch(
+        "select distinct made_by from pharmacy_count_line where count = $1", number
+    )
+    return [row["made_by"] for row in rows]
+
+
 async def drop_counted(connection: Connection, number: int, line: int) -> None:
     """Take an entry back."""
     await connection.execute(

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from dmed.modules.pharmacy.rules.stock import Balance, Kind, Movement
+from dmed.modules.pharmacy.rules.stock import Balance, Kind, Movement, mean_price
 from dmed.modules.pharmacy.tables import Connection
 
 DDL: tuple[str, ...] = (
@@ -33,7 +33,7 @@ DDL: tuple[str, ...] = (
         made_by text collate "C" not null
     )""",
     """create index if not exists pharmacy_movement_of on pharmacy_movement (pharmacy, gtin)
-        include (lot, shelf, funding, expiry, quantity)""",
+        include (lot, shelf, funding, expiry, quantity, price)""",
     "create index if not exists pharmacy_movement_at on pharmacy_movement (pharmacy, at)",
     "create index if not exists pharmacy_movement_lot on pharmacy_movement (gtin, lot)",
     """create unique index if not exists pharmacy_movement_once
@@ -58,6 +58,7 @@ DDL: tuple[str, ...] = (
     )""",
     """create index if not exists pharmacy_stock_pack_of on pharmacy_stock_pack (pharmacy, gtin)
         where gone = ''""",
+    "create index if not exists pharmacy_handover_gtin on pharmacy_handover (gtin, at)",
     """create table if not exists pharmacy_stock_limit (
         pharmacy text collate "C" not null,
         preparation text collate "C" not null,
@@ -70,7 +71,6 @@ _COLUMNS = ("pharmacy", "kind", "gtin", "lot", "shelf", "funding", "expiry", "qu
             "document", "note", "price", "made_by")  # fmt: skip  # Columns.
 _BALANCE = (
     "select gtin, lot, shelf, funding, min(expiry) as expiry, sum(quantity) as quantity,"
-    " (array_agg(price order by id desc) filter (where price is not null))[1] as price,"
     " coalesce(sum(quantity * price), 0) as amount"
     " from pharmacy_movement where pharmacy = $1"
 )
@@ -97,7 +97,8 @@ async def add(connection: Connection, movements: Sequence[Movement]) -> None:
 def _balance(row: Any) -> Balance:
     return Balance(
         gtin=row["gtin"], lot=row["lot"], shelf=row["shelf"], funding=row["funding"],
-        expiry=row["expiry"], quantity=row["quantity"], price=row["price"], amount=row["amount"],
+        expiry=row["expiry"], quantity=row["quantity"], amount=row["amount"],
+        price=mean_price(row["quantity"], row["amount"]),
     )  # fmt: skip  # One row.
 
 
