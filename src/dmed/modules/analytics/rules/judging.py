@@ -21,7 +21,9 @@ CELL_MIN = 10
 """A figure over fewer is neither shown to others nor judged."""
 PEERS_MIN = 10
 PART_PEERS_MIN = 3
-FALSE_RATE = 0.001
+FALSE_RATE, FALSE_RATE_PARTS = 0.001, 0.01
+"""How many of the flags may be chance; parts are weighed by a stricter test against few others, and
+each of their indicators is a family by itself."""
 TIMES_MIN = 1.5
 """A flag is at least so many times the expected (or a part of it, where low is worse)."""
 MOST_OF = 0.5
@@ -151,15 +153,22 @@ def _matters(definition: Definition, verdict: Verdict) -> bool:
 
 
 def flag(
-    verdicts: Sequence[Verdict], definitions: Mapping[str, Definition], rate: float = FALSE_RATE
+    verdicts: Sequence[Verdict], definitions: Mapping[str, Definition]
 ) -> list[Verdict]:
     """All verdicts, with flags where a figure is judged, large enough, far enough and surely so."""
     judged = [one for one in verdicts
               if definitions[one.figure.indicator].direction is not Direction.NONE
               and one.figure.denominator >= CELL_MIN and one.peer_count >= PART_PEERS_MIN]
-    limit = chance.false_discovery([one.chance for one in judged], rate)
-    flagged = {id(one) for one in judged if one.chance <= limit
-               and _matters(definitions[one.figure.indicator], one)}
+    families: dict[str, list[Verdict]] = defaultdict(list)
+    for one in judged:
+        is_part = definitions[one.figure.indicator].kind == "part"
+        families[one.figure.indicator if is_part else ""].append(one)
+    flagged = set()
+    for name, family in families.items():
+        rate = FALSE_RATE_PARTS if name else FALSE_RATE
+        limit = chance.false_discovery([one.chance for one in family], rate)
+        flagged |= {id(one) for one in family if one.chance <= limit
+                    and _matters(definitions[one.figure.indicator], one)}
     return [msgspec.structs.replace(one, is_flagged=True) if id(one) in flagged else one
             for one in verdicts]
 
@@ -202,6 +211,10 @@ def _judge_parts(
     """A pharmacy, product or rule of one prescriber against that of the others near together."""
     wholes = {(one.prescriber, one.part): one.denominator for one in figures
               if one.denominator >= CELL_MIN}
+    near: dict[Group, int] = defaultdict(int)
+    for one in figures:
+        for level, key in PART_LEVELS[definition.part]:
+            near[level, key(places.get(one.prescriber, _NOWHERE)), one.part] += one.denominator
     counts = {(one.prescriber, one.part): one.numerator for one in figures if one.numerator}
     levels = PART_LEVELS[definition.part]
     groups: dict[Group, dict[str, int]] = defaultdict(dict)
@@ -227,7 +240,7 @@ def _judge_parts(
             figure = Figure(prescriber=prescriber, indicator=definition.id, part=part,
                             numerator=count, denominator=size)
             made.append(_part(definition, figure, (level, len(members) - 1), middle,
-                              sum(members.values()) - size))
+                              near[group] - size))
             break
     return made
 

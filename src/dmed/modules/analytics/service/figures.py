@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 YEAR = timedelta(days=365)
 FEEDBACK = timedelta(days=14)
 """So long a flag is the prescriber's alone, unless an answer comes before."""
+MINUTE_MAX = 20_000
+"""Changes counted in one run of the job, so that after an import other jobs have their turn."""
 _JUDGE_EVERY = timedelta(hours=20)
 _LEVELS_MAX = 6
 
@@ -114,7 +116,7 @@ async def tell(gateway: Gateway, since: date, until: date) -> Sequence[Verdict]:
 
 async def keep(gateway: Gateway) -> None:
     """The job of each minute: counts what came, and once a day judges the last year."""
-    await follow(gateway)
+    await follow(gateway, most=MINUTE_MAX)
     now = clock.now()
     async with gateway.unit(PLATFORM) as unit:
         last = await tables.judged(unit)
