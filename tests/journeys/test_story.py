@@ -191,14 +191,14 @@ def test_the_screens_obey_wcag(workplace: Callable[..., Any], theme: str) -> Non
     found: dict[str, list[str]] = {}
     for user, paths in (
         ("doctor", ("/", "/persons?q=karimov", "CARD", "CARD?tab=results", "CARD/prescribe",
-                    "/pages/gallery", "/staff/mine")),
-        ("pharmacist", ("/counter", "/counter/today", "/me/password")),
+                    "/pages/gallery", "/staff/mine", "/changes", "/prescriptions/forms")),
+        ("pharmacist", ("/counter", "/counter/today", "/counter/find", "/me/password")),
         ("registrar", ("/persons/new", "/persons/review", "/facilities")),
         ("admin", ("/register", "/facilities", "/staff/country", "/applications", "/join",
                    "/developers")),
         ("head", ("/staff", "/staff/expiring", "/staff/vacancies", "/staff/activity")),
         ("inspector", ("/oversight",)),
-        ("citizen", ("/my", "/my/looked")),
+        ("citizen", ("/my", "/my/looked", "/my/messages")),
     ):
         place = workplace("ru", theme=theme)
         place.page.goto(place.address + "/signin")

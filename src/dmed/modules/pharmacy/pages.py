@@ -455,7 +455,7 @@ MENU: tuple[MenuItem, ...] = (
     MenuItem(key="menu.counter", path="/counter", icon="scan", roles=COUNTER, order=10),
     MenuItem(key="pharmacy.lookup.menu", path="/counter/find", icon="persons", roles=COUNTER,
              order=15),
-    MenuItem(key="pharmacy.change.menu", path="/changes", icon="warning", roles=DOCTORS, order=50),
+    MenuItem(key="pharmacy.change.short", path="/changes", icon="warning", roles=DOCTORS, order=50),
     MenuItem(key="pharmacy.message.title", path="/my/messages", icon="journal", roles=CITIZENS,
              order=35),
     MenuItem(key="menu.today", path="/counter/today", icon="journal", roles=COUNTER, order=20),
