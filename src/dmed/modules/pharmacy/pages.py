@@ -35,6 +35,7 @@ from dmed.trust.model import Role
 COUNTER = frozenset({Role.PHARMACIST})
 RECEIVER_CHARACTERS_MAX = 100
 INSTEAD_MAX = 30
+ITEM_DIGITS_MAX = 2
 DONE = {
     "propose": "pharmacy.change.done_here",
     "dispense": "counter.done", "dispense-release": "counter.done", "return": "counter.returned",
@@ -369,7 +370,9 @@ async def change(request: Request) -> Response:
     """Signs what a pharmacist proposed, or refuses it with words."""
     form = await view.form(request)
     gateway, subject = view.gateway(request), view.signed_in(request)
-    number, item = request.path_params["number"], _digits(request.path_params["item"])
+    number, item = request.path_params["number"], request.path_params["item"]
+    if len(item) > ITEM_DIGITS_MAX or not (item.isascii() and item.isdecimal()):
+        raise NotFoundError("There is no such item of a prescription")
     overrides = {
         name.removeprefix("override-"): value
         for name, value in form.items()
@@ -377,7 +380,7 @@ async def change(request: Request) -> Response:
     }
     try:
         await api.answer_change(
-            gateway, subject, number, int(item or 0), approve=view.field(form, "act") == "approve",
+            gateway, subject, number, int(item), approve=view.field(form, "act") == "approve",
             text=view.field(form, "text"), overrides=overrides,
         )  # fmt: skip  # One answer.
     except REFUSALS as refusal:
