@@ -146,7 +146,8 @@ def test_the_till_does_its_acts_although_every_first_answer_is_lost(place: Place
     till_module = runpy.run_path(str(EXAMPLES / "till.py"))
     number, code = place.prescription()
     line = Flaky()
-    till = till_module["Till"](place.base, "till", KEY, httpx.Client(transport=line, timeout=10))
+    http = httpx.Client(transport=line, timeout=10)
+    till = till_module["Till"](place.base, "till", KEY, http)
 
     assert till.line(f"{number} {code}") == "Amoksitsillin 500 mg kapsula: 21 of 21"
     whole = pack()
@@ -166,6 +167,8 @@ def test_the_till_does_its_acts_although_every_first_answer_is_lost(place: Place
     assert sum(each["quantity"]["value"] for each in kept) == 21
     assert place.ask("doctor", "GET", f"MedicationRequest/{request}")["status"] == "completed"
     assert len(line.lost) >= 6
+    http.close()
+    line.inner.close()
 
 
 def test_the_till_is_a_program(place: Place, tmp_path: Path) -> None:

@@ -216,8 +216,9 @@ def undone_and_cancelled(doctor: Any, there: Any, number: str, language: str) ->
     doctor.page.goto(f"{doctor.address}/prescriptions/{number}")
     doctor.press("Alt+x")
     doctor.page.locator("#cancel[open]").wait_for()
-    doctor.press("Control+Enter")
-    doctor.page.wait_for_url(re.compile(r".*/prescriptions/\d{13}$"))
+    with doctor.page.expect_response("**/cancel"):
+        doctor.press("Control+Enter")
+    doctor.page.wait_for_load_state()
     there.page.goto(f"{there.address}/counter?number={number}")
     agree = there.page.locator("button[value='accept-cancel:1']")
     expect(agree).to_be_visible()

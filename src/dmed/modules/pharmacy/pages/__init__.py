@@ -37,6 +37,7 @@ from dmed.trust.model import Role
 COUNTER = frozenset({Role.PHARMACIST})
 RECEIVER_CHARACTERS_MAX = 100
 INSTEAD_MAX = 30
+ITEM_DIGITS_MAX = 2
 DONE = {
     "propose": "pharmacy.change.done_here",
     "dispense": "counter.done", "dispense-release": "counter.done", "return": "counter.returned",
@@ -373,7 +374,9 @@ async def change(request: Request) -> Response:
     """Signs what a pharmacist proposed, or refuses it with words."""
     form = await view.form(request)
     gateway, subject = view.gateway(request), view.signed_in(request)
-    number, item = request.path_params["number"], _digits(request.path_params["item"])
+    number, item = request.path_params["number"], request.path_params["item"]
+    if len(item) > ITEM_DIGITS_MAX or not (item.isascii() and item.isdecimal()):
+        raise NotFoundError("There is no such item of a prescription")
     overrides = {
         name.removeprefix("override-"): value
         for name, value in form.items()
@@ -381,7 +384,7 @@ async def change(request: Request) -> Response:
     }
     try:
         await api.answer_change(
-            gateway, subject, number, int(item or 0), approve=view.field(form, "act") == "approve",
+            gateway, subject, number, int(item), approve=view.field(form, "act") == "approve",
             text=view.field(form, "text"), overrides=overrides,
         )  # fmt: skip  # One answer.
     except REFUSALS as refusal:
@@ -540,7 +543,7 @@ MENU: tuple[MenuItem, ...] = (
              roles=offline_cases.JUDGES, order=65),
     MenuItem(key="pharmacy.lookup.menu", path="/counter/find", icon="persons", roles=COUNTER,
              order=15),
-    MenuItem(key="pharmacy.change.menu", path="/changes", icon="warning", roles=DOCTORS, order=50),
+    MenuItem(key="pharmacy.change.short", path="/changes", icon="warning", roles=DOCTORS, order=50),
     MenuItem(key="pharmacy.message.title", path="/my/messages", icon="journal", roles=CITIZENS,
              order=35),
     MenuItem(key="menu.today", path="/counter/today", icon="journal", roles=COUNTER, order=20),

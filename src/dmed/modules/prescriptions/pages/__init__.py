@@ -226,7 +226,8 @@ async def _facts(request: Request, draft: Draft, *, is_tried: bool) -> dict[str,
     child = await _child(request, draft)
     known = tuple(found for found in preparations if found is not None)
     named = courses.validity_class(draft, known)
-    until = courses.valid_until(named, draft.start or clock.today())
+    first_day = paper.day_of(draft.paper) if draft.paper else clock.today()
+    until = courses.valid_until(named, draft.start or first_day)
     return {
         "draft": draft,
         "person": draft.patient,

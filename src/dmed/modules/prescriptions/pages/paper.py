@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from starlette.datastructures import FormData
@@ -34,6 +34,11 @@ def facts(t: Speech, paper: Paper | None) -> dict[str, Any] | None:
         "says": t("prescriptions.paper.says", reason=t(f"prescriptions.paper.{paper.reason}")),
         "reasons": [(code, t(f"prescriptions.paper.{code}")) for code in PAPER_REASONS],
     }
+
+
+def day_of(paper: Paper) -> date:
+    """The day on the paper: validity counts from it."""
+    return paper.written.astimezone(TASHKENT).date()
 
 
 def read(form: FormData) -> Paper | None:

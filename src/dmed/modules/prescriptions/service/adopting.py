@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from dmed.kit import clock
 from dmed.kit.errors import UnprocessableError
-from dmed.modules.medicines import api as medicines
 from dmed.modules.prescriptions import tables
 from dmed.modules.prescriptions.model import Draft
-from dmed.modules.prescriptions.rules import checks, courses, numbers, resources
-from dmed.modules.prescriptions.service import diagnoses
+from dmed.modules.prescriptions.rules import checks, courses, law, numbers, resources
+from dmed.modules.prescriptions.service import diagnoses, drafts, views
 from dmed.modules.prescriptions.service.keys import keys
 from dmed.modules.prescriptions.service.signing import refusal
 from dmed.trust.model import Role, Subject
@@ -45,7 +44,7 @@ async def adopt(gateway: Gateway, request_id: str) -> str:
 
 
 async def _adopted(gateway: Gateway, unit: GatewayUnit, request: dict[str, Any]) -> str:
-    found = medicines.preparation_of(request.get("medication") or {})
+    found = views.preparation_of(request)
     if found is None:
         raise UnprocessableError(
             "The prescription names no registered medicine", "MedicationRequest.medication"
@@ -58,9 +57,11 @@ async def _adopted(gateway: Gateway, unit: GatewayUnit, request: dict[str, Any])
         items=(item,),
         repeats=resources.instances_of(request),
     )
-    alerts = checks.check(
-        draft, {found.key: found}, diagnoses.viral(), checks.Person(), clock.today()
-    )
+    known = {found.key: found}
+    alerts = [
+        *law.check(draft, known, drafts.products_of(draft)),
+        *checks.check(draft, known, diagnoses.viral(), checks.Person(), clock.today()),
+    ]
     stops = [alert for alert in alerts if alert.tier is alert.tier.STOP]
     if stops:
         raise refusal(stops)

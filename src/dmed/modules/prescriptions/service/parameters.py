@@ -264,8 +264,9 @@ async def define(
     done = _stored.setdefault(gateway, set())
     if done >= {each["id"] for each in definitions}:
         return
-    async with gateway.unit(platform) as unit:
-        for each in definitions:
+    for each in definitions:
+        # A short transaction each: on a busy machine all at once would take too long.
+        async with gateway.unit(platform) as unit:
             stored = await unit.get("OperationDefinition", each["id"])
             bare = {name: value for name, value in (stored or {}).items() if name != "meta"}
             if bare != each:
