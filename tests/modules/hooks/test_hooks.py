@@ -125,7 +125,7 @@ async def test_a_foreign_person_comes_by_prefetch(clinic: Clinic) -> None:
     """Of another server: all of the prefetch, or 412 that names what is missing."""
     system = await clinic.client("service")
     orders = (order("a", "C10AA01", "far"), order("b", "J01FA09", "far"))
-    whole: dict[str, Any] = {key: None for key in PREFETCH} | {
+    whole: dict[str, Any] = dict.fromkeys(PREFETCH) | {
         "patient": {"resourceType": "Patient", "id": "far", "gender": "male",
                     "birthDate": "1970-01-01"}}
     body = called("order-select", "far", *orders, fhirServer="https://other.example/fhir")

@@ -45,7 +45,7 @@ class Context(msgspec.Struct, frozen=True, rename="camel"):
     user_id: str
     patient_id: str
     encounter_id: str = ""
-    draft_orders: msgspec.Raw | None = None
+    draft_orders: msgspec.Raw = msgspec.Raw(b"null")
     selections: list[str] | None = None
 
 

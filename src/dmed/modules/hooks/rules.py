@@ -138,7 +138,7 @@ def _draft_orders(call: Call, service: Service) -> list[tuple[str, Record]]:
     """(reference, resource) of the draft orders; none for patient-view."""
     if service.hook == "patient-view":
         return []
-    if call.context.draft_orders is None:
+    if bytes(call.context.draft_orders).strip() == b"null":
         raise InvalidError(f"{service.hook} needs context.draftOrders", "context.draftOrders")
     bundle = _resource(call.context.draft_orders, "Bundle", "context.draftOrders")
     entries = []
@@ -194,9 +194,10 @@ def _prefetch(call: Call, patient: str) -> dict[str, Record | list[Record]]:
             found[key] = one
             continue
         records = [entry["resource"] for entry in one.get("entry", ()) if entry.get("resource")]
-        found[key] = [record for record in records if record["resourceType"] == _TYPES[key]]
-        for record in found[key]:
+        mine = [record for record in records if record["resourceType"] == _TYPES[key]]
+        for record in mine:
             _check_person(record, patient, place)
+        found[key] = mine
     return found
 
 
