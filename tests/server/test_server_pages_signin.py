@@ -57,6 +57,10 @@ OPEN = {
     ("POST", "/sandbox/fhir/{rest:path}"),
     ("PUT", "/sandbox/fhir"),
     ("PUT", "/sandbox/fhir/{rest:path}"),
+    # Decision support: the list tells of nobody, a call needs a bearer token of a prescriber.
+    ("GET", "/cds-services"),
+    ("POST", "/cds-services/{id}"),
+    ("POST", "/cds-services/{id}/feedback"),
     ("GET", "/language/{code}"),
     ("GET", "/pages/camera-worker.js"),
     ("GET", "/pages/gallery"),  # Components with invented words.

@@ -8,6 +8,7 @@ from dmed.modules.card import MODULE as CARD
 from dmed.modules.developers import MODULE as DEVELOPERS
 from dmed.modules.facilities import MODULE as FACILITIES
 from dmed.modules.glass import MODULE as GLASS
+from dmed.modules.hooks import MODULE as HOOKS
 from dmed.modules.insurance import MODULE as INSURANCE
 from dmed.modules.medicines import MODULE as MEDICINES
 from dmed.modules.medid import MODULE as MEDID
@@ -22,5 +23,5 @@ from dmed.trust.manifest import Manifest
 
 MODULES: tuple[Manifest, ...] = (
     ACCESS, MEDID, CARD, FACILITIES, DEVELOPERS, WORKFORCE, MEDICINES, PRESCRIPTIONS,
-    PHARMACY, READER, TERMINOLOGY, SIGNING, GLASS, OVERSIGHT, ANALYTICS,
+    PHARMACY, HOOKS, READER, TERMINOLOGY, SIGNING, GLASS, OVERSIGHT, ANALYTICS,
     INSURANCE)

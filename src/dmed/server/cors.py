@@ -17,7 +17,8 @@ Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _CACHE_S = 15.0
 _ANYBODY = ("/.well-known/", "/fhir/.well-known/", "/fhir/metadata", "/oauth/jwks")
-_CLIENTS = ("/fhir", "/oauth/token", "/oauth/userinfo", "/oauth/revoke", "/oauth/introspect")
+_CLIENTS = ("/fhir", "/cds-services", "/oauth/token", "/oauth/userinfo", "/oauth/revoke",
+            "/oauth/introspect")
 _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 _HEADERS = (
     b"accept, authorization, content-type, if-match, if-none-match, if-none-exist, prefer,"

@@ -36,6 +36,7 @@ __all__ = [
     "label",
     "medication",
     "preparation",
+    "preparation_by_code",
     "preparation_of",
     "product",
     "product_or_none",
@@ -176,6 +177,19 @@ def preparation_of(
         except NotFoundError:
             return None
     return now.preparations.get(key)
+
+
+def preparation_by_code(concept: dict[str, Any]) -> Preparation | None:
+    """Some preparation with the ATC or national INN code of a CodeableConcept, for whoever needs
+    the substance alone; its form and strength are not those that were meant.
+    """
+    for coding in concept.get("coding", ()):
+        code = str(coding.get("code", ""))
+        for one in force.register().catalogue.preparations.values() if code else ():
+            is_atc = coding.get("system") == rules.ATC_SYSTEM and one.atc == code
+            if is_atc or (coding.get("system") == rules.INN_SYSTEM and one.inn.code == code):
+                return one
+    return None
 
 
 def unit_name(unit: str, language: str) -> str:

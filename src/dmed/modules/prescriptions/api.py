@@ -10,7 +10,9 @@ item (and, for professionals, who holds it), `UnprocessableError` carries one is
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import msgspec
 
@@ -35,8 +37,10 @@ from dmed.modules.prescriptions.model import (
     Tier,
 )
 from dmed.modules.prescriptions.rules import numbers
+from dmed.modules.prescriptions.rules import precision as precisions
 from dmed.modules.prescriptions.rules.documents import ACT as SIGNED_ACT
 from dmed.modules.prescriptions.rules.documents import is_as_signed
+from dmed.modules.prescriptions.rules.foreign import Order, order_of
 from dmed.modules.prescriptions.rules.numbers import (
     NUMBER_SYSTEM,
     QrText,
@@ -44,7 +48,13 @@ from dmed.modules.prescriptions.rules.numbers import (
     read_number,
     read_qr,
 )
-from dmed.modules.prescriptions.rules.resources import moment_of, product_of
+from dmed.modules.prescriptions.rules.precision import ACCEPTED, OVERRIDDEN, Precision
+from dmed.modules.prescriptions.rules.resources import (
+    ALERT_SYSTEM,
+    OVERRIDE_SYSTEM,
+    moment_of,
+    product_of,
+)
 from dmed.modules.prescriptions.rules.resources import quantity as quantity_of_units
 from dmed.modules.prescriptions.rules.states import (
     LEASE,
@@ -79,6 +89,7 @@ from dmed.modules.prescriptions.service.case import (
     open_case,
     start_if_due,
 )
+from dmed.modules.prescriptions.service.drafts import judge, judge_card, note_shown, shown_card
 from dmed.modules.prescriptions.service.offline import (
     closed_numbers,
     public_keys,
@@ -97,12 +108,16 @@ if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway, GatewayUnit
 
 __all__ = [
+    "ACCEPTED",
+    "ALERT_SYSTEM",
     "CANCEL_REASONS",
     "HOLD_REASONS",
     "INN_EXCEPTIONS",
     "LEASE",
     "NUMBER_SYSTEM",
+    "OVERRIDDEN",
     "OVERRIDE_REASONS",
+    "OVERRIDE_SYSTEM",
     "PAPER_REASONS",
     "SIGNED_ACT",
     "TIMINGS",
@@ -117,7 +132,9 @@ __all__ = [
     "Input",
     "Item",
     "ItemState",
+    "Order",
     "Paper",
+    "Precision",
     "Prescription",
     "QrText",
     "Reason",
@@ -126,6 +143,8 @@ __all__ = [
     "TokenItem",
     "Who",
     "adopt",
+    "alert_precision",
+    "answer_alerts",
     "cancel",
     "check",
     "check_code",
@@ -149,11 +168,15 @@ __all__ = [
     "is_as_signed",
     "is_held",
     "is_prescription_text",
+    "judge",
+    "judge_card",
     "moment_of",
     "move",
     "new_forms",
+    "note_shown",
     "number_of_request",
     "open_case",
+    "order_of",
     "paper_forms",
     "parameters",
     "preparation_of",
@@ -174,6 +197,7 @@ __all__ = [
     "seal",
     "settle",
     "show_number",
+    "shown_card",
     "sign",
     "slip_pdf",
     "standing",
@@ -241,6 +265,27 @@ async def check(gateway: Gateway, subject: Subject, draft: Draft) -> list[Alert]
     names what is missing. Reads the patient's facts (audited).
     """
     return await drafts_service.check(gateway, subject, draft)
+
+
+async def alert_precision(
+    gateway: Gateway, subject: Subject, since: date, until: date
+) -> list[Precision]:
+    """How often each rule was shown on some days (both included), how often it was passed and with
+    which reason; those that clinicians should look at first.
+    """
+    async with gateway.unit(subject) as unit:
+        return precisions.precision(await tables.alert_counts(unit, since, until))
+
+
+async def answer_alerts(
+    unit: GatewayUnit, channel: str, answers: Mapping[UUID, tuple[str, str]]
+) -> set[UUID]:
+    """Keep what became of alerts (OVERRIDDEN or ACCEPTED, and a coded reason); the cards that this
+    channel was shown. Told again, the last word holds.
+    """
+    outcomes = [outcome for outcome, _ in answers.values()]
+    reasons = [reason for _, reason in answers.values()]
+    return await tables.answer_alerts(unit, channel, list(answers), outcomes, reasons)
 
 
 async def prepare(gateway: Gateway, subject: Subject, draft: Draft) -> signatures.Request:

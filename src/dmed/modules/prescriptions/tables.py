@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from typing import Any, Protocol
+from uuid import UUID
 
 REGIONS = (
     "1703", "1706", "1708", "1710", "1712", "1714", "1718",
@@ -82,6 +83,17 @@ DDL: tuple[str, ...] = (
         changed timestamptz not null default now()
     )""",
     "create index if not exists prescription_favourite_author on prescription_favourite (author)",
+    """create table if not exists prescription_alert (
+        card uuid primary key,
+        day date not null,
+        channel text collate "C" not null,
+        rule text collate "C" not null,
+        version text collate "C" not null,
+        tier text collate "C" not null,
+        outcome text collate "C" not null default '',
+        reason text collate "C" not null default ''
+    )""",
+    "create index if not exists prescription_alert_day on prescription_alert (day)",
     *(
         f"create sequence if not exists prescription_running_{region} minvalue 0 start 0"
         " maxvalue 99999999"
@@ -229,6 +241,53 @@ async def unsigned(connection: Connection, before: datetime, limit: int) -> list
         limit,
     )
     return [str(entry["number"]) for entry in found]
+
+
+async def note_alerts(
+    connection: Connection,
+    channel: str,
+    day: date,
+    cards: list[UUID],
+    rules: list[str],
+    versions: list[str],
+    tiers: list[str],
+) -> None:
+    """Count alerts as shown, each card once; nobody's name stands beside them."""
+    await connection.execute(
+        "insert into prescription_alert (card, day, channel, rule, version, tier)"
+        " select card, $2, $1, rule, version, tier"
+        " from unnest($3::uuid[], $4::text[], $5::text[], $6::text[])"
+        " as given (card, rule, version, tier) on conflict do nothing",
+        channel, day, cards, rules, versions, tiers,
+    )  # fmt: skip  # Same reason.
+
+
+async def answer_alerts(
+    connection: Connection,
+    channel: str,
+    cards: list[UUID],
+    outcomes: list[str],
+    reasons: list[str],
+) -> set[UUID]:
+    """Keep what became of alerts of this channel; the cards that it has."""
+    found = await connection.fetch(
+        "update prescription_alert as a set outcome = given.outcome, reason = given.reason"
+        " from unnest($2::uuid[], $3::text[], $4::text[]) as given (card, outcome, reason)"
+        " where a.card = given.card and a.channel = $1 returning a.card",
+        channel, cards, outcomes, reasons,
+    )  # fmt: skip  # Same reason.
+    return {row["card"] for row in found}
+
+
+async def alert_counts(connection: Connection, since: date, until: date) -> list[Any]:
+    """(rule, version, tier, outcome, reason, count) of the alerts of some days, both included."""
+    return await connection.fetch(
+        "select rule, version, tier, outcome, reason, count(*) as count from prescription_alert"
+        " where day between $1 and $2 group by rule, version, tier, outcome, reason"
+        " order by rule, version, tier, outcome, reason",
+        since,
+        until,
+    )
 
 
 async def count_wrong(

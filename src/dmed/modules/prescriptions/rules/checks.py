@@ -24,7 +24,9 @@ from dmed.modules.prescriptions.rules import (
 )
 from dmed.modules.prescriptions.rules.checks_facts import Allergy, Line, Person, Running, alert_of
 
-__all__ = ["Allergy", "Line", "Person", "Running", "check", "of_card", "safety", "unanswered"]
+__all__ = [
+    "Allergy", "Line", "Person", "Running", "check", "of_card", "ordered", "safety", "unanswered",
+]  # fmt: skip  # A list of names reads better filled.
 
 REPEATS_MAX = 3
 START_DAYS_MAX = 30
@@ -56,7 +58,7 @@ def check(
     for line in lines:
         found += checks_doses.amounts(line)
     found += safety(lines, person, today)
-    return [_with_override(alert, draft) for alert in _ordered(found)]
+    return [_with_override(alert, draft) for alert in ordered(found)]
 
 
 def safety(lines: list[Line], person: Person, today: date) -> list[Alert]:
@@ -85,10 +87,10 @@ def safety(lines: list[Line], person: Person, today: date) -> list[Alert]:
 def of_card(person: Person, today: date) -> list[Alert]:
     """What the card alone gives reason to say: pairs among the medicines taken, their number."""
     taken = checks_pairs.taken_of([], person, today)
-    return _ordered([*checks_pairs.interactions(taken), *checks_pairs.many(taken)])
+    return ordered([*checks_pairs.interactions(taken), *checks_pairs.many(taken)])
 
 
-def _ordered(found: list[Alert]) -> list[Alert]:
+def ordered(found: list[Alert]) -> list[Alert]:
     """Worst first; the same rule with the same sentence once."""
     order = list(Tier)
     found.sort(key=lambda alert: (order.index(alert.tier), alert.item, alert.rule))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import msgspec
 
@@ -15,12 +18,15 @@ from dmed.modules.medid import api as medid
 from dmed.modules.prescriptions import tables
 from dmed.modules.prescriptions.model import Alert, Draft
 from dmed.modules.prescriptions.rules import checks, courses, law, resources
+from dmed.modules.prescriptions.rules.foreign import Order
+from dmed.modules.prescriptions.rules.precision import OVERRIDDEN
 from dmed.modules.prescriptions.service import diagnoses, views
 from dmed.trust.model import Role, Subject
 
 if TYPE_CHECKING:
-    from dmed.trust.gateway import Gateway
+    from dmed.trust.gateway import Gateway, GatewayUnit
 
+SCREEN = "screen"
 DRAFTS_MAX = 50
 KEEP_HOURS = 24
 """A draft that nobody touched for a day is forgotten (B2: 24 h without signature)."""
@@ -113,10 +119,65 @@ async def check(gateway: Gateway, subject: Subject, draft: Draft) -> list[Alert]
         facts = await medid.facts(gateway, subject, draft.patient)
         person = person_of(facts, without)
     known = preparations_of(draft)
-    return [
+    alerts = [
         *law.check(draft, known, products_of(draft)),
         *checks.check(draft, known, diagnoses.viral(), person, today()),
     ]
+    await _count(gateway, subject, draft, alerts)
+    return alerts
+
+
+async def _count(gateway: Gateway, subject: Subject, draft: Draft, alerts: list[Alert]) -> None:
+    """Count what the tables said: once a day for a doctor, person, rule and medicine, so that a
+    line that is typed letter by letter counts once.
+    """
+    counted = {
+        shown_card(subject.user, draft.patient, today().isoformat(), alert.rule,
+                   draft.items[alert.item].preparation if alert.item >= 0 else ""): alert
+        for alert in alerts if alert.version and draft.patient
+    }  # fmt: skip  # One mapping.
+    if not counted:
+        return
+    # In one order, so that two checks at the same time never wait for each other.
+    counted = dict(sorted(counted.items()))
+    passed = {card: alert.override for card, alert in counted.items() if alert.override}
+    async with gateway.unit(subject) as unit:
+        await note_shown(unit, SCREEN, counted)
+        if passed:
+            await tables.answer_alerts(unit, SCREEN, list(passed),
+                                       [OVERRIDDEN] * len(passed), list(passed.values()))
+
+
+def shown_card(*parts: str) -> UUID:
+    """The number of an alert that was shown: the same for the same parts."""
+    return UUID(bytes=hashlib.sha256("|".join(parts).encode()).digest()[:16], version=5)
+
+
+async def note_shown(unit: GatewayUnit, channel: str, alerts: Mapping[UUID, Alert]) -> None:
+    """Count alerts as shown in a channel: our screen, or a system's client."""
+    shown = list(alerts.values())
+    await tables.note_alerts(
+        unit, channel, today(), list(alerts), [alert.rule for alert in shown],
+        [alert.version for alert in shown], [alert.tier.value for alert in shown],
+    )  # fmt: skip  # The order of the statement.
+
+
+def judge(orders: Sequence[Order], facts: medid.PersonFacts) -> list[Alert]:
+    """What the tables of safety say about orders of another system, worst first; `Alert.item` is
+    the place in the list. Nothing is read or stored.
+    """
+    viral = diagnoses.viral()
+    lines = [
+        checks.Line(at, order.item, order.preparation, order.item.diagnosis,
+                    order.item.diagnosis in viral)
+        for at, order in enumerate(orders)
+    ]  # fmt: skip  # One line.
+    return checks.ordered(checks.safety(lines, person_of(facts), today()))
+
+
+def judge_card(facts: medid.PersonFacts) -> list[Alert]:
+    """What the card alone gives reason to say: pairs among the medicines taken, their number."""
+    return checks.of_card(person_of(facts), today())
 
 
 def person_of(facts: medid.PersonFacts, without: frozenset[str] = frozenset()) -> checks.Person:
