@@ -50,6 +50,9 @@ SILENT = {
     "/counter/offline": "an empty counter for the time without a network; the kit leaves a row",
     "/": "the own work of today; what it shows of people is searched, and so audited",
     "/accounts/{user}": "an account, no record of a person",
+    "/accounts/new": "an empty form; with words it is a search of staff",
+    "/prescriptions/forms": "the own empty forms",
+    "/counter/find": "an empty form; a search leaves a row",
     "/staff/mine": "leads to the own file of staff, which is a read",
 }
 """GET routes behind sign-in that show no record where nothing was asked."""

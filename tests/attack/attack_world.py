@@ -20,7 +20,7 @@ from dmed.store import write as store_write
 from dmed.store.model import AuditRow, Scope, Write
 from dmed.store.schema import migrate
 from dmed.trust.gateway import prepare
-from dmed.trust.identity import Account, _values
+from dmed.trust.identity import Account, values_of
 from dmed.trust.model import Role
 from dmed.trust.passwords import hashed
 from dmed.trust.policy.roles import needs_care
@@ -106,7 +106,7 @@ async def _accounts(platform: Platform, here: str, there: str) -> None:
     for user, role, place in people:
         account = Account(user=user, role=role, name=user, organisation=place,
                           organisation_name=place, demo=True)
-        await save_account(platform.database.hot, _values(account, secret))
+        await save_account(platform.database.hot, values_of(account, secret))
 
 
 async def _citizens(platform: Platform, cards: dict[str, str]) -> None:
@@ -114,7 +114,7 @@ async def _citizens(platform: Platform, cards: dict[str, str]) -> None:
     secret = await hashed(PASSWORD)
     for user, card in (("citizen", cards["here"]), ("victim", cards["there"])):
         account = Account(user=user, role=Role.CITIZEN, name=user, patient=card, demo=True)
-        await save_account(platform.database.hot, _values(account, secret))
+        await save_account(platform.database.hot, values_of(account, secret))
 
 
 def client_of(platform: Platform, **headers: str) -> httpx.AsyncClient:

@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from dmed.apps.web import Platform
-from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, _values
+from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, values_of
 from dmed.trust.passwords import hashed
 from dmed.trust.tables import save_account
 
@@ -331,7 +331,7 @@ async def accounts(platform: Platform) -> None:
     for account in DEMO_ACCOUNTS:
         if account.user in USERS:
             password = await hashed(DEMO_PASSWORDS[account.user])
-            await save_account(platform.database.hot, _values(account, password))
+            await save_account(platform.database.hot, values_of(account, password))
 
 
 def main() -> int:

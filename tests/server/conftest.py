@@ -18,7 +18,7 @@ from dmed.store.pool import Database
 from dmed.store.schema import migrate
 from dmed.trust.gateway import Gateway
 from dmed.trust.guard import Guard
-from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, Account, _values
+from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, Account, values_of
 from dmed.trust.keys import load_keys
 from dmed.trust.manifest import Manifest
 from dmed.trust.passwords import hashed
@@ -89,7 +89,7 @@ async def room(
     database = await Database.open(module_database_url, settings)
     made = Room(database, settings)
     for account in ACCOUNTS:
-        await save_account(database.hot, _values(account, hashes[account.user]))
+        await save_account(database.hot, values_of(account, hashes[account.user]))
         made.tokens[account.user] = await made.guard.identity.issue_token(account.user)
     yield made
     for client in made.clients:

@@ -13,7 +13,7 @@ import pytest_asyncio
 from dmed.apps.rooms import MODULES
 from dmed.apps.web import Platform
 from dmed.pages.routes import ROUTES
-from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, _values
+from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, values_of
 from dmed.trust.manifest import Route
 from dmed.trust.tables import save_account
 
@@ -75,7 +75,7 @@ async def platform(
     """The application of one worker with all modules."""
     made = await open_platform()
     for account in DEMO_ACCOUNTS:
-        await save_account(made.database.hot, _values(account, hashes[account.user]))
+        await save_account(made.database.hot, values_of(account, hashes[account.user]))
     return made
 
 

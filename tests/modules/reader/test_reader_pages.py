@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from dmed.apps.web import Platform
 from dmed.modules.reader.api import wants_page
-from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, _values
+from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, values_of
 from dmed.trust.passwords import hashed
 from dmed.trust.tables import save_account
 
@@ -41,7 +41,7 @@ async def platform(
     for account in DEMO_ACCOUNTS:
         if account.user in {"doctor", "pharmacist"}:
             password = await hashed(DEMO_PASSWORDS[account.user])
-            await save_account(made.database.hot, _values(account, password))
+            await save_account(made.database.hot, values_of(account, password))
     return made
 
 

@@ -19,6 +19,7 @@ from dmed.trust.model import Role
 async def start(request: Request) -> Response:
     """The own figures of a doctor; for others those they answer for."""
     gateway, subject = view.gateway(request), view.signed_in(request)
+    await gateway.note(subject, "R", "indicators of prescribing")
     if subject.role is Role.DOCTOR:
         sheet = await showing.own(gateway, subject)
         return view.render(request, "analytics/sheet.html", {

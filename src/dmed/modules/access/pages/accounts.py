@@ -25,6 +25,7 @@ async def accounts(request: Request) -> Response:
     """Accounts by the beginning of a sign-in name or a name."""
     text = request.query_params.get("q", "").strip()[:TEXT_MAX]
     found = await guard_of(request).identity.accounts(text, FOUND_MAX)
+    await view.gateway(request).note(view.signed_in(request), "E", "accounts looked at")
     return view.render(request, "access/accounts.html", {
         "accounts": found, "q": text, "is_cut": len(found) == FOUND_MAX})
 
@@ -40,6 +41,8 @@ async def _new(
     subject = view.signed_in(request)
     text = request.query_params.get("q", "").strip()[:TEXT_MAX]
     found = await workforce.find(view.gateway(request), subject, text) if text else []
+    if text:
+        await view.gateway(request).note(subject, "E", "staff sought for an account")
     t = view.speech(request)
     facts = {
         "q": text, "found": found, "fault": fault,

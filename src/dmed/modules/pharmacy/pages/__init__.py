@@ -367,6 +367,7 @@ async def _found(
 
 async def changes(request: Request) -> Response:
     """Open proposals to the doctor."""
+    await view.gateway(request).note(view.signed_in(request), "R", "proposals of pharmacies")
     return await _changes(request)
 
 

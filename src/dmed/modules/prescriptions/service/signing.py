@@ -233,6 +233,27 @@ async def _overridden(
                 "DetectedIssue", resources.issue_of(alert, requests[alert.item], context))
 
 
+def _records(
+    unit: GatewayUnit, draft: Draft, bases: tuple[dict[str, Any], ...], context: resources.Context,
+    row: states.Row,
+) -> list[tuple[str, dict[str, Any]]]:
+    """A MedicationRequest and a Task for each line, in turn."""
+    known, made = drafts.preparations_of(draft), []
+    for index, item in enumerate(draft.items):
+        icd = item.diagnosis or draft.diagnosis
+        request = resources.request_of(
+            item, known[item.preparation], (icd, diagnoses.entries().get(icd)), index, context,
+            bases[index] if index < len(bases) else None,
+        )  # fmt: skip  # One line of the prescription.
+        id_, task_id = unit.id_beside(draft.patient), unit.id_beside(draft.patient)
+        task = resources.task_of(id_, index, context, row)
+        made += [
+            ("MedicationRequest", {**request, "id": id_, "status": row.request}),
+            ("Task", {**task, "id": task_id}),
+        ]
+    return made
+
+
 async def write(
     unit: GatewayUnit,
     gateway: Gateway,
@@ -277,21 +298,8 @@ async def write(
         short_digest=numbers.code_digest(code[: numbers.SHORT_CODE_LENGTH]),
         replaces=draft.replaces, is_draft=signed is None,
     )  # fmt: skip  # Same.
-    is_draft = signed is None
-    row = states.created() if is_draft else states.activated(draft.start, clock.now())
-    records: list[tuple[str, dict[str, Any]]] = []
-    for index, item in enumerate(draft.items):
-        icd = item.diagnosis or draft.diagnosis
-        request = resources.request_of(
-            item, known[item.preparation], (icd, diagnoses.entries().get(icd)), index, context,
-            bases[index] if index < len(bases) else None,
-        )  # fmt: skip  # One line of the prescription.
-        id_, task_id = unit.id_beside(draft.patient), unit.id_beside(draft.patient)
-        task = resources.task_of(id_, index, context, row)
-        records += [
-            ("MedicationRequest", {**request, "id": id_, "status": row.request}),
-            ("Task", {**task, "id": task_id}),
-        ]
+    row = states.created() if signed is None else states.activated(draft.start, clock.now())
+    records = _records(unit, draft, bases, context, row)
     written = await unit.create_many(records)
     requests, tasks = written[::2], written[1::2]
     await tables.insert_items(
