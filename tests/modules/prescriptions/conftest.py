@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
@@ -26,7 +27,8 @@ from dmed.trust.model import Role, Subject
 AMOXICILLIN = "amoxicillin-capsule-500mg"
 PARACETAMOL = "paracetamol-tablet-500mg"
 BRONCHITIS = "J15.9"
-_serials = itertools.count(1)
+# Two packages of tests read this file and share one database: each begins anywhere.
+_serials = itertools.count(secrets.randbelow(10**9) * 100)
 _CRYPTO = "fjqXr9PNI5xPnGSSk7Vl0aE2dVqFDkTcZ1o2Qs/+Ab0="
 
 
