@@ -26,9 +26,14 @@ OPEN = {
     ("POST", "/signin/factor"),
     ("GET", "/signin/enrol"),
     ("POST", "/signin/enrol"),
+    ("GET", "/signin/password"),
+    ("POST", "/signin/password"),
     ("GET", "/signin/post"),
     ("POST", "/signin/post"),
     ("POST", "/signin/unlock"),
+    # The shell of the counter for the time without a network: no fact of anybody.
+    ("GET", "/counter-worker.js"),
+    ("GET", "/counter.webmanifest"),
     # The protocol of apps: each proves its client or shows a bearer token.
     ("GET", "/oauth/authorize"),
     ("POST", "/oauth/token"),
