@@ -13,7 +13,7 @@ from dmed.modules.analytics import tables
 from dmed.modules.analytics.model import Figure, House, Place, Post, Verdict
 from dmed.modules.analytics.rules import judging
 from dmed.modules.analytics.rules.definitions import definitions
-from dmed.modules.analytics.service.following import PLATFORM, follow
+from dmed.modules.analytics.service.following import MINUTE_SECONDS, PLATFORM, follow
 
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway
@@ -116,7 +116,7 @@ async def tell(gateway: Gateway, since: date, until: date) -> Sequence[Verdict]:
 
 async def keep(gateway: Gateway) -> None:
     """The job of each minute: counts what came, and once a day judges the last year."""
-    await follow(gateway, most=MINUTE_MAX)
+    await follow(gateway, most=MINUTE_MAX, seconds=MINUTE_SECONDS)
     now = clock.now()
     async with gateway.unit(PLATFORM) as unit:
         last = await tables.judged(unit)

@@ -7,6 +7,9 @@ often or in which stretches the feed is read.
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
 from typing import TYPE_CHECKING
 
 from dmed.kit.errors import UnavailableError
@@ -24,14 +27,21 @@ PLATFORM = Subject(user="analytics", role=Role.SERVICE, name="DMED", purpose="PU
 """Who counts: a job, no person."""
 STRETCH, STRETCH_MIN = 500, 15
 """Changes of one transaction: well under its five seconds."""
+TURN = 8
+"""So many records or persons are counted before others have their turn."""
+MINUTE_SECONDS = 20.0
+"""The minute's job counts no longer: other jobs wait behind it."""
 
 
-async def follow(gateway: Gateway, *, stretch: int = STRETCH, most: int = 1_000_000) -> int:
-    """Counts what was written since the last time, at most about `most` changes; how many records
-    were looked at. Two at once do no harm: one of them finds the position moved and begins again.
+async def follow(
+    gateway: Gateway, *, stretch: int = STRETCH, most: int = 1_000_000, seconds: float = math.inf
+) -> int:
+    """Counts what was written since the last time, at most about `most` changes and `seconds`; how
+    many records were looked at. Two at once do no harm: one of them finds the position moved and
+    begins again.
     """
-    looked = 0
-    while looked < most:
+    looked, began = 0, time.monotonic()
+    while looked < most and time.monotonic() - began < seconds:
         try:
             taken = await _stretch(gateway, stretch)
         except UnavailableError:
@@ -52,12 +62,14 @@ async def _stretch(gateway: Gateway, stretch: int) -> int | None:
     told = await gateway.follow(PLATFORM, facts.TYPES, at, stretch)
     if told.position == at:
         return None
-    found = {key: None if record is None else facts.kept(record)
-             for key, record in told.records.items()}
+    found: Found = {}
+    for number, (key, record) in enumerate(told.records.items()):
+        await _let_others(number)
+        found[key] = None if record is None else facts.kept(record)
     before = await _before(gateway, found)
     # Worked out before the transaction: facts change only when the position moves, so what was
     # read holds where it has not moved.
-    change = _change(before, found)
+    change = await _change(before, found)
     async with gateway.unit(PLATFORM) as unit:
         if await tables.position(unit, lock=True) != (at, known):
             return 0
@@ -92,14 +104,21 @@ async def _before(gateway: Gateway, found: Found) -> dict[str, list[Kept]]:
     return {patient: [] for patient in patients} | tables.by_person(rows)
 
 
-def _change(before: dict[str, list[Kept]], found: Found) -> Counts:
+async def _let_others(number: int) -> None:
+    """The worker that counts answers requests, too: none waits for a whole stretch."""
+    if number % TURN == 0:
+        await asyncio.sleep(0)
+
+
+async def _change(before: dict[str, list[Kept]], found: Found) -> Counts:
     after = {patient: [one for one in kept if (one.type, one.id) not in found]
              for patient, kept in before.items()}
     for one in found.values():
         if one is not None and one.patient:
             after[one.patient].append(one)
     total: Counts = {}
-    for patient in sorted(before):
+    for number, patient in enumerate(sorted(before)):
+        await _let_others(number)
         change = difference(counts(before[patient]), counts(after[patient]))
         for cell, (numerator, denominator) in change.items():
             so_far = total.get(cell, (0, 0))
