@@ -43,6 +43,31 @@ def test_a_killed_server_comes_back_with_its_data(folder: Path) -> None:
         assert owner.restarts >= 1
 
 
+def test_an_empty_lock_file_of_a_lost_machine_is_no_hindrance(folder: Path) -> None:
+    """After a power cut the server's own lock file may be empty; the platform starts all the same,
+    but leaves the file alone while a process works in the folder.
+    """
+    cluster = Cluster(folder)
+    with Supervisor(cluster):
+        cluster.make_database()
+        cluster.program("psql", "-c", "CREATE TABLE kept AS SELECT 42 AS answer")
+    lock = cluster.pgdata / "postmaster.pid"
+    lock.touch()
+    lock.chmod(0o600)
+    if cluster.user is not None:
+        os.chown(lock, cluster.user.pw_uid, cluster.user.pw_gid)
+
+    other = subprocess.Popen(["sleep", "60"], cwd=cluster.pgdata)
+    try:
+        Supervisor(cluster)._end_orphan()
+        assert lock.exists()
+    finally:
+        other.kill()
+        other.wait()
+    with Supervisor(cluster):
+        cluster.program("psql", "-c", "SELECT 1 / count(*) FROM kept")
+
+
 def test_one_process_owns_the_data(folder: Path) -> None:
     """A second owner of the same folder is refused while the first lives."""
     with Supervisor(Cluster(folder)), pytest.raises(ConflictError, match="another process owns"):

@@ -320,9 +320,23 @@ class Supervisor:
     def _end_orphan(self) -> None:
         """A server that outlived its owner is stopped first, since two owners must never be."""
         control = str(self.cluster.programs / "pg_ctl")
-        if (self.cluster.pgdata / "postmaster.pid").exists():
+        named = self.cluster.pgdata / "postmaster.pid"
+        if named.exists():
             self.cluster.as_user([
                 control, "stop", "-D", str(self.cluster.pgdata), "-m", "fast", "-w"])
+        # A machine that lost its power may leave the file without content, and PostgreSQL then
+        # refuses to start until somebody removes it. A server that runs has written its line.
+        if named.exists() and not named.read_bytes().strip() and not self._is_served():
+            named.unlink()
+
+    def _is_served(self) -> bool:
+        """Whether any process works in the data folder, as PostgreSQL's processes all do."""
+        folder = self.cluster.pgdata.resolve()
+        for process in Path("/proc").glob("[0-9]*/cwd"):
+            with suppress(OSError):
+                if process.readlink() == folder:
+                    return True
+        return False
 
     def _watch(self, started: threading.Event) -> None:
         while not self._stopping.is_set():
