@@ -38,7 +38,7 @@ from dmed.trust.decide import (
     Verdict,
     decide,
 )
-from dmed.trust.gateway import cards, kept, prepare, references
+from dmed.trust.gateway import cards, kept, kept_patterns, prepare, references
 from dmed.trust.gateway.audits import AuditDoor
 from dmed.trust.gateway.common import (
     LETTERS,
@@ -258,6 +258,19 @@ class Gateway:
         """What a search such as "code=x&_count=5" finds, as dicts; unknown parameters raise."""
         _, page = await self.search(subject, type_, pairs_of(query_string), strict=True)
         return bodies(page)
+
+    async def find_about(
+        self, subject: Subject, type_: str, patient: str, count: int
+    ) -> list[dict[str, Any]]:
+        """As `find` of "patient=Patient/{patient}&_count={count}", read and planned once for all
+        persons; of all cards of the person, newest first.
+        """
+        pattern = None if subject.scopes.is_app else kept_patterns.of_person(
+            self._db, type_, count, self.settings)
+        if pattern is None:
+            return await self.find(
+                subject, type_, f"patient=Patient/{patient}&_count={count}&_total=none")
+        return bodies(await self.search_pattern(subject, pattern, patient))
 
     async def written_since(
         self, types: Sequence[str], edge: int = 0

@@ -27,7 +27,7 @@ from dmed.modules.medid.model import (
 )
 from dmed.modules.medid.rules import facts as fact_rules
 from dmed.modules.medid.rules import reading, writing
-from dmed.modules.medid.service import acts, finding, merging, review
+from dmed.modules.medid.service import acts, finding, review
 from dmed.trust.decide import Action, Context, decide
 from dmed.trust.model import Subject
 
@@ -182,13 +182,11 @@ async def _of_patient(
 
     What the subject's role may not see at all (a registrar: anything clinical) stays empty.
     """
-    cards = await merging.cards_of(gateway, subject, patient_id)
 
     async def one(type_: str, count: int) -> list[Record]:
         if not decide(subject, Action.SEARCH, type_, Context()).allowed:
             return []
-        query = [("patient", ",".join(f"Patient/{card}" for card in cards))]
-        return await _search(gateway, subject, type_, query, count)
+        return await gateway.find_about(subject, type_, patient_id, count)
 
     found = await asyncio.gather(*(one(type_, count) for type_, count in wanted.items()))
     return dict(zip(wanted, found, strict=True))
