@@ -46,6 +46,8 @@ FEEDER = Subject(user="national-feed", role=Role.SERVICE, name="dmed persons imp
 _encoder = msgspec.json.Encoder(decimal_format="number")
 PROBED_LINES = 200
 """Lines at the beginning by which a file is judged as a whole."""
+CHUNK_ITEMS = 1_000
+"""Lines that are copied together: written cards are so quick that smaller parts cost too much."""
 _GUESSES = ("windows-1251", "utf-16", "koi8-r")
 
 
@@ -285,7 +287,8 @@ def _load(
                 suspect.add(number)
             yield Item(f"{path.name}:{number}", body)
 
-    done = run_load(addresses, items(), Making(shape), title=path.name, digest=digest)
+    done = run_load(addresses, items(), Making(shape), title=path.name, digest=digest,
+                    chunk_items=CHUNK_ITEMS)
     counts.new += done.loaded
     counts.skipped += done.skipped
     faults = asyncio.run(store_load.faults_of(addresses.owner, digest))
