@@ -24,6 +24,8 @@ from datetime import date, timedelta
 from io import StringIO
 from pathlib import Path
 
+import asyncpg
+
 from dmed.apps.persons_feed import CHUNK_ITEMS, FEEDER, Making, import_persons, shape_of
 from dmed.apps.postgres import Cluster, Supervisor
 from dmed.apps.sources import Item
@@ -89,6 +91,14 @@ async def cost(cluster: Cluster, persons: int, making: Making_, way: str) -> Non
     sys.stdout.flush()
 
 
+async def quiet(cluster: Cluster) -> None:
+    """No vacuuming between: it comes by the clock and would be counted to whom it meets."""
+    connection = await asyncpg.connect(cluster.url("postgres", "postgres"))
+    await connection.execute("ALTER SYSTEM SET autovacuum = off")
+    await connection.execute("SELECT pg_reload_conf()")
+    await connection.close()
+
+
 def cluster_database(way: str) -> str:
     """The name of the database of one way."""
     return f"dmed_{way}"
@@ -105,6 +115,7 @@ def costs(folder: Path, persons: int) -> None:
         "cores |\n|---|---|---|---|---|---|---|\n")
     cluster = Cluster(folder / "cost", 18)
     with Supervisor(cluster, ()):
+        asyncio.run(quiet(cluster))
         for way, made in (("general", making.general), ("written", making)):
             cluster.make_database(cluster_database(way))
             asyncio.run(cost(cluster, persons, made, way))

@@ -71,6 +71,7 @@ class _Name(NamedTuple):
     """The words of its skeleton with their grams."""
     heard: tuple[str, ...]
     """The ends of its rows under `phonetic`."""
+    is_cyrillic: bool
 
 
 def plain_values(text: str, delimiter: str, fields: tuple[str, ...]) -> dict[str, str] | None:
@@ -203,7 +204,7 @@ def _name(text: str) -> _Name | None:
     sounds = tuple([(word, array(grams(word))) for word in name_key(text).split()])
     if text and not (said.folded and sounds):
         return None
-    return _Name(said, sounds, _heard(text, sounds))
+    return _Name(said, sounds, _heard(text, sounds), is_cyrillic(text))
 
 
 def _heard(text: str, sounds: Iterable[tuple[str, str]]) -> tuple[str, ...]:
@@ -318,7 +319,7 @@ class _Card(NamedTuple):
             f'"gender":"{self.born.sex}","birthDate":"{self.born.text}"{place}}}').encode()
 
     def _script(self) -> str:
-        return _fixed().cyrillic if is_cyrillic(self.family.said.text) else ""
+        return _fixed().cyrillic if self.family.is_cyrillic else ""
 
     def _tokens(self, head: str, med_id: str, *, has_address: bool) -> str:
         fixed = _fixed()
@@ -365,7 +366,7 @@ class _Card(NamedTuple):
             (), _UZ, _OFFICIAL, ("ni",), (self.pinfl,), _OFFICIAL, ("hc",), (med_id,)]
         if self.passport:
             said += [_OFFICIAL, ("ppn",), (self.passport.lower(),)]
-        if self._script():
+        if self.family.is_cyrillic:
             said.append(("uz", "cyrl"))
         said += [_OFFICIAL, name.words, self.family.said.words, self.given.said.words]
         said += [self.patronymic.said.words] if self.patronymic.heard else []

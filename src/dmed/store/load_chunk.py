@@ -143,8 +143,11 @@ async def _store(
     connection: Any, job: Job, chunk: Chunk, items: list[_Item], faults: list[Fault]
 ) -> Done:
     every = [one for item in items for one in item.writes]
+    if job.overwrite and any(one.lines is not None for one in every):
+        raise ConflictError("ready lines are for new records: a load that overwrites takes none")
     await settle_buckets(connection, every, {})
-    there = await _existing(connection, every)
+    # Ready lines are of new records under new ids: should one exist, its key refuses the chunk.
+    there = await _existing(connection, [one for one in every if one.lines is None])
     claimed = await _holders(connection, every)
     fresh: list[Write] = []
     again: list[Write] = []
@@ -174,6 +177,8 @@ async def _store(
 
 async def _existing(connection: Any, writes: Sequence[Write]) -> dict[tuple[str, str], int]:
     """The current versions of those records that are there already."""
+    if not writes:
+        return {}
     rows = await connection.fetch(
         "SELECT w.n, r.vid FROM unnest($1::smallint[], $2::smallint[], $3::text[]) "
         "WITH ORDINALITY AS w(bucket, type, id, n) JOIN LATERAL (SELECT vid FROM resource r "
@@ -220,8 +225,6 @@ def _refusals(
 
 
 async def _overwrite(connection: Any, job: Job, writes: list[Write]) -> None:
-    if any(one.lines is not None for one in writes):
-        raise ConflictError("ready lines are for new records: a load that overwrites takes none")
     for one in writes:
         one.kind, one.expected_vid = "update", None
     rows = [msgspec.structs.replace(job.audit, type=one.type, id=one.id, vid=one.vid,
