@@ -268,6 +268,7 @@ def page(said: str, arguments: argparse.Namespace) -> str:
         f"Made by `bench/persons.py {' '.join(asked)} --write`; change the code, not this page.",
         "",
         f"- Machine: {machine_said}; server, database and client share it.",
+        f"- Load of the machine at the end: {os.getloadavg()[0]:.1f}; above 2 others worked too.",
         f"- {arguments.cards:,} persons have complete cards; the other rows of the index are",
         "  filler: names, dates, phones and districts drawn independently from those of the cards.",
         "- Asked are persons with cards, with typing errors and other scripts; one process without",

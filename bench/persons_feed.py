@@ -42,8 +42,9 @@ AUDIT = AuditRow(request="bench", action="C", subject=FEEDER.user, role="service
 
 def line(number: int, *, is_moved: bool = False) -> str:
     """One person; of a hundred one has another sex than the PINFL."""
-    born = date(1940, 1, 1) + timedelta(days=number % 29_000)
-    serial = number // 29_000
+    # So few days of birth that they are soon all met, as those of a country are.
+    born = date(1940, 1, 1) + timedelta(days=number % 1_450 * 20)
+    serial = number // 1_450
     pinfl = compose_pinfl(born, "male", serial // 1000, serial % 1000)
     sex = "f" if number % 100 == 99 else "m"
     place = f"{number}-uy" + (" (yangi)" if is_moved else "")
