@@ -2,7 +2,7 @@
 
 Most lines hold a sound PINFL, names in one script, a phone and an address, nothing more. Their
 cards differ in these values alone, so the record and all its index rows are written as text from
-them, a fifteenth of the work of making a record, decoding and indexing it. Whatever is not plain
+them, a third of the work of making a record, decoding and indexing it. Whatever is not plain
 goes the general way, which also refuses; both make the same (a property test compares them, and
 each process compares its first card). docs/decisions/0080-plain-cards-are-written.md
 """
