@@ -56,6 +56,18 @@ def of_server(folder: Path) -> float:
     return ticks / TICKS
 
 
+class Meter:
+    """Seconds of processor time of this process and of a server since it was made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._own, self._server = time.process_time(), of_server(folder)
+
+    def read(self) -> tuple[float, float]:
+        """Of the process that asks, and of the server."""
+        return time.process_time() - self._own, of_server(self.folder) - self._server
+
+
 async def measure(cluster: Cluster, items: list[Item]) -> str:
     """The figures as Markdown."""
     url = cluster.url("dmed_owner", "dmed")

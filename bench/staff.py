@@ -4,6 +4,8 @@
     python bench/staff.py run 560000                 makes it, imports it into a fresh installation
                                                      in two runs, the first killed in the middle,
                                                      and measures the lists
+    python bench/staff.py cost 20000                 processor time of a row in the loader, in the
+                                                     server and in the lists, in one process
 
 Names are invented by combination; numbers are made by rule and belong to nobody by intention.
 Some of a thousand rows are wrong on purpose: unknown institutions, letters of Windows-1251.
@@ -25,6 +27,7 @@ from random import Random
 
 import asyncpg
 
+from dmed.apps import staff_import
 from dmed.apps.accounts import opened
 from dmed.apps.database import database, prepare
 from dmed.apps.demo.loading import load as load_country
@@ -32,10 +35,12 @@ from dmed.apps.staff_import import Outcome, import_staff
 from dmed.kit import clock
 from dmed.kit.settings import Settings
 from dmed.modules.medid.api import compose_pinfl, names
+from dmed.modules.workforce import api as workforce
 from dmed.modules.workforce.model import Direction
 from dmed.modules.workforce.service import lists
 from dmed.trust.gateway import Gateway
 from dmed.trust.model import Role, Subject
+from import_cost import Meter
 
 COLUMNS = ("argos,pinfl,family,given,patronymic,sex,birth_date,phone,citizenship,languages,"
            "institution,post,title,rate,kind,since,diploma,school,graduated,certificate,"
@@ -105,7 +110,6 @@ def make(count: int, path: Path, institutions: list[str]) -> None:
 async def institutions_of(settings: Settings, owner: str) -> list[str]:
     """Tax numbers of the institutions of an installation."""
     from dmed.apps.database import Addresses
-    from dmed.modules.workforce import api as workforce
 
     async with opened(settings, Addresses(owner, owner)) as store:
         _, houses = await workforce.known(Gateway(store, settings))
@@ -189,6 +193,35 @@ def run(count: int) -> None:
                 _say(f"{name}: {taken:.1f} ms")
 
 
+def cost(count: int) -> None:
+    """Processor time, not the clock: the machine may be busy."""
+    with tempfile.TemporaryDirectory(prefix="dmed-staff-") as folder:
+        Path(folder).chmod(0o711)
+        settings = Settings(data=Path(folder) / "data")
+        path = Path(folder) / "staff.csv"
+        with database(settings) as addresses:
+            asyncio.run(prepare(addresses))
+            asyncio.run(load_country(addresses.owner, persons=120, processes=2))
+            make(count, path, asyncio.run(institutions_of(settings, addresses.owner)))
+            followed = workforce.follow
+            meter, lists_began = Meter(settings.data), [Meter(settings.data)]
+
+            async def following(gateway: Gateway) -> int:
+                lists_began[0] = Meter(settings.data)
+                return await followed(gateway)
+
+            staff_import.workforce.follow = following  # type: ignore[attr-defined]  # Told by itself.
+            done = asyncio.run(import_staff(addresses, settings, path, processes=0))
+            own, server = meter.read()
+            below, behind = lists_began[0].read()
+            each = 1e6 / max(done.rows, 1)
+            _say(f"{done.rows:,} rows, {done.records:,} records, {done.refused:,} refused; "
+                 f"microseconds of processor time a row: loader {(own - below) * each:,.0f}, "
+                 f"server {(server - behind) * each:,.0f}, lists {(below + behind) * each:,.0f}; "
+                 f"in all {(own + server) * each:,.0f}: {2e6 / ((own + server) * each):,.0f} "
+                 "rows/s on two cores")
+
+
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
@@ -196,7 +229,9 @@ def _say(text: str) -> None:
 
 if __name__ == "__main__":
     what, number, *where = sys.argv[1:]
-    if what == "make":
+    if what == "cost":
+        cost(int(number))
+    elif what == "make":
         make(int(number), Path(where[0]), [f"{200_000_000 + one}" for one in range(3000)])
     else:
         run(int(number))

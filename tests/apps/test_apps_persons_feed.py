@@ -18,9 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dmed.apps import persons_feed
 from dmed.apps.persons_feed import Making, Shape, import_persons, read_line, shape_of
 from dmed.apps.sources import Item
-from dmed.fhir import codec
+from dmed.fhir import codec, params
+from dmed.fhir.facts import SearchFacts
 from dmed.kit import clock
 from dmed.kit.errors import InvalidError
 from dmed.kit.settings import Settings
@@ -245,3 +247,57 @@ def test_cards_of_the_feed_hold_to_r5(number: int, family: str, passport: str, d
     prepare.check(codec.decode(write.body, "Patient"))
     assert {system.rsplit("/", 1)[1] for system, _ in write.identities} >= {"ni", "hc"}
     assert clock.today() >= TODAY or died == ""
+
+
+NAMES = ("Karimov", "Каримов", "Ғуломова", "Yo‘ldoshev", "Ábdiev", "Abdu Karim", "Ali-Sher",
+         "K", "Anvar😀", "山田", "Каримoв", " Umar  Ali ", "", "Oʻgʻli")
+
+
+@given(
+    number=st.integers(0, 900_000), family=st.sampled_from(NAMES),
+    given_name=st.sampled_from(NAMES),
+    patronymic=st.sampled_from(["", "Karimovich", "Anvar o‘g‘li", "Каримович", "X"]),
+    changes=st.fixed_dictionaries({}, optional={
+        "sex": st.sampled_from(["", "ayol", "m", "ж"]),
+        "birth_date": st.sampled_from(["", "1961-12-31", "03.04.1963"]),
+        "phone": st.sampled_from(["", "901232140", "+998 90 123 21 40", "12"]),
+        "region": st.sampled_from(["", "1735", "99"]),
+        "district": st.sampled_from(["", "1726266", "1735401", "1726999", "Chilonzor"]),
+        "address": st.sampled_from(["", "5-uy", "1000-uy", "a  b", "x" * 70, '"5-uy"', "C:\\temp",
+                                    "1985-yil"]),
+        "passport": st.sampled_from(["AA1234567", "aa 1234567", "A1"]),
+        "died": st.sampled_from(["2026-01-05", "x"]),
+        "pinfl": st.sampled_from(["30101600010010", "", "3 0101600010019"])}))
+@settings(max_examples=150, deadline=None)
+def test_written_cards_are_those_of_the_general_way(
+    number: int, family: str, given_name: str, patronymic: str, changes: dict[str, str]
+) -> None:
+    """Body, claims and every index row of a written card are those that reading, making, decoding
+    and indexing give; what the general way refuses is never written.
+    """
+    shape = Shape("utf-8", ",", feeding.heading(HEAD)[1])
+    body = row(number, family=family, given=given_name, patronymic=patronymic, **changes).encode()
+    made = persons_feed.written(body, shape)
+    if made is None:
+        return
+
+    assert persons_feed.agrees(made, body, shape)
+
+
+def test_plain_lines_are_written_and_others_made() -> None:
+    """A usual line takes the short way, one with a quotation the long one; where an installed
+    parameter asks for rows of Patients that the pattern does not know, every line does.
+    """
+    making = Making(Shape("utf-8", ",", feeding.heading(HEAD)[1]))
+    plain, quoted = Item("x", row(7).encode()), Item("x", row(8, address='"1, 2"').encode())
+    own = SearchFacts("own", "https://example.org/own", "own", ("Patient",), "string",
+                      "Patient.name.family")
+
+    assert making(plain).lines is not None
+    assert making(quoted).lines is None
+    try:
+        params.install({("Patient", "own"): own})
+        assert making(plain).lines is None
+    finally:
+        params.install({})
+    assert making(plain).lines is not None

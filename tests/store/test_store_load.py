@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import msgspec
 import pytest
 import pytest_asyncio
 
 from dmed.fhir.index import Index
-from dmed.kit.errors import InvalidError, UnavailableError
+from dmed.kit.errors import ConflictError, InvalidError, UnavailableError
 from dmed.kit.ids import bucket_of, new_vid
 from dmed.kit.settings import Settings
 from dmed.store import read, schema
+from dmed.store.lines import lines_of
 from dmed.store.load import Progress, load
 from dmed.store.load_chunk import Fault
 from dmed.store.model import AuditRow, Scope, Write, updated_of
 from dmed.store.pool import Database
+from dmed.store.rows import COLUMNS, index_rows
 
 SCOPE = Scope("loader")
 AUDIT = AuditRow(request="load", action="C", subject="loader", role="administrator")
@@ -172,3 +176,45 @@ async def test_the_ledger_keeps_faults(db: Database, any_database_url: str) -> N
     kept = await db.hot.fetchval("SELECT faults FROM load_ledger WHERE digest = 'file-2'")
 
     assert msgspec.json.decode(kept, type=list[Fault]) == [Fault(1, ["Patient: not a record"])]
+
+
+ODD = ("plain", "tab\tand\\back", "two\nlines\r", "\\N", "{1,2}", "Ўзбек", "'q\"", "x" * 500)
+
+
+def odd(number: int, *, ready: bool) -> Write:
+    """A record with texts that the format of COPY must carry, as an index or as ready lines."""
+    record_id = f"{'ready' if ready else 'index'}-{number}"
+    vid, text = new_vid(), ODD[number]
+    one = Write(
+        kind="create", type="Patient", id=record_id, bucket=number, vid=vid,
+        updated=updated_of(vid), body=b"{}", patients=(record_id,), client_id=True,
+        index=Index(
+            tokens=[(1, "s", text)], strings=[(-1_959_714_487, text.lower(), text)],
+            references=[(3, "Organization", "o", "")], dates=[(4, 0, 5), (5, 0, 2**55)],
+            numbers=[(6, Decimal("0.5"), Decimal("1.5"))], composites=[(7, text, None, None)]))
+    if ready:
+        one.lines, one.index = lines_of(index_rows([one])), Index()
+    return one
+
+
+async def test_ready_lines_give_the_rows_of_an_index(db: Database, any_database_url: str) -> None:
+    """Whatever a text holds, the rows of records with lines are those of records with an index;
+    a load that overwrites takes no lines.
+    """
+    async def rows(table: str, names: tuple[str, ...], prefix: str) -> list[Any]:
+        chosen = ", ".join(f"t.{name}" for name in names if name != "vid")
+        found = await db.hot.fetch(
+            f"SELECT {chosen} FROM {table} t JOIN resource r ON r.vid = t.vid "
+            "AND starts_with(r.id, $1) ORDER BY t.bucket, t.param", prefix)
+        return [tuple(row) for row in found]
+
+    for ready in (False, True):
+        done = await load(any_database_url, SCOPE, AUDIT, range(len(ODD)),
+                               partial(odd, ready=ready), processes=0)
+        assert (done.loaded, done.faults) == (len(ODD), 0)
+    for table, names in COLUMNS.items():
+        assert await rows(table, names, "ready-") == await rows(table, names, "index-")
+    assert len(await rows("string", COLUMNS["string"], "ready-")) == len(ODD)
+    with pytest.raises(ConflictError, match="new records"):
+        await load(any_database_url, SCOPE, AUDIT, range(1), partial(odd, ready=True),
+                        processes=0, overwrite=True)

@@ -148,7 +148,8 @@ async def _definitions(settings: Settings, addresses: Addresses, folder: Path) -
 
 
 def run_load(addresses: Addresses, items: Iterator[Item], produce_one: Callable[[Item], Any], *,
-             title: str, digest: str = "", replace: bool = False) -> store_load.Progress:
+             title: str, digest: str = "", replace: bool = False,
+             chunk_items: int = store_load.CHUNK_ITEMS) -> store_load.Progress:
     """A load with a progress bar; faults go to standard error as "file:line: place: reason"."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"),
@@ -173,7 +174,7 @@ def run_load(addresses: Addresses, items: Iterator[Item], produce_one: Callable[
 
         return asyncio.run(store_load.load(
             addresses.owner, Scope(IMPORTER.user), _audit(title), placed(), produce_one,
-            digest=digest, overwrite=replace, report=report))
+            digest=digest, overwrite=replace, report=report, chunk_items=chunk_items))
 
 
 def export_records(settings: Settings, folder: Path) -> None:

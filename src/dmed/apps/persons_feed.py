@@ -19,10 +19,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
+from dmed.apps import persons_written
 from dmed.apps.accounts import opened
 from dmed.apps.database import Addresses, database, prepare
 from dmed.apps.importing import run_load
@@ -45,6 +46,8 @@ FEEDER = Subject(user="national-feed", role=Role.SERVICE, name="dmed persons imp
 _encoder = msgspec.json.Encoder(decimal_format="number")
 PROBED_LINES = 200
 """Lines at the beginning by which a file is judged as a whole."""
+CHUNK_ITEMS = 1_000
+"""Lines that are copied together: written cards are so quick that smaller parts cost too much."""
 _GUESSES = ("windows-1251", "utf-16", "koi8-r")
 
 
@@ -183,20 +186,56 @@ class Making(msgspec.Struct, frozen=True):
     shape: Shape
 
     def __call__(self, item: Item) -> Write:
-        """InvalidError with every fault of the line."""
+        """InvalidError with every fault of the line. Plain lines are written, others made."""
+        return written(item.body, self.shape) or self.general(item)
+
+    def general(self, item: Item) -> Write:
+        """The card of any line, made and indexed as a record of any kind is."""
         line = read_line(item.body, self.shape)
-        draft = line.draft
-        told = numbers.read_pinfl(draft.pinfl)
+        told = numbers.read_pinfl(line.draft.pinfl)
         if told is None or not told.is_check_right:
             # It claims nothing, so it must be looked for: that is the other way's work.
             raise InvalidError("the check digit of the PINFL is wrong", "pinfl")
         med_id = numbers.new_med_id(secrets.randbelow(10**12))
-        record = feeding.card_of(
-            line, med_id, FEEDER, clock.today(), _places(draft.region, draft.district))
-        # Made of checked fields by one pattern, it needs no validation of its own (a test holds it
-        # to R5): that would take a fifth of the time.
-        resource = codec.decode(_encoder.encode(record), "Patient")
-        return preparing.write_of(resource, new_id(secrets.randbelow(4096)), is_new=True)
+        return preparing.write_of(
+            _card(line, med_id), new_id(secrets.randbelow(4096)), is_new=True)
+
+
+def _card(line: feeding.Line, med_id: str) -> Any:
+    places = _places(line.draft.region, line.draft.district)
+    record = feeding.card_of(line, med_id, FEEDER, clock.today(), places)
+    # Made of checked fields by one pattern, it needs no validation of its own (a test holds it
+    # to R5): that would take a fifth of the time.
+    return codec.decode(_encoder.encode(record), "Patient")
+
+
+def written(body: bytes, shape: Shape) -> Write | None:
+    """The card of a plain line, or None where the general way is needed."""
+    values = _plain(body, shape)
+    made = None if values is None else persons_written.write(values, clock.today())
+    if made is not None and not _tried:
+        # Once a process: should the pattern ever differ from the general way, nothing is lost.
+        _tried.append(agrees(made, body, shape))
+    return made if made is not None and _tried[0] else None
+
+
+_tried: list[bool] = []
+"""Whether this process's first written card was as the general way makes it."""
+
+
+def agrees(made: Write, body: bytes, shape: Shape) -> bool:
+    """Whether a written card is the one that the general way makes of its line."""
+    return persons_written.is_same(made, _card(read_line(body, shape), made.identities[1][1]))
+
+
+def _plain(body: bytes, shape: Shape) -> dict[str, str] | None:
+    if len(body) > feeding.LINE_BYTES_MAX:
+        return None
+    try:
+        text = body.decode(shape.encoding)
+    except UnicodeDecodeError:
+        return None
+    return persons_written.plain_values(text, shape.delimiter, shape.fields)
 
 
 _places = lru_cache(maxsize=1_000)(feed.place_names)
@@ -248,7 +287,8 @@ def _load(
                 suspect.add(number)
             yield Item(f"{path.name}:{number}", body)
 
-    done = run_load(addresses, items(), Making(shape), title=path.name, digest=digest)
+    done = run_load(addresses, items(), Making(shape), title=path.name, digest=digest,
+                    chunk_items=CHUNK_ITEMS)
     counts.new += done.loaded
     counts.skipped += done.skipped
     faults = asyncio.run(store_load.faults_of(addresses.owner, digest))

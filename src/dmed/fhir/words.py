@@ -92,11 +92,16 @@ def document(texts: Sequence[str], mark: str) -> str:
 
     `mark` is a word that all rows of the kind carry, which no caller can write.
     """
+    # Long texts are rarely met twice: they would only push short ones out of the memory.
+    return document_of(
+        [words_of(text) if len(text) < 100 else words_of.__wrapped__(text) for text in texts], mark)
+
+
+def document_of(texts: Sequence[Sequence[str]], mark: str) -> str:
+    """As `document`, of the words of each text (`words_of`)."""
     places: dict[str, str] = {}
     at = 0
-    for text in texts:
-        # Long texts are rarely met twice: they would only push short ones out of the memory.
-        words = words_of(text) if len(text) < 100 else words_of.__wrapped__(text)
+    for words in texts:
         for word in words[: WORDS_MAX - at] if len(words) > WORDS_MAX - at else words:
             at += 1
             before = places.get(word)
@@ -105,6 +110,12 @@ def document(texts: Sequence[str], mark: str) -> str:
         if at >= WORDS_MAX:
             break
     return " ".join([mark, *places.values()]) if places else ""
+
+
+def is_word(text: str) -> bool:
+    """Whether a text is read at all: what looks like a date is not, as `_write` writes it."""
+    # LOINC's 8480-6 is shorter than any date with a month.
+    return text[4:5] != "-" or len(text) < 7 or not text[:4].isdecimal()
 
 
 def _gather(value: Any, add: Callable[[str], None]) -> None:
@@ -152,7 +163,7 @@ def _write(source: Source, code: str, name: str, is_list: bool) -> None:
     if code == "Resource":
         source.add(f"{source.name(_gather)}({name}, add)")
     elif is_primitive(code):
-        # LOINC's 8480-6 is shorter than any date with a month.
+        # `is_word`, in place.
         source.open(
             f'if {name}[4:5] != "-" or len({name}) < 7 or not {name}[:4].isdecimal():')
         source.add(f"add({name})")

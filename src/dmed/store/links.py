@@ -26,6 +26,12 @@ SELECT a, b FROM unnest($1::text[]) AS a, unnest($1::text[]) AS b WHERE a <> b
 """
 
 
+def with_others(sql: str, most: str) -> str:
+    """A SELECT of ids of Patients, with the further cards of these persons; `most` rows at most."""
+    return (f"WITH f AS MATERIALIZED ({sql}) SELECT id FROM f UNION "
+            f"SELECT p.other FROM f JOIN person_link p ON p.patient = f.id LIMIT {most}")
+
+
 async def others(connection: Any, patients: Sequence[str]) -> list[str]:
     """The further cards of the persons to whom these cards belong."""
     rows = await connection.fetch(_OTHERS, list(patients))

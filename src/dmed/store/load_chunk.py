@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import asyncpg
 import msgspec
 
 from dmed.kit.clock import now
-from dmed.kit.errors import DmedError, UnavailableError
+from dmed.kit.errors import ConflictError, DmedError, UnavailableError
 from dmed.store import audit as audits
 from dmed.store import care
 from dmed.store.audit import person_bucket
 from dmed.store.keys import system_number, text_key, type_number
+from dmed.store.lines import together
 from dmed.store.model import AuditRow, Scope, Write
 from dmed.store.pool import RETRIED, told
 from dmed.store.reindex import learn_on
@@ -23,7 +24,7 @@ from dmed.store.rows import COLUMNS, index_rows
 from dmed.store.write import arguments, check, settle_buckets
 
 TRIES_MAX = 6
-FAULTS_KEPT = 400
+FAULTS_KEPT = 2_000
 """Most faults of one chunk that the ledger keeps."""
 
 Produce = Callable[[Any], Write | list[Write]]
@@ -142,8 +143,11 @@ async def _store(
     connection: Any, job: Job, chunk: Chunk, items: list[_Item], faults: list[Fault]
 ) -> Done:
     every = [one for item in items for one in item.writes]
+    if job.overwrite and any(one.lines is not None for one in every):
+        raise ConflictError("ready lines are for new records: a load that overwrites takes none")
     await settle_buckets(connection, every, {})
-    there = await _existing(connection, every)
+    # Ready lines are of new records under new ids: should one exist, its key refuses the chunk.
+    there = await _existing(connection, [one for one in every if one.lines is None])
     claimed = await _holders(connection, every)
     fresh: list[Write] = []
     again: list[Write] = []
@@ -173,6 +177,8 @@ async def _store(
 
 async def _existing(connection: Any, writes: Sequence[Write]) -> dict[tuple[str, str], int]:
     """The current versions of those records that are there already."""
+    if not writes:
+        return {}
     rows = await connection.fetch(
         "SELECT w.n, r.vid FROM unnest($1::smallint[], $2::smallint[], $3::text[]) "
         "WITH ORDINALITY AS w(bucket, type, id, n) JOIN LATERAL (SELECT vid FROM resource r "
@@ -245,8 +251,21 @@ async def _copy(connection: Any, writes: list[Write]) -> None:
     await _keep_care(connection, writes)
     await copy("feed", _FEED, [
         (one.vid, one.bucket, type_number(one.type), b"C", one.id) for one in writes])
-    for table, rows in index_rows(writes).items():
+    for table, rows in index_rows([one for one in writes if one.lines is None]).items():
         await copy(table, COLUMNS[table], rows)
+    await _copy_lines(connection, [one.lines for one in writes if one.lines is not None])
+
+
+async def _copy_lines(connection: Any, written: list[Mapping[str, str]]) -> None:
+    """The index rows of records whose maker gave them as they are sent."""
+    for table in COLUMNS if written else ():
+        if ready := together(written, table):
+            await connection.copy_to_table(
+                table, source=_at_once(ready), columns=COLUMNS[table], format="text")
+
+
+async def _at_once(ready: bytes) -> AsyncIterator[bytes]:
+    yield ready
 
 
 async def _keep_care(connection: Any, writes: Sequence[Write]) -> None:

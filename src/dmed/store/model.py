@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -116,6 +117,9 @@ class Write(msgspec.Struct, kw_only=True):
     """Sensitivity labels of the record, as bits."""
     care: tuple[Relation, ...] = ()
     """Who begins, keeps or loses the right to see these people, by this record."""
+    lines: Mapping[str, str] | None = None
+    """Of a new record that is loaded: its index rows ready for COPY by table (store.lines), in
+    the place of `index` and `texts`."""
 
 
 class Written(msgspec.Struct, frozen=True):

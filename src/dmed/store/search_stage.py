@@ -27,6 +27,7 @@ from dmed.fhir.query_model import (
 )
 from dmed.fhir.query_modifiers import parent_code
 from dmed.kit.errors import InvalidError, Issue
+from dmed.store import links as persons_cards
 from dmed.store.keys import type_number
 from dmed.store.model import Scope
 from dmed.store.plan import (
@@ -221,7 +222,11 @@ def _check(count: int, name: str) -> None:
 async def _inner(
     connection: Any, scope: Scope, type_name: str, inner: Criterion, back: Has | None
 ) -> list[str]:
-    """Ids of the records that match, or (with `back`) of those that they refer to."""
+    """Ids of the records that match, or (with `back`) of those that they refer to.
+
+    A person's one card stands for all of them (store.links): records stay with the card they were
+    written to, so whoever is found by one is referred to by any.
+    """
     if scope.types is not None and type_name not in scope.types:
         return []
     criteria = await staged(connection, scope, [inner])
@@ -241,6 +246,8 @@ async def _inner(
         sql = (f"SELECT DISTINCT x.id FROM ({found}) m JOIN reference x ON x.vid = m.vid "
                f"AND x.bucket = m.bucket WHERE x.param = {parameter} AND x.type = {number} "
                f"LIMIT {most}")
+    if (type_name if back is None else back.base) == "Patient":
+        sql = persons_cards.with_others(sql, most)
     ids = [row["id"] for row in await connection.fetch(sql, *args.values)]
     if back is not None:
         args = Arguments()

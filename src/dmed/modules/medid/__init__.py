@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dmed.modules.medid import operations, pages, tables
+from dmed.modules.medid.service import merge_door
 from dmed.trust.manifest import Manifest
 
 MODULE = Manifest(
@@ -12,4 +13,5 @@ MODULE = Manifest(
     menu=pages.MENU,
     operations=operations.OPERATIONS,
     ddl=tables.DDL,
+    jobs=(("medid operations", merge_door.define),),
 )

@@ -1,6 +1,7 @@
-"""FHIR operations on persons: `$match`, `$ihe-pix`, `$find-person`.
+"""FHIR operations on persons: `$match`, `$merge`, `$ihe-pix`, `$find-person`.
 
-https://hl7.org/fhir/R5/patient-operation-match.html, IHE PDQm ITI-119, IHE PIXm ITI-83.
+https://hl7.org/fhir/R5/patient-operation-match.html, https://hl7.org/fhir/R5/patient-operation-merge.html,
+IHE PDQm ITI-119, IHE PIXm ITI-83.
 docs/reference/person-search.md has an example of each.
 """
 
@@ -14,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dmed.kit.errors import ForbiddenError, InvalidError, Issue, NotFoundError
-from dmed.modules.medid.rules import exchange
-from dmed.modules.medid.service import crossing, finding
+from dmed.modules.medid.rules import exchange, merge_wire
+from dmed.modules.medid.service import crossing, finding, merge_door
 from dmed.server.call import base_of
 from dmed.trust.manifest import Operation
 from dmed.trust.model import Role, Subject
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 JSON = "application/fhir+json"
 MATCHES = frozenset({Role.DOCTOR, Role.REGISTRAR, Role.SERVICE})
 FINDS = frozenset({Role.DOCTOR, Role.REGISTRAR, Role.SERVICE})
+MERGES = frozenset({Role.REGISTRAR})
 _COUNT = 20
 _COUNT_MAX = 50
 _PAIRS_MAX = 20
@@ -79,6 +81,12 @@ async def pix(request: Request) -> Response:
     if found := exchange.crossed(cards, source, systems):
         body["parameter"] = found
     return _answer(msgspec.json.encode(body))
+
+
+async def merge(request: Request) -> Response:
+    """POST Parameters (source-patient, target-patient, result-patient, preview, reason)."""
+    asked = merge_wire.read(await request.body())
+    return _answer(await merge_door.run(_gateway(request), _subject(request), asked))
 
 
 async def find(request: Request) -> Response:
@@ -161,6 +169,7 @@ def _answer(body: bytes) -> Response:
 OPERATIONS: tuple[Operation, ...] = (
     Operation(name="match", type="Patient", endpoint=match, roles=MATCHES, affects_state=False),
     Operation(name="ihe-pix", type="Patient", endpoint=pix, roles=MATCHES, affects_state=False),
+    Operation(name="merge", type="Patient", endpoint=merge, roles=MERGES),
     Operation(name="find-person", type="Patient", endpoint=find, roles=FINDS,
               affects_state=False, quick=find_quick),
 )

@@ -96,16 +96,22 @@ def is_suspect(text: str) -> bool:
     return _MIXED.search(text) is not None
 
 
+def sex_of(text: str) -> str:
+    """The sex that a feed's word or letter says; a word that is not known stays as it is."""
+    said = text.lower()
+    return _SEX.get(said, said)
+
+
 def line_of(values: dict[str, str]) -> Line:
     """The person of a line: names straightened, numbers bare; nothing is judged yet."""
     names = {field: values.get(field, "") for field in ("family", "given", "patronymic")}
     right = {field: spelling.straighten(text) for field, text in names.items()}
-    sex = values.get("sex", "").lower()
     draft = Draft(
         family=right["family"], given=right["given"], patronymic=right["patronymic"],
         pinfl=values.get("pinfl", ""), birth_date=values.get("birth_date", ""),
-        sex=_SEX.get(sex, sex), phone=values.get("phone", ""), region=values.get("region", ""),
-        district=values.get("district", ""), address_line=values.get("address_line", ""))
+        sex=sex_of(values.get("sex", "")), phone=values.get("phone", ""),
+        region=values.get("region", ""), district=values.get("district", ""),
+        address_line=values.get("address_line", ""))
     changed = tuple(field for field, text in names.items() if right[field] != text)
     return Line(drafts.complete(draft), values.get("passport", ""), values.get("died", ""), changed)
 

@@ -48,12 +48,25 @@ async def cards(gateway: Gateway, subject: Subject, source: tuple[str, str]) -> 
     return sorted(found.values(), key=lambda one: one.get("active") is False)
 
 
+async def named(
+    gateway: Gateway, subject: Subject, numbers: tuple[tuple[str, str], ...]
+) -> list[Record]:
+    """The cards that carry all of these numbers; the active ones alone where there is any."""
+    found: dict[str, Record] = {}
+    for at, number in enumerate(numbers):
+        cards = {one["id"]: one for one in await _by_number(gateway, subject, number)}
+        found = cards if not at else {id_: one for id_, one in found.items() if id_ in cards}
+    active = [one for one in found.values() if one.get("active") is not False]
+    return active or list(found.values())
+
+
 async def _by_number(
     gateway: Gateway, subject: Subject, number: tuple[str, str]
 ) -> list[Record]:
     system, value = (part.replace("\\", "\\\\").replace(",", "\\,").replace("|", "\\|")
                      .replace("$", "\\$") for part in number)
-    return await _search(gateway, subject, "identifier", f"{system}|{value}")
+    asked = f"{system}|{value}" if system else value
+    return await _search(gateway, subject, "identifier", asked)
 
 
 async def _search(gateway: Gateway, subject: Subject, name: str, value: str) -> list[Record]:

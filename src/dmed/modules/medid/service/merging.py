@@ -7,6 +7,7 @@ them, since two active cards never carry the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway, GatewayUnit
 
 Record = dict[str, Any]
+Settle = Callable[[Record], Record]
+"""Of the survivor as a merge composes it, the survivor as it shall be."""
 _COUNTED_MAX = 60
 """Most types whose records a preview counts."""
 
@@ -77,7 +80,8 @@ async def _counts(gateway: Gateway, subject: Subject, patient: str) -> dict[str,
 
 
 async def merge(
-    gateway: Gateway, subject: Subject, source_id: str, target_id: str, reason: str
+    gateway: Gateway, subject: Subject, source_id: str, target_id: str, reason: str,
+    settle: Settle | None = None,
 ) -> int:
     """Merge one card into another; the number of the merge, by which it is undone.
 
@@ -85,20 +89,21 @@ async def merge(
     ConflictError where the cards were merged or undone at the same moment.
     """
     async with gateway.unit(subject) as unit:
-        number = await merge_in(unit, subject, source_id, target_id, reason)
+        number = await merge_in(unit, subject, source_id, target_id, reason, settle)
     await gateway.note(subject, "U", f"merge {number}: Patient/{source_id} into "
                        f"Patient/{target_id}", patient=target_id)
     return number
 
 
 async def merge_in(
-    unit: GatewayUnit, subject: Subject, source_id: str, target_id: str, reason: str
+    unit: GatewayUnit, subject: Subject, source_id: str, target_id: str, reason: str,
+    settle: Settle | None = None,
 ) -> int:
-    """As `merge`, in a transaction of the caller."""
+    """As `merge`, in a transaction of the caller; `settle` may choose what the survivor says."""
     await _hold(unit, source_id, target_id)
     source, target = await _card(unit, source_id, lock=True), await _card(
         unit, target_id, lock=True)
-    _refuse(merging.check(source, target, reason))
+    refuse(merging.check(source, target, reason))
     cards = [*await merges.members(unit, target_id), *await merges.members(unit, source_id)]
     if len(cards) > merging.CARDS_MAX:
         raise UnprocessableError(f"a person has at most {merging.CARDS_MAX} cards", "Patient.link")
@@ -106,7 +111,7 @@ async def merge_in(
     composed, brought = merging.compose(base, [*[one for _, one in standing], source])
     retired, taken = merging.retire(source, target_id)
     await unit.update("Patient", source_id, retired)
-    await unit.update("Patient", target_id, composed)
+    await unit.update("Patient", target_id, settle(composed) if settle else composed)
     for (row, _), items in zip(standing, brought, strict=False):
         await merges.rewrite(unit, row.number, items)
     number = await merges.add(
@@ -200,7 +205,8 @@ async def _hold(unit: GatewayUnit, *patients: str) -> None:
         raise ConflictError("these cards were merged or undone meanwhile: look at them again")
 
 
-def _refuse(findings: list[Finding]) -> None:
+def refuse(findings: list[Finding]) -> None:
+    """UnprocessableError with every error among what was found."""
     english = i18n.translator()
     issues = tuple(Issue("business-rule", english.text("en", one.key, **one.values), one.field)
                    for one in findings if one.severity == "error")
