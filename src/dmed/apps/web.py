@@ -42,7 +42,7 @@ from dmed.server.cors import Cors
 from dmed.server.openapi import openapi
 from dmed.store import reindex
 from dmed.store.pool import Database
-from dmed.trust import audit_seal, guides
+from dmed.trust import audit_seal, guides, relabelling
 from dmed.trust import guard as guard_module
 from dmed.trust.audit_key import load_audit_key
 from dmed.trust.gateway import Gateway, RefusedError
@@ -114,6 +114,7 @@ class Platform:
         gc.set_threshold(50_000, 20, 50)
         works = [keep_time(self.database, self.gateway, self.manifests),
                  guides.follow(self.database), reindex.follow(self.database),
+                 relabelling.follow(self.database),
                  audit_seal.follow(self.database, self.settings,
                                    load_audit_key(self.settings.data)),
                  *(work(self.gateway) for each in self.manifests for work in each.background)]

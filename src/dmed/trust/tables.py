@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Protocol
 
+from dmed.store import relabel
 from dmed.store.pool import told
 from dmed.trust.oauth import tables as oauth_tables
 from dmed.trust.people_tables import DDL as PEOPLE_DDL
@@ -67,6 +68,7 @@ DDL: tuple[str, ...] = (
         epoch bigint not null
     )""",
     "insert into revocation (epoch) values (1) on conflict do nothing",
+    *relabel.DDL,
     *PEOPLE_DDL,
     *oauth_tables.DDL,
 )
