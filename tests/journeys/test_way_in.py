@@ -91,6 +91,7 @@ def test_factor_post_and_consent(
     expect(page.locator(".qr svg")).to_be_visible()
     secret = (page.text_content("[data-secret]") or "").replace(" ", "")
     page.fill("#f-code", code(secret, -1))
+    page.fill("#f-password", "admin-demo")
     place.press("Enter")
     page.locator(".codes li").first.wait_for()
     recovery = page.locator(".codes li").all_inner_texts()

@@ -26,7 +26,7 @@ from dmed.trust.decide import Action, Care, Context, Record, Refusal, decide
 from dmed.trust.gateway import Gateway
 from dmed.trust.model import Role, Subject
 from dmed.trust.policy import care, sensitivity
-from dmed.trust.policy.roles import labelled
+from dmed.trust.policy.roles import labelled_types
 
 DOCTOR = Subject(user="d1", role=Role.DOCTOR, practitioner="pr1", organisation="ward")
 STRANGER = Subject(user="d2", role=Role.DOCTOR, practitioner="pr2", organisation="elsewhere")
@@ -294,7 +294,7 @@ def test_the_number_of_the_rules_rises_with_them() -> None:
     policy/sensitivity.py and put the new digest here.
     """
     rules = repr((sensitivity.RANGES, sorted(sensitivity.LOINC.items()),
-                  sorted(sensitivity._LABELS.items()), sorted(labelled())))
+                  sorted(sensitivity._LABELS.items()), sorted(labelled_types())))
 
     assert (sensitivity.RULES, hashlib.sha256(rules.encode()).hexdigest()[:16]) == (
         1, "1015cc16c742ebeb")

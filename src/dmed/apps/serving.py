@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from dmed.apps import tls
 from dmed.apps.backup import refuse_unfinished
 from dmed.apps.database import Addresses, database, prepare
 from dmed.apps.workers import Workers, listen
@@ -73,12 +74,16 @@ def _work(settings: Settings, cert: Path | None, key: Path | None) -> None:
     sys.stdout.flush()
 
     def work() -> None:
-        uvicorn.Server(uvicorn.Config(
+        config = uvicorn.Config(
             create(), loop="uvloop", http=protocol(settings), lifespan="on", access_log=False,
             log_config=None, server_header=False, proxy_headers=False, ssl_certfile=cert,
             ssl_keyfile=key, timeout_graceful_shutdown=_FINISH_SECONDS_MAX,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        )).run(sockets=[listening])  # fmt: skip  # One a line would hide which belong together.
+        )  # fmt: skip  # One a line would hide which belong together.
+        config.load()
+        if config.ssl is not None:
+            tls.harden(config.ssl)
+        uvicorn.Server(config).run(sockets=[listening])
 
     if settings.workers > 1:
         share(BURST_SECONDS)  # Before the workers are forked: they count rates together.

@@ -337,14 +337,35 @@ class Identity:
         device = tokens.make_device(self.keys, known, pending.subject.user)
         return msgspec.structs.replace(opened, device=device)
 
-    async def drop_factor(self, user: str, typed: str) -> None:
-        """Take a person's second factor away after a right code; UnauthorizedError otherwise."""
+    async def set_factor(self, user: str, password: str, code: str, cookie: str) -> list[str]:
+        """A person sets the own second factor: after the password, its first code makes it stand.
+        The recovery codes; all other sessions of the person end.
+
+        UnauthorizedError for a wrong password, InvalidError for a wrong code, ThrottledError after
+        a few.
+        """
+        key = hashlib.sha256(f"{user}\0factor\0set".encode()).digest()
+        await self.reserve(key)
+        row = await tables.account(self._connection, user)
+        if row is None or not await passwords.verified(row["secret"], password):
+            raise UnauthorizedError("The name or the password is not right")
+        codes = await self.factors.confirm(user, code)
+        await tables.forget_attempts(self._connection, key)
+        await self.sessions.end_others(user, cookie)
+        return codes
+
+    async def drop_factor(self, user: str, typed: str, cookie: str = "") -> None:
+        """Take a person's second factor away after a right code; all other sessions end.
+
+        UnauthorizedError for a wrong one; ThrottledError after a few.
+        """
         key = hashlib.sha256(f"{user}\0factor\0drop".encode()).digest()
         await self.reserve(key)
         if not await self.factors.passes(user, typed):
             raise UnauthorizedError("The code is not right")
         await tables.forget_attempts(self._connection, key)
         await self.factors.remove(user)
+        await self.sessions.end_others(user, cookie)
 
     async def unlock(self, device: str, number: str, word: str) -> SignedIn:
         """A locked session of this browser goes on after its person's PIN or password.

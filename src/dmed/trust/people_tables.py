@@ -224,6 +224,16 @@ async def end_sessions(connection: Connection, name: str, but: bytes) -> None:
     )
 
 
+async def end_oldest_sessions(connection: Connection, name: str, keep: int) -> None:
+    """End the sessions of a person beyond the `keep` that were used last."""
+    await connection.execute(
+        "delete from page_session where account = $1 and digest not in (select digest"
+        " from page_session where account = $1 order by seen desc, made desc limit $2)",
+        name,
+        max(1, keep),
+    )
+
+
 async def set_pin(connection: Connection, name: str, pin: str) -> None:
     """Keep the hash of a person's PIN for the counter ("" takes it away)."""
     await connection.execute("update account set pin = $2 where name = $1", name, pin)

@@ -17,7 +17,7 @@ from dmed.store import relabel
 from dmed.store.model import AuditRow
 from dmed.store.pool import Database
 from dmed.trust.policy import sensitivity
-from dmed.trust.policy.roles import labelled
+from dmed.trust.policy.roles import labelled_types
 
 FIRST_SECONDS = 15
 _EVERY_SECONDS = 60
@@ -42,7 +42,7 @@ async def work(
 ) -> bool:
     """Does what is due by the present rules; True where a turn ended, which leaves an audit row."""
     ended = await relabel.work(
-        database, sensitivity.RULES, sensitivity.labels_of, sorted(labelled()),
+        database, sensitivity.RULES, sensitivity.labels_of, sorted(labelled_types()),
         grace_seconds=grace_seconds, report=report)
     if ended:
         told = await relabel.progress(database, sensitivity.RULES)

@@ -47,14 +47,17 @@ async def test_a_role_enrols_at_the_door(platform: Platform) -> None:
 
 
 async def test_a_lost_telephone(platform: Platform) -> None:
-    """Set on my page, asked for at the door, refused when wrong; the administrator takes it away
-    and the sessions with it.
+    """Set on my page after the password, which ends my other sessions; asked for at the door,
+    refused when wrong; the administrator takes it away and the sessions with it.
     """
-    async with Browser(platform) as here, Browser(platform) as boss:
+    async with Browser(platform) as here, Browser(platform) as boss, Browser(platform) as there:
         await here.enter("doctor")
         page = (await here.get("/me/factor")).text
-        await here.submit("/me/factor", code=code(page, -1))
-        await here.submit("/signout", "/me")
+        await there.enter("doctor")
+        stolen = await here.submit("/me/factor", code=code(page, -1), password="guess-of-a-thief")
+        await here.submit("/me/factor", code=code(page, -1), password=DEMO_PASSWORDS["doctor"])
+        elsewhere = await there.get("/me")
+        gone = await here.submit("/signout", "/me")
         asked = await here.enter("doctor")
         wrong = await here.submit("/signin/factor", code="123456")
         right = await here.submit("/signin/factor", code=code(page))
@@ -69,6 +72,8 @@ async def test_a_lost_telephone(platform: Platform) -> None:
     assert (asked.headers["location"], wrong.status_code) == ("/signin/factor", 401)
     assert (right.headers["location"], ended.status_code) == ("/", 303)
     assert "End" in shown.text
+    assert (stolen.status_code, elsewhere.status_code) == (401, 303)
+    assert gone.headers["clear-site-data"] == '"cache"'
     assert again.headers["location"] == "/"
     assert {"second factor set", "second factor refused", "sign-in: second factor passed",
             "factor of doctor ended by the administrator"} <= said  # fmt: skip  # One set.
