@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
 from dmed.apps.postgres import Cluster, Supervisor
 from dmed.kit.errors import InvalidError, UnavailableError
+from dmed.kit.outgoing import is_near
 from dmed.kit.settings import Settings
 
 
@@ -32,7 +32,7 @@ def database(settings: Settings) -> Iterator[Addresses]:
     already, and started for the block where none does.
     """
     if settings.database_url:
-        check_address(settings.database_url, is_unchecked_allowed=settings.database_unchecked)
+        check_address(settings.database_url, is_unchecked_allowed=settings.lines_unchecked)
         yield Addresses(settings.database_url, settings.database_url)
         return
     cluster = Cluster(settings.data)
@@ -64,20 +64,15 @@ def check_address(url: str, *, is_unchecked_allowed: bool) -> None:
         raise InvalidError(
             "DMED_DATABASE_URL leads to another machine without sslmode=verify-full, so nobody "
             "checks whom the records go to: add it (with sslrootcert), or set "
-            "DMED_DATABASE_UNCHECKED=true where the line is guarded otherwise")
+            "DMED_LINES_UNCHECKED=true where the line is guarded otherwise")
 
 
 def _is_near(host: str) -> bool:
-    """Whether a host of an address is a socket folder or this machine."""
+    """Whether a host of an address (with its port) is a socket folder or this machine."""
     if host.startswith(("/", "@")):
         return True
     name = host.partition("]")[0][1:] if host.startswith("[") else host.rpartition(":")[0] or host
-    if name.lower() == "localhost":
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return is_near(name)
 
 
 async def prepare(addresses: Addresses) -> None:

@@ -15,7 +15,7 @@ from dmed.apps import tls
 from dmed.apps.backup import refuse_unfinished
 from dmed.apps.database import Addresses, database, prepare
 from dmed.apps.workers import Workers, listen
-from dmed.kit import logs
+from dmed.kit import logs, outgoing
 from dmed.kit import settings as settings_module
 from dmed.kit.settings import Settings
 from dmed.trust.limits import BURST_SECONDS
@@ -72,6 +72,8 @@ def _work(settings: Settings, cert: Path | None, key: Path | None) -> None:
     shown = "localhost" if settings.host in {"127.0.0.1", "::1"} else settings.host
     sys.stdout.write(f"DMED is at {scheme}://{shown}:{settings.port}\n")
     sys.stdout.flush()
+
+    outgoing.limit_to(settings)  # The workers, which are forked, inherit the wall.
 
     def work() -> None:
         config = uvicorn.Config(

@@ -37,8 +37,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Addresses (by commas) that may ask `/metrics`; `*` is everybody, empty nobody."""
     describe: bool = True
     """`/openapi.json`, which describes the FHIR address to anybody; false: 404."""
-    database_unchecked: bool = False
-    """Reach a database on another machine although `sslmode=verify-full` is not in its address."""
+    lines_unchecked: bool = False
+    """Reach a database (without `sslmode=verify-full`) and services (by `http:`) on other machines
+    although nobody checks whom one reaches: where the line is guarded otherwise."""
     trusted_proxies: str = ""
     """Addresses of reverse proxies (by commas) whose X-Forwarded-For is believed."""
     accept_unverified_signatures: bool = False
@@ -157,6 +158,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Address of the State Health Insurance Fund's service; empty: nothing is claimed."""
     fund_key: str = ""
     """Bearer key that the fund's service asks for; empty where it asks none."""
+    outgoing: str = ""
+    """Further addresses that the server may ask, by commas; those of other settings it may."""
     shared_data: Path = Path("../shared/data")
     """Where tests and conformance commands find test data made by others."""
 

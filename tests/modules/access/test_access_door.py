@@ -63,7 +63,8 @@ async def test_a_lost_telephone(platform: Platform) -> None:
         right = await here.submit("/signin/factor", code=code(page))
         await boss.enter("admin")
         shown = await boss.get("/accounts/doctor")
-        await boss.submit("/accounts/doctor", act="factor")
+        unproved = await boss.submit("/accounts/doctor", act="factor")
+        await boss.submit("/accounts/doctor", act="factor", seen="passport, in the registry")
         ended = await here.get("/me")
         again = await here.enter("doctor")
         details = await platform.database.hot.fetch("select detail from audit where detail <> ''")
@@ -72,11 +73,15 @@ async def test_a_lost_telephone(platform: Platform) -> None:
     assert (asked.headers["location"], wrong.status_code) == ("/signin/factor", 401)
     assert (right.headers["location"], ended.status_code) == ("/", 303)
     assert "End" in shown.text
+    assert unproved.status_code == 400
+    assert "Write down the document" in unproved.text
     assert (stolen.status_code, elsewhere.status_code) == (401, 303)
     assert gone.headers["clear-site-data"] == '"cache"'
     assert again.headers["location"] == "/"
     assert {"second factor set", "second factor refused", "sign-in: second factor passed",
-            "factor of doctor ended by the administrator"} <= said  # fmt: skip  # One set.
+            ("factor of doctor ended by the administrator; seen in person: passport, in the "
+             "registry"),
+            "factor of doctor refused: recovery.seen"} <= said  # fmt: skip  # One set.
 
 
 async def test_only_the_administrator_sees_anothers_sessions(platform: Platform) -> None:

@@ -144,7 +144,7 @@ async def set_factor(request: Request) -> Response:
     form = await view.form(request)
     password = form.get("password")
     try:
-        codes = await guard_of(request).identity.set_factor(
+        codes = await guard_of(request).identity.own_factor.set(
             subject.user, password if isinstance(password, str) else "",
             view.field(form, "code"), cookie_of(request))
     except InvalidError as refusal:
@@ -163,7 +163,8 @@ async def drop_factor(request: Request) -> Response:
     subject = view.signed_in(request)
     code = view.field(await view.form(request), "code")
     try:
-        await guard_of(request).identity.drop_factor(subject.user, code, cookie_of(request))
+        await guard_of(request).identity.own_factor.drop(
+            subject.user, code, cookie_of(request))
     except (UnauthorizedError, ThrottledError) as refusal:
         return await _factor(request, "access.code_wrong", refusal.status)
     await view.gateway(request).note(subject, "E", "second factor taken away")
