@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from dmed.apps import tls
 from dmed.apps.database import check_address
+from dmed.apps.serving import check_listening
 from dmed.apps.web import Platform, may_measure
 from dmed.kit.errors import InvalidError
 from dmed.kit.settings import Settings
@@ -104,3 +105,21 @@ def test_a_database_elsewhere_shows_its_certificate(url: str) -> None:
     mark = "&" if "?" in url else "?"
     if "sslmode" not in url:
         check_address(f"{url}{mark}sslmode=verify-full", is_unchecked_allowed=False)
+
+
+@pytest.mark.parametrize(("changes", "has_cert", "refused"), [
+    ({}, False, False), ({"host": "::1"}, False, False), ({"host": "0.0.0.0"}, False, True),  # noqa: S104  # Asked about.
+    ({"host": "192.0.2.1"}, False, True), ({"host": "192.0.2.1"}, True, False),
+    ({"host": "192.0.2.1", "trusted_proxies": "192.0.2.2"}, False, False),
+    ({"host": "192.0.2.1", "lines_unchecked": True}, False, False),
+])  # fmt: skip  # A table of cases.
+def test_others_are_served_by_tls(
+    changes: dict[str, Any], *, has_cert: bool, refused: bool
+) -> None:
+    """Without a certificate or a named proxy nothing listens beyond this machine."""
+    settings = Settings(**changes)
+    if not refused:
+        check_listening(settings, has_cert=has_cert)
+        return
+    with pytest.raises(InvalidError, match="in the open"):
+        check_listening(settings, has_cert=has_cert)

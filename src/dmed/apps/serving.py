@@ -17,6 +17,8 @@ from dmed.apps.database import Addresses, database, prepare
 from dmed.apps.workers import Workers, listen
 from dmed.kit import logs, outgoing
 from dmed.kit import settings as settings_module
+from dmed.kit.errors import InvalidError
+from dmed.kit.outgoing import is_near
 from dmed.kit.settings import Settings
 from dmed.trust.limits import BURST_SECONDS
 from dmed.trust.shared_rates import share
@@ -29,6 +31,7 @@ _KEEP_ALIVE_SECONDS = 75
 
 def serve(settings: Settings, *, cert: Path | None, key: Path | None, demo: bool) -> None:
     """Serves until it is told to stop (SIGINT, SIGTERM); every acknowledged write is on disk."""
+    check_listening(settings, has_cert=cert is not None)
     # The modules load while PostgreSQL starts.
     modules = threading.Thread(target=importlib.import_module, args=("dmed.apps.rooms",))
     modules.start()
@@ -44,6 +47,20 @@ def serve(settings: Settings, *, cert: Path | None, key: Path | None, demo: bool
         settings = msgspec.structs.replace(settings, database_url=addresses.application)
         hand_over(settings)
         _work(settings, cert, key)
+
+
+def check_listening(settings: Settings, *, has_cert: bool) -> None:
+    """InvalidError where others than this machine would be served without TLS. Pure.
+
+    A certificate, or a proxy that is named (DMED_TRUSTED_PROXIES) and does it, or the word that the
+    line is guarded otherwise.
+    """
+    if has_cert or is_near(settings.host) or settings.trusted_proxies or settings.lines_unchecked:
+        return
+    raise InvalidError(
+        f"Listening on {settings.host} would serve records in the open: give --cert and --key, "
+        "name the proxy that speaks TLS in DMED_TRUSTED_PROXIES, or set DMED_LINES_UNCHECKED=true "
+        "where the line is guarded otherwise")
 
 
 def _fill_if_empty(settings: Settings, addresses: Addresses) -> None:

@@ -38,8 +38,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     describe: bool = True
     """`/openapi.json`, which describes the FHIR address to anybody; false: 404."""
     lines_unchecked: bool = False
-    """Reach a database (without `sslmode=verify-full`) and services (by `http:`) on other machines
-    although nobody checks whom one reaches: where the line is guarded otherwise."""
+    """Talk with other machines without TLS that checks whom one reaches: the database (without
+    `sslmode=verify-full`), services (`http:`), browsers; where the line is guarded otherwise."""
     trusted_proxies: str = ""
     """Addresses of reverse proxies (by commas) whose X-Forwarded-For is believed."""
     accept_unverified_signatures: bool = False

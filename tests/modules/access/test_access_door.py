@@ -10,6 +10,7 @@ import pytest
 from access_browser import Browser
 
 from dmed.apps.web import Platform
+from dmed.pages.view import STATIC
 from dmed.trust.factors import code_at, step_of
 from dmed.trust.identity import DEMO_PASSWORDS, Account
 from dmed.trust.model import Role
@@ -54,13 +55,14 @@ async def test_a_lost_telephone(platform: Platform) -> None:
         await here.enter("doctor")
         page = (await here.get("/me/factor")).text
         await there.enter("doctor")
-        stolen = await here.submit("/me/factor", code=code(page, -1), password="guess-of-a-thief")
-        await here.submit("/me/factor", code=code(page, -1), password=DEMO_PASSWORDS["doctor"])
+        stolen = await here.submit("/me/factor", code=code(page), password="guess-of-a-thief")
+        await here.submit("/me/factor", code=code(page), password=DEMO_PASSWORDS["doctor"])
         elsewhere = await there.get("/me")
         gone = await here.submit("/signout", "/me")
         asked = await here.enter("doctor")
         wrong = await here.submit("/signin/factor", code="123456")
-        right = await here.submit("/signin/factor", code=code(page))
+        # The next step's code: this one was used, and a step may end while we are asked.
+        right = await here.submit("/signin/factor", code=code(page, 1))
         await boss.enter("admin")
         shown = await boss.get("/accounts/doctor")
         unproved = await boss.submit("/accounts/doctor", act="factor")
@@ -158,3 +160,30 @@ async def test_my_sessions_end_from_my_page(platform: Platform) -> None:
 
     assert "Firefox, Windows" in page
     assert (ended.status_code, mine.status_code) == (303, 200)
+
+
+async def test_choices_are_kept_for_this_host_alone(platform: Platform) -> None:
+    """Over TLS the language has the prefix that no neighbour can plant, and wins over the plain
+    name; the script keeps the theme likewise.
+    """
+    async with Browser(platform) as here:
+        await here.enter("doctor")
+        answer = await here.submit("/language", "/me", code="ru", next="//evil.example")
+        page = await here.get("/me")
+
+    assert answer.headers["location"] == "/"
+    told = answer.headers["set-cookie"]
+    assert told.startswith("__Host-dmed_language=ru;")
+    assert {"Path=/", "Secure", "HttpOnly", "SameSite=lax"} <= set(told.split("; "))
+    assert "domain" not in told.lower()
+    assert '<html lang="ru"' in page.text
+    assert '"__Host-dmed_theme"' in (STATIC / "dmed.js").read_text()
+
+
+async def test_the_way_out_is_on_every_page(platform: Platform) -> None:
+    """Whoever is signed in sees it in the head of each page; nobody else has it."""
+    async with Browser(platform) as here:
+        assert 'action="/signout"' not in (await here.get("/signin")).text
+        await here.enter("admin")
+        for path in ("/accounts", "/search", "/apps", "/me/password", "/nothing-here"):
+            assert 'action="/signout"' in (await here.get(path)).text, path
