@@ -146,6 +146,7 @@ def drop(place: Any, recovery: list[str]) -> None:
         page.click("button[name=post] >> nth=0")
         page.goto(place.address + "/me/factor")
     page.fill("#f-code", recovery[1])
+    page.fill("#f-password", "admin-demo")
     page.click("form[action='/me/factor/drop'] button")
     page.wait_for_url("**/me")
 

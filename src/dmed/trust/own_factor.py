@@ -1,4 +1,4 @@
-"""A person's own second factor: set after the password, taken away with a code.
+"""A person's own second factor: set after the password, taken away after it and with a code.
 
 Either ends the person's other sessions (OWASP ASVS 5, 7.4.3): whoever changes a factor may do so
 because somebody else is in.
@@ -30,25 +30,30 @@ class OwnFactor:
         UnauthorizedError for a wrong password, InvalidError for a wrong code, ThrottledError after
         a few.
         """
-        key = hashlib.sha256(f"{user}\0factor\0set".encode()).digest()
-        await self._identity.reserve(key)
-        row = await tables.account(self._connection, user)
-        if row is None or not await passwords.verified(row["secret"], password):
-            raise UnauthorizedError("The name or the password is not right")
+        key = await self._check_password(user, password, "set")
         codes = await self._identity.factors.confirm(user, code)
         await tables.forget_attempts(self._connection, key)
         await self._identity.sessions.end_others(user, cookie)
         return codes
 
-    async def drop(self, user: str, typed: str, cookie: str = "") -> None:
-        """Take a person's second factor away after a right code; all other sessions end.
+    async def drop(self, user: str, password: str, typed: str, cookie: str = "") -> None:
+        """Take a person's second factor away after the password and a right code; all other
+        sessions end.
 
-        UnauthorizedError for a wrong one; ThrottledError after a few.
+        UnauthorizedError for a wrong one of either; ThrottledError after a few.
         """
-        key = hashlib.sha256(f"{user}\0factor\0drop".encode()).digest()
-        await self._identity.reserve(key)
+        key = await self._check_password(user, password, "drop")
         if not await self._identity.factors.passes(user, typed):
             raise UnauthorizedError("The code is not right")
         await tables.forget_attempts(self._connection, key)
         await self._identity.factors.remove(user)
         await self._identity.sessions.end_others(user, cookie)
+
+    async def _check_password(self, user: str, password: str, act: str) -> bytes:
+        """The key under which this attempt counts, which is to be forgotten when all was right."""
+        key = hashlib.sha256(f"{user}\0factor\0{act}".encode()).digest()
+        await self._identity.reserve(key)
+        row = await tables.account(self._connection, user)
+        if row is None or not await passwords.verified(row["secret"], password):
+            raise UnauthorizedError("The name or the password is not right", "password")
+        return key

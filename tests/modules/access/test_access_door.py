@@ -187,3 +187,28 @@ async def test_the_way_out_is_on_every_page(platform: Platform) -> None:
         await here.enter("admin")
         for path in ("/accounts", "/search", "/apps", "/me/password", "/nothing-here"):
             assert 'action="/signout"' in (await here.get(path)).text, path
+
+
+async def test_a_factor_goes_after_password_and_code(platform: Platform) -> None:
+    """Neither alone takes the own second factor away; both do, and other sessions end."""
+    word = DEMO_PASSWORDS["inspector"]
+    async with Browser(platform) as here, Browser(platform) as there:
+        await here.enter("inspector")
+        page = (await here.get("/me/factor")).text
+        shown = await here.submit("/me/factor", code=code(page), password=word)
+        recovery = re.findall(r"[a-z0-9]{4}(?:-[a-z0-9]{4}){3}", shown.text)
+        await there.enter("inspector")
+        passed = await there.submit("/signin/factor", code=recovery[0])
+        refused = [
+            await here.submit("/me/factor/drop", "/me/factor", code=recovery[1]),
+            await here.submit("/me/factor/drop", "/me/factor", password=word),
+            await here.submit("/me/factor/drop", "/me/factor", password=word, code="123456"),
+        ]
+        still = await there.get("/me")
+        gone = await here.submit(
+            "/me/factor/drop", "/me/factor", password=word, code=recovery[1])
+        ended = await there.get("/me")
+
+    assert [one.status_code for one in refused] == [401, 401, 401]
+    assert (passed.status_code, still.status_code) == (303, 200)
+    assert (gone.headers["location"], ended.status_code) == ("/me", 303)

@@ -159,13 +159,19 @@ async def set_factor(request: Request) -> Response:
 
 
 async def drop_factor(request: Request) -> Response:
-    """Takes my second factor away, after a code: a stolen session alone cannot."""
+    """Takes my second factor away, after the password and a code: a stolen session alone cannot."""
     subject = view.signed_in(request)
-    code = view.field(await view.form(request), "code")
+    form = await view.form(request)
+    password = form.get("password")
     try:
         await guard_of(request).identity.own_factor.drop(
-            subject.user, code, cookie_of(request))
+            subject.user, password if isinstance(password, str) else "",
+            view.field(form, "code"), cookie_of(request))
     except (UnauthorizedError, ThrottledError) as refusal:
-        return await _factor(request, "access.code_wrong", refusal.status)
+        await view.gateway(request).note(
+            subject, "E", "second factor not taken away", outcome=refusal.status)
+        is_password = refusal.issues[0].expression == "password"
+        fault = "signin.wrong" if is_password else "access.code_wrong"
+        return await _factor(request, fault, refusal.status)
     await view.gateway(request).note(subject, "E", "second factor taken away")
     return RedirectResponse("/me", 303)
