@@ -19,14 +19,17 @@ from dmed.fhir import codec
 from dmed.kit.errors import ForbiddenError, NotFoundError
 from dmed.kit.settings import Settings
 from dmed.store import care as store_care
+from dmed.store import relabel as store_relabel
 from dmed.store.audit import person_bucket
 from dmed.store.pool import Database
+from dmed.store.schema import migrate
 from dmed.trust import relabelling
 from dmed.trust.decide import Action, Care, Context, Record, Refusal, decide
 from dmed.trust.gateway import Gateway
 from dmed.trust.model import Role, Subject
 from dmed.trust.policy import care, sensitivity
 from dmed.trust.policy.roles import labelled_types
+from dmed.trust.tables import DDL
 
 DOCTOR = Subject(user="d1", role=Role.DOCTOR, practitioner="pr1", organisation="ward")
 STRANGER = Subject(user="d2", role=Role.DOCTOR, practitioner="pr2", organisation="elsewhere")
@@ -316,3 +319,16 @@ async def test_an_old_record_is_closed_by_its_late_label(gateway: Gateway) -> No
     told = await gateway._db.hot.fetchval(
         "SELECT count(*) FROM audit WHERE detail LIKE 'labels of old records by rules %'")
     assert told == 1
+
+
+async def test_a_fresh_installation_has_nothing_to_label(database_url: str) -> None:
+    """Where there are no records yet, the work for the present rules is done from the start."""
+    await migrate(database_url, list(DDL))
+    opened = await Database.open(database_url, Settings(pool_size=2))
+    told = await store_relabel.progress(opened, sensitivity.RULES)
+    began = await relabelling.work(opened, grace_seconds=0)
+    await opened.close()
+
+    assert told is not None
+    assert told.ended
+    assert not began

@@ -41,6 +41,9 @@ DDL: tuple[str, ...] = (
     )""",
 )
 """One row a number of the rules: how far the work for them has come."""
+FRESH = """insert into relabel (rules, turn, ended) select {rules}, 2, now()
+    where not exists (select from resource) on conflict do nothing"""
+"""An installation without records begins with the present rules: there is nothing of before."""
 BATCH_RECORDS = 200
 GRACE_SECONDS = 900
 """So long workers of the release before may go on beside those of this one."""

@@ -12,6 +12,7 @@ from dmed.store import relabel
 from dmed.store.pool import told
 from dmed.trust.oauth import tables as oauth_tables
 from dmed.trust.people_tables import DDL as PEOPLE_DDL
+from dmed.trust.policy import sensitivity
 
 DDL: tuple[str, ...] = (
     """create table if not exists account (
@@ -69,6 +70,7 @@ DDL: tuple[str, ...] = (
     )""",
     "insert into revocation (epoch) values (1) on conflict do nothing",
     *relabel.DDL,
+    relabel.FRESH.format(rules=sensitivity.RULES),
     *PEOPLE_DDL,
     *oauth_tables.DDL,
 )
