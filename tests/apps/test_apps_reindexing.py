@@ -61,3 +61,31 @@ def test_lost_rows_come_back(
     assert rows(database_url, "words") == 5
     with pytest.raises(InvalidError):
         reindexing.reindex(settings, ["Nonsense"], words=False)
+
+
+def test_lost_labels_come_back(
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Records without the label that their code demands have it after the command, which tells how
+    many; called again it changes nothing.
+    """
+    file = tmp_path / "conditions.ndjson"
+    file.write_text("\n".join(
+        f'{{"resourceType":"Condition","id":"c{n}","subject":{{"reference":"Patient/p{n}"}},'
+        '"clinicalStatus":{"coding":[{"system":'
+        '"http://terminology.hl7.org/CodeSystem/condition-clinical","code":"active"}]},'
+        '"code":{"coding":[{"system":"http://hl7.org/fhir/sid/icd-10",'
+        f'"code":"{code}"}}]}}}}' for n, code in enumerate(("B20", "J45", "F20.0"))))
+    settings = Settings(database_url=database_url, data=tmp_path)
+    assert import_files(settings, [file], replace=False) == 0
+
+    async def unlabel() -> None:
+        connection = await asyncpg.connect(database_url)
+        await connection.execute("UPDATE resource SET labels = 0")
+        await connection.close()
+
+    asyncio.run(unlabel())
+    reindexing.relabel(settings)
+    assert "labels: 3 versions seen, 2 labelled" in capsys.readouterr().out
+    reindexing.relabel(settings)
+    assert "labels: 3 versions seen, 0 labelled" in capsys.readouterr().out

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -53,9 +55,11 @@ def test_an_exception_is_told_by_kind_and_place_without_its_words(
 def test_a_line_cannot_be_forged(log: tuple[logging.Logger, io.StringIO]) -> None:
     """Line ends and control characters in what is logged stay inside their one line."""
     logger, held = log
-    logger.warning("asked %s", 'x\n{"level": "critical"}\r\x1b[2K\u2028')
+    logger.warning("asked %s", 'x\n{"level": "critical"}\r\x1b[2K\u2028\x85\u202eback')
 
-    assert len(held.getvalue().splitlines()) <= 2
+    assert len(held.getvalue().splitlines()) == 1
+    assert not {"\u2028", "\x85", "\u202e"} & set(held.getvalue())
+    assert json.loads(held.getvalue())["says"].endswith("\u202eback")
     assert held.getvalue().count("\n") == 1
     assert "\x1b" not in held.getvalue()
     assert json.loads(held.getvalue())["level"] == "warning"
@@ -81,3 +85,27 @@ def test_every_logger_writes_this_form(capfd: pytest.CaptureFixture[str]) -> Non
         root.setLevel(level)
 
     assert json.loads(capfd.readouterr().err)["from"] == "a.library"
+
+
+FORGES = """
+import sys, threading, warnings
+from dmed.kit.logs import configure
+configure()
+warnings.warn("w\\n{forged}", stacklevel=1)
+def fails(): raise ValueError("a\\n{forged} Zulfiqorova")
+one = threading.Thread(target=fails, name="x\\n{forged}")
+one.start(); one.join()
+fails()
+"""
+
+
+def test_what_nobody_caught_is_one_line_without_its_words() -> None:
+    """An exception that ends a thread or the process, and a warning: each one line of JSON."""
+    done = subprocess.run([sys.executable, "-c", FORGES], capture_output=True, text=True,
+                          check=False)
+
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert done.returncode == 1
+    assert [line["level"] for line in lines] == ["warning", "critical", "critical"]
+    assert all(line["trace"][0] == "builtins.ValueError" for line in lines[1:])
+    assert NAME not in done.stderr

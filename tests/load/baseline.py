@@ -266,8 +266,10 @@ async def _tricks(client: httpx.AsyncClient, ledger: Ledger) -> None:
             if "b4s3" in answer.text or (method != "OPTIONS" and answer.status_code < 300):
                 ledger.find("a method is answered", f"{method} {path} -> {answer.status_code}")
     for target in REDIRECTS:
-        for path in (f"/language/uz?next={target}", f"/signin?next={target}"):
-            answer = await ask(client, ledger, "nobody", "GET", path)
+        chosen = {"code": "uz", "next": target}
+        for method, path in (("POST", "/language"), ("GET", f"/signin?next={target}")):
+            answer = await ask(client, ledger, "nobody", method, path,
+                               **({"data": chosen} if method == "POST" else {}))
             location = answer.headers.get("location", "/")
             if EVIL in location and not re.match(r"/[\w%]", location):
                 ledger.find("an open redirect", f"{path} -> {location!r}")

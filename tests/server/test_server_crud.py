@@ -241,3 +241,17 @@ async def test_if_none_match_star_creates_only(service: httpx.AsyncClient) -> No
     record = person(id="once")
     assert (await service.put("/Patient/once", json=record, headers=only_new)).status_code == 201
     assert (await service.put("/Patient/once", json=record, headers=only_new)).status_code == 412
+
+
+async def test_a_binary_is_a_file_under_our_name(service: httpx.AsyncClient) -> None:
+    """A browser saves it and never shows it as a page, whatever its content says it is."""
+    made = await service.post("/Binary", json={
+        "resourceType": "Binary", "contentType": "text/html", "data": "PHNjcmlwdD4="})
+    assert made.status_code == 201, made.text
+    id_ = made.json()["id"]
+    read = await service.get(f"/Binary/{id_}")
+    other = await service.get(made.headers["location"])
+
+    named = f'attachment; filename="Binary-{id_}"'
+    assert read.headers["content-disposition"] == other.headers["content-disposition"] == named
+    assert read.headers["x-content-type-options"] == "nosniff"

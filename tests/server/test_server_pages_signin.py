@@ -66,7 +66,7 @@ OPEN = {
     ("GET", "/cds-services"),
     ("POST", "/cds-services/{id}"),
     ("POST", "/cds-services/{id}/feedback"),
-    ("GET", "/language/{code}"),
+    ("POST", "/language"),
     ("GET", "/pages/camera-worker.js"),
     ("GET", "/pages/gallery"),  # Components with invented words.
 }

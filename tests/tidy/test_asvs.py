@@ -50,11 +50,20 @@ def test_the_page_is_made_of_the_data() -> None:
     assert asvs.PAGE.read_text(encoding="utf-8") == asvs.page()
 
 
+def test_times_to_mend_are_written_down() -> None:
+    """SECURITY.md says by when each kind of weakness is mended, of ours and of packages."""
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+
+    for level in ("critical", "high", "medium", "low"):
+        assert any(line.startswith(f"| {level}") for line in text.splitlines()), level
+    assert "packages that we use" in text
+
+
 def test_every_file_that_the_threat_model_names_exists() -> None:
     """The threat model leads to tests that are there."""
     import re
 
-    for page in ("threats.md", "keys.md", "logs.md"):
+    for page in ("threats.md", "keys.md", "logs.md", "outgoing.md", "retention.md"):
         text = (ROOT / "docs" / "security" / page).read_text(encoding="utf-8")
         for name in re.findall(r"`((?:tests|src|tools|docs)/[\w./-]*\w)`", text):
             assert (ROOT / name).exists(), f"{page}: {name}"

@@ -20,8 +20,10 @@ async def settings(module_database_url: str, tmp_path_factory: pytest.TempPathFa
     """Settings of a migrated database of this file's own."""
     await migrate(module_database_url, list(DDL))
     return Settings(
-        data=tmp_path_factory.mktemp("trust"), database_url=module_database_url, pool_size=4
-    )
+        data=tmp_path_factory.mktemp("trust"), database_url=module_database_url, pool_size=4,
+        # Most tests of the door are about what comes after the second factor of staff.
+        second_factor_roles="administrator",
+    )  # fmt: skip  # One installation.
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

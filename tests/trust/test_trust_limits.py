@@ -12,6 +12,9 @@ from dmed.kit.errors import ThrottledError, UnavailableError
 from dmed.kit.settings import Settings
 from dmed.kit.turns import PARTY
 from dmed.store.connections import Connections
+from dmed.store.pool import Database
+from dmed.trust import limits as limits_module
+from dmed.trust import refusals
 from dmed.trust.limits import BURST_SECONDS, Limits, Line
 
 
@@ -166,3 +169,42 @@ def test_the_door_costs_little() -> None:
         limits.leave(_entered(limits, scope))
 
     assert (time.process_time() - began) / 10_000 < 50e-6
+
+
+def _flood(limits: Limits, times: int, **scope: str) -> None:
+    for _ in range(times):
+        try:
+            limits.leave(_entered(limits, _scope(**scope)))
+        except ThrottledError:
+            continue
+
+
+async def test_refusals_by_rate_are_one_audit_row_a_party_and_minute(database: Database) -> None:
+    """However many there were; a person by name, a stranger by address. Nothing is told twice."""
+    limits = _limits(stranger_rate_per_second=1, party_rate_per_second=1)
+    limits.learn(_scope(token="t"), "greedy", 0.0)
+    _flood(limits, 50, address="192.0.2.7")
+    _flood(limits, 30, token="t")
+
+    assert await refusals.write(database, limits) == 2
+    assert await refusals.write(database, limits) == 0
+    rows = await database.hot.fetch(
+        "select t.detail, a.subject from audit t join audit_actor a on a.number = t.actor"
+        " where t.outcome = 429 order by t.detail")
+
+    assert [(row["detail"], row["subject"]) for row in rows] == [
+        ("refused by rate: 26 within a minute by a token", "greedy"),
+        ("refused by rate: 46 within a minute by address 192.0.2.7", "-")]
+
+
+def test_a_flood_of_parties_does_not_fill_the_audit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a bound parties are told of together."""
+    monkeypatch.setattr(limits_module, "_TOLD_MAX", 3)
+    limits = _limits(stranger_rate_per_second=1)
+    for number in range(9):
+        _flood(limits, 5, address=f"192.0.2.{number}")
+
+    told = [row.detail for row in refusals.rows_of(limits.told())]
+
+    assert len(told) == 4
+    assert "refused by rate: 6 within a minute by further parties" in told

@@ -15,11 +15,19 @@ from dmed.kit.errors import (
     ThrottledError,
     UnauthorizedError,
 )
+from dmed.kit.settings import Settings
 from dmed.store.pool import Database
 from dmed.trust import factors, passwords
 from dmed.trust.identity import Account, Identity, is_simple
 from dmed.trust.model import Role
-from dmed.trust.sessions import About, SignedIn, Stage, digest_of, next_stage
+from dmed.trust.sessions import (
+    About,
+    SignedIn,
+    Stage,
+    demanding_roles,
+    digest_of,
+    next_stage,
+)
 
 WORD = "long-enough-word"
 _place = 0
@@ -216,3 +224,10 @@ async def test_sessions_are_listed_and_ended(identity: Identity) -> None:
     assert ended is None
     assert await identity.session(two.cookie) is None
     assert await identity.session(three.cookie) is not None
+
+
+def test_all_staff_sign_in_with_a_second_factor() -> None:
+    """As shipped: everybody who may read or write what is known of others, and whoever gives
+    rights. Citizens choose for themselves, systems sign with keys.
+    """
+    assert demanding_roles(Settings()) == set(Role) - {Role.CITIZEN, Role.SERVICE}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from dmed.apps.database import Addresses, database, prepare
+from dmed.kit import outgoing
 from dmed.kit.errors import ConflictError, UnavailableError
 from dmed.kit.settings import Settings
 from dmed.store.pool import Database
@@ -104,9 +104,7 @@ def keys_at(place: str) -> str:
     if not place.startswith("https://"):
         return Path(place).read_text()
     try:
-        with urllib.request.urlopen(place, timeout=10) as answer:  # noqa: S310  # https alone.
-            if not answer.url.startswith("https://"):
-                raise UnavailableError(f"{place} leads away from https")
+        with outgoing.opened(place, timeout_s=10) as answer:
             return str(answer.read(KEYS_MAX_CHARACTERS + 1).decode())
     except (OSError, UnicodeDecodeError) as error:
         raise UnavailableError(f"{place} could not be read: {error}") from error

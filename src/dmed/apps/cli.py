@@ -185,16 +185,20 @@ def token(user: str) -> None:
 @main.command()
 @click.argument("types", nargs=-1)
 @click.option("--words", is_flag=True, help="Only the words of _text and _content.")
+@click.option("--labels", is_flag=True, help="The sensitivity labels of all records instead.")
 @_plainly
-def reindex(types: tuple[str, ...], words: bool) -> None:
+def reindex(types: tuple[str, ...], words: bool, labels: bool) -> None:
     """Indexes the records of TYPES anew, and old records for search parameters stored since.
 
     Needed by hand only after DMED_CONTENT_SEARCH was switched on (--words) or rows were lost: a
     running server does what a newly stored search parameter needs. May be interrupted.
     """
-    from dmed.apps.reindexing import reindex as run
+    from dmed.apps import reindexing
 
-    run(_chosen(), types, words=words)
+    if labels:
+        reindexing.relabel(_chosen())
+    else:
+        reindexing.reindex(_chosen(), types, words=words)
 
 
 @main.group()

@@ -1,4 +1,4 @@
-"""`dmed reindex`: the work on old records for stored search parameters, here and now."""
+"""`dmed reindex`: the work on old records for search parameters and labels, here and now."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from dmed.fhir.facts import facts
 from dmed.kit.errors import InvalidError
 from dmed.kit.settings import Settings
 from dmed.store import reindex as store_reindex
+from dmed.store import relabel as store_relabel
 from dmed.store.reindex import EVERYTHING, GRACE_SECONDS, Progress
+from dmed.trust import relabelling
+from dmed.trust.policy import sensitivity
 
 
 def reindex(settings: Settings, types: Sequence[str], *, words: bool) -> None:
@@ -45,6 +48,30 @@ async def _reindex(
             sys.stdout.write("a worker of the server is at it\n")
         for one in await store_reindex.progress(store):
             await _said(one)
+
+
+def relabel(settings: Settings) -> None:
+    """Looks through all records for sensitivity labels that they lack. May be interrupted: a
+    running server goes on with it, and once more with what is written meanwhile.
+    """
+    with database(settings) as addresses:
+        asyncio.run(_relabel(settings, addresses))
+
+
+async def _relabel(settings: Settings, addresses: Addresses) -> None:
+    await prepare(addresses)
+    async with opened(settings, addresses) as store:
+        await relabelling.begin_anew(store)
+        if not await relabelling.work(store, report=_labelled):
+            sys.stdout.write("a worker of the server is at it\n")
+            return
+        told = await store_relabel.progress(store, sensitivity.RULES)
+        if told is not None:
+            await _labelled(told)
+
+
+async def _labelled(one: store_relabel.Progress) -> None:
+    sys.stdout.write(f"labels: {one.seen:,} versions seen, {one.changed:,} labelled\n")
 
 
 async def _said(one: Progress) -> None:

@@ -42,7 +42,7 @@ from dmed.server.cors import Cors
 from dmed.server.openapi import openapi
 from dmed.store import reindex
 from dmed.store.pool import Database
-from dmed.trust import audit_seal, guides
+from dmed.trust import audit_seal, guides, refusals, relabelling
 from dmed.trust import guard as guard_module
 from dmed.trust.audit_key import load_audit_key
 from dmed.trust.gateway import Gateway, RefusedError
@@ -114,6 +114,7 @@ class Platform:
         gc.set_threshold(50_000, 20, 50)
         works = [keep_time(self.database, self.gateway, self.manifests),
                  guides.follow(self.database), reindex.follow(self.database),
+                 relabelling.follow(self.database), refusals.follow(self.database, self.limits),
                  audit_seal.follow(self.database, self.settings,
                                    load_audit_key(self.settings.data)),
                  *(work(self.gateway) for each in self.manifests for work in each.background)]
@@ -346,8 +347,12 @@ async def _readyz(request: Request) -> Response:
 
 
 async def _metrics(request: Request) -> Response:
-    """Counts and seconds of this worker in the text format of Prometheus."""
+    """Counts and seconds of this worker in the text format of Prometheus, for those whose address
+    DMED_METRICS_FOR names; 404 for anybody else.
+    """
     platform: Platform = request.app.state.platform
+    if not may_measure(request.scope, platform.settings, platform.guard.address(request.scope)):
+        return PlainTextResponse("not found\n", 404)
     worker = os.getpid()
     refused = platform.limits.refused + platform.admission.refused
     lines = ["# TYPE dmed_requests_total counter"]
@@ -365,9 +370,30 @@ async def _metrics(request: Request) -> Response:
     return PlainTextResponse("\n".join(lines) + "\n")
 
 
+def may_measure(scope: Scope, settings: Settings, address: str) -> bool:
+    """Whether the figures are for this address. Pure.
+
+    A proxy that is not named among the trusted ones stands for everybody: what it brings is of
+    nobody's own address, and gets no figures unless everybody does.
+    """
+    allowed = settings.metrics_for.replace(",", " ").split()
+    if "*" in allowed:
+        return True
+    client = scope.get("client")
+    is_brought = any(name in {b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via"}
+                     for name, _ in scope["headers"])
+    if is_brought and client and str(client[0]) == address:
+        return False
+    return address in allowed
+
+
 async def _openapi(request: Request) -> Response:
-    """OpenAPI of the FHIR address, made from the capability statement, once a worker."""
+    """OpenAPI of the FHIR address, made from the capability statement, once a worker; 404 where
+    DMED_DESCRIBE is off.
+    """
     platform: Platform = request.app.state.platform
+    if not platform.settings.describe:
+        return PlainTextResponse("not found\n", 404)
     if not platform.described:
         made = await asyncio.to_thread(openapi, platform.served, platform.settings)
         platform.described = msgspec.json.encode(made)

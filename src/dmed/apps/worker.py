@@ -11,6 +11,7 @@ import asyncpg
 from dmed.kit.errors import DmedError
 from dmed.store import upkeep
 from dmed.store.pool import Database
+from dmed.trust import upkeep as trust_upkeep
 from dmed.trust.gateway import Gateway
 from dmed.trust.manifest import Manifest
 
@@ -38,6 +39,7 @@ async def run_once(database: Database, gateway: Gateway, manifests: Sequence[Man
             return False
         try:
             await upkeep.tidy(database)
+            await trust_upkeep.tidy(database.hot)
             for manifest in manifests:
                 for name, job in manifest.jobs:
                     try:

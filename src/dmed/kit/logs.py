@@ -8,14 +8,18 @@ values of variables; the audit knows who asked for what, by the same request id.
 from __future__ import annotations
 
 import logging
+import re
 import sys
+import threading
 import traceback
 from datetime import UTC, datetime
+from types import TracebackType
 
 import msgspec
 
 from dmed.kit.errors import DmedError
 
+_UNSEEN = re.compile(r"[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _FRAMES_MAX = 30
 _WORDS_MAX = 2_000
 
@@ -34,7 +38,14 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info and record.exc_info[1] is not None:
             line["trace"] = trace(record.exc_info[1])
-        return msgspec.json.encode(line).decode()
+        return one_line(msgspec.json.encode(line).decode())
+
+
+def one_line(text: str) -> str:
+    """JSON in which nothing can begin a line of its own or move a terminal's pen: what JSON itself
+    leaves (C1 controls, U+2028, U+2029, marks of direction) is escaped too.
+    """
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def trace(error: BaseException) -> list[str]:
@@ -57,6 +68,11 @@ def configure(level: int = logging.WARNING) -> None:
     """Sends every logger's lines to standard error in this form; for the processes that serve."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
+    # What nobody caught would else print its words, over as many lines as they have.
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda told: _uncaught(told.exc_type, told.exc_value, None)
+    sys.unraisablehook = lambda told: _uncaught(told.exc_type, told.exc_value, None)
+    logging.captureWarnings(capture=True)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -64,3 +80,14 @@ def configure(level: int = logging.WARNING) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+
+
+def _uncaught(
+    kind: type[BaseException], error: BaseException | None, _: TracebackType | None
+) -> None:
+    """An exception that ends a thread or the process, as one line like any other."""
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logging.getLogger("dmed").critical(
+        "not caught: %s", kind.__name__,
+        exc_info=(kind, error, error.__traceback__) if error is not None else None)

@@ -33,6 +33,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of ranges of stolen passwords (first five signs of the SHA-1); empty: rules alone."""
     security_contact: str = ""
     """Where `/.well-known/security.txt` sends people; empty: `mailto:security@` this host."""
+    metrics_for: str = "127.0.0.1 ::1"
+    """Addresses (by commas) that may ask `/metrics`; `*` is everybody, empty nobody."""
+    describe: bool = True
+    """`/openapi.json`, which describes the FHIR address to anybody; false: 404."""
+    lines_unchecked: bool = False
+    """Talk with other machines without TLS that checks whom one reaches: the database (without
+    `sslmode=verify-full`), services (`http:`), browsers; where the line is guarded otherwise."""
     trusted_proxies: str = ""
     """Addresses of reverse proxies (by commas) whose X-Forwarded-For is believed."""
     accept_unverified_signatures: bool = False
@@ -88,6 +95,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """File of the backup key; empty: `.config/dmed/backup.key` in the home of who calls."""
     session_idle_minutes: int = 30
     """A page session ends after so long without a request."""
+    sessions_max: int = 10
+    """Live page sessions of one person; one more ends the one that was used longest ago."""
     session_max_hours: int = 12
     """A page session ends after so long in any case."""
     audit_lodge: str = ""
@@ -104,7 +113,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """As session_idle_minutes, where a person said at sign-in that others use this computer too."""
     first_password_hours: int = 72
     """So long a password that an administrator gave may be used to choose an own one."""
-    second_factor_roles: str = "administrator"
+    second_factor_roles: str = "administrator,doctor,pharmacist,registrar,head,inspector"
     """Roles (by commas) that sign in with a second factor only; demo accounts are let off."""
     access_token_minutes: int = 10
     """Life of an app's access token, 5 to 15 minutes."""
@@ -149,6 +158,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Address of the State Health Insurance Fund's service; empty: nothing is claimed."""
     fund_key: str = ""
     """Bearer key that the fund's service asks for; empty where it asks none."""
+    outgoing: str = ""
+    """Further addresses that the server may ask, by commas; those of other settings it may."""
     shared_data: Path = Path("../shared/data")
     """Where tests and conformance commands find test data made by others."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dmed.kit.errors import NotFoundError
 from dmed.pages import chart, view
 
 COMPONENTS: tuple[str, ...] = (
@@ -19,7 +20,12 @@ ICONS: tuple[str, ...] = (
 
 
 async def page(request: Request) -> Response:
-    """Every component with one example, in the reader's language, light or dark."""
+    """Every component with one example, in the reader's language, light or dark. NotFoundError in
+    an installation that is no demo: what is there to try things out is not served to staff.
+    """
+    guard = getattr(request.app.state, "guard", None)
+    if guard is not None and not await guard.identity.demo_accounts():
+        raise NotFoundError("There is no gallery here: this installation is no demo")
     return view.render(request, "gallery.html", {
         "components": COMPONENTS,
         "icons": ICONS,

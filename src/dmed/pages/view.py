@@ -35,6 +35,7 @@ POLICY = (
     "form-action 'self'; object-src 'none'"
 )
 FORM_FIELDS_MAX = 200
+LANGUAGE_COOKIE = "dmed_language"
 Screen = Callable[[Request], Awaitable[Response]]
 
 
@@ -76,9 +77,16 @@ def static(name: str) -> str:
     return f"/static/{name}?v={digest}"
 
 
+def kept(request: Request, name: str) -> str:
+    """A choice that the browser keeps: under the name that no other host can plant, or, without
+    TLS, under the plain one; "" without such.
+    """
+    return request.cookies.get(f"__Host-{name}", "") or request.cookies.get(name, "")
+
+
 def language_of(request: Request) -> str:
     """The language of a page: the reader's last choice, the account's, the browser's, Uzbek."""
-    chosen = request.cookies.get("dmed_language", "")
+    chosen = kept(request, LANGUAGE_COOKIE)
     if chosen in i18n.LANGUAGES:
         return chosen
     subject = subject_of(request)
@@ -135,7 +143,7 @@ def shell(request: Request) -> dict[str, Any]:
     """What the shell shows: language, person, rail, connection; every template gets it."""
     subject = subject_of(request)
     menu: tuple[MenuItem, ...] = getattr(request.app.state, "menu", ())
-    theme = request.cookies.get("dmed_theme", "")
+    theme = kept(request, "dmed_theme")
     return {
         "t": speech(request),
         "subject": subject,

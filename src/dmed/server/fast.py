@@ -45,7 +45,7 @@ class FastRead:
     """Recognises such a read and answers it."""
 
     def __init__(self, door: Door, guard: Guard) -> None:
-        self._types = door.types - {"AuditEvent"}
+        self._types = door.types - {"AuditEvent", "Binary"}
         self._gateway = door.plain
         self._identity = guard.identity
 

@@ -33,6 +33,9 @@ def _shown(call: Call, stored: Stored) -> Answer:
                 stored):  # fmt: skip
         return Answer(status=304, headers=answer.headers)
     answer.body = subset(stored.body, *_wanted(call))
+    if stored.type == "Binary":
+        # Its content is somebody's: kept as a file under our own name, never shown as a page.
+        answer.headers["Content-Disposition"] = f'attachment; filename="Binary-{stored.id}"'
     return answer
 
 

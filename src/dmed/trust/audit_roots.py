@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import urllib.request
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Protocol
 
 import msgspec
 
+from dmed.kit import outgoing
 from dmed.kit.errors import InvalidError, UnavailableError
 from dmed.kit.settings import Settings
 from dmed.store.seal import Seal
@@ -117,9 +117,9 @@ class Address:
             raise UnavailableError(f"the root could not be lodged: {fault}") from fault
 
     def _send(self, name: str, document: bytes) -> None:
-        asked = urllib.request.Request(  # noqa: S310  # The scheme was checked when it was set.
-            self._url, document, {"Content-Type": "application/json", "X-Audit-Root": name})
-        with urllib.request.urlopen(asked, timeout=_ANSWER_SECONDS_MAX) as answer:  # noqa: S310  # Same.
+        headers = {"Content-Type": "application/json", "X-Audit-Root": name}
+        with outgoing.opened(self._url, timeout_s=_ANSWER_SECONDS_MAX, body=document,
+                             headers=headers.items()) as answer:  # fmt: skip  # One call.
             answer.read(_BYTES_MAX)
 
 

@@ -33,6 +33,8 @@ from dmed.trust.keys import Keys
 from dmed.trust.model import Role, Subject
 from dmed.trust.oauth import tables as oauth_tables
 from dmed.trust.oauth.scopes import Scopes, parse
+from dmed.trust.own_factor import OwnFactor
+from dmed.trust.recovery import Recovery
 from dmed.trust.sessions import (
     NOTHING_TOLD,
     About,
@@ -141,6 +143,8 @@ class Identity:
         self.factors = Factors(self._connection, keys)
         self.sessions = Sessions(self._connection, settings, self.register, self.factors)
         self.enlisting = Enlisting(self, self._connection, settings)
+        self.recovery = Recovery(self, self._connection)
+        self.own_factor = OwnFactor(self, self._connection)
         self._known: dict[bytes, tuple[Subject, float]] = {}
         self._epoch = 0
         self._epoch_due = 0.0
@@ -336,15 +340,6 @@ class Identity:
         opened = await self.sessions.advance(cookie, pending, pending.stage)
         device = tokens.make_device(self.keys, known, pending.subject.user)
         return msgspec.structs.replace(opened, device=device)
-
-    async def drop_factor(self, user: str, typed: str) -> None:
-        """Take a person's second factor away after a right code; UnauthorizedError otherwise."""
-        key = hashlib.sha256(f"{user}\0factor\0drop".encode()).digest()
-        await self.reserve(key)
-        if not await self.factors.passes(user, typed):
-            raise UnauthorizedError("The code is not right")
-        await tables.forget_attempts(self._connection, key)
-        await self.factors.remove(user)
 
     async def unlock(self, device: str, number: str, word: str) -> SignedIn:
         """A locked session of this browser goes on after its person's PIN or password.

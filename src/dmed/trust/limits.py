@@ -25,6 +25,9 @@ BURST_SECONDS = 4.0
 """So many seconds' worth of a rate may come at once."""
 _KNOWN_MAX = 10_000
 _LINES_MAX = 20_000
+_TOLD_MAX = 200
+"""Parties that are told of by name in a minute: a flood must not fill the audit."""
+OTHERS = "others"
 _RETRY = {"Retry-After": "1"}
 
 AsgiScope = MutableMapping[str, Any]
@@ -67,6 +70,7 @@ class Limits:
         """Requests inside now, waiting ones too."""
         self.refused = 0
         """Requests refused since the start, for the figures."""
+        self._told: dict[str, int] = {}
 
     def enter(self, scope: AsgiScope, at: float) -> Line:
         """The line of who asks, with one request more; ThrottledError (429), UnavailableError
@@ -82,20 +86,32 @@ class Limits:
         line.credit = credit = min(credit, most)
         line.at = at
         if fits is False or (fits is None and credit < 1.0 and line.rate):
-            self.refused += 1
+            self._note_refusal(line)
             raise ThrottledError(
                 f"More than {line.rate:.0f} requests a second: ask more slowly", headers=_RETRY)
         if self.count >= self._all_max:
             self.refused += 1
             raise UnavailableError("The server is full, ask again in a moment", headers=_RETRY)
         if len(line.waiting) >= self._waiting_max:
-            self.refused += 1
+            self._note_refusal(line)
             raise ThrottledError(
                 f"{line.running + len(line.waiting)} of your requests are under way: "
                 "wait for their answers", headers=_RETRY)
         line.credit = max(0.0, credit - 1.0)
         self.count += 1
         return line
+
+    def _note_refusal(self, line: Line) -> None:
+        self.refused += 1
+        name = line.name
+        if name not in self._told and len(self._told) >= _TOLD_MAX:
+            name = OTHERS
+        self._told[name] = self._told.get(name, 0) + 1
+
+    def told(self) -> dict[str, int]:
+        """Refusals by party since it was last asked: for the audit, one row a party and minute."""
+        told, self._told = self._told, {}
+        return told
 
     def is_full(self, line: Line) -> bool:
         """Takes a place where one is free: False. True where the request has to wait for one."""

@@ -40,6 +40,14 @@ DDL: tuple[str, ...] = (
         made timestamptz not null default now()
     )""",
     "create index if not exists password_before_account on password_before (account, made desc)",
+    """create table if not exists recovery (
+        account text collate "C" not null references account (name) on delete cascade,
+        act text not null,
+        given_by text not null,
+        seen text not null,
+        at timestamptz not null default now()
+    )""",
+    "create index if not exists recovery_account on recovery (account, at)",
     """create table if not exists second_factor (
         account text collate "C" primary key references account (name) on delete cascade,
         secret bytea not null,
@@ -224,6 +232,16 @@ async def end_sessions(connection: Connection, name: str, but: bytes) -> None:
     )
 
 
+async def end_oldest_sessions(connection: Connection, name: str, keep: int) -> None:
+    """End the sessions of a person beyond the `keep` that were used last."""
+    await connection.execute(
+        "delete from page_session where account = $1 and digest not in (select digest"
+        " from page_session where account = $1 order by seen desc, made desc limit $2)",
+        name,
+        max(1, keep),
+    )
+
+
 async def set_pin(connection: Connection, name: str, pin: str) -> None:
     """Keep the hash of a person's PIN for the counter ("" takes it away)."""
     await connection.execute("update account set pin = $2 where name = $1", name, pin)
@@ -260,6 +278,26 @@ async def set_first(connection: Connection, name: str, secret: str, until: datet
     """Replace a password's hash by that of a first password, which ends by itself."""
     await connection.execute(
         "update account set secret = $2, first_until = $3 where name = $1", name, secret, until
+    )
+
+
+async def note_recovery(
+    connection: Connection, name: str, act: str, by: str, seen: str
+) -> None:
+    """Put down what an administrator gave back to somebody, and what proved who it is."""
+    await connection.execute(
+        "insert into recovery (account, act, given_by, seen) values ($1, $2, $3, $4)",
+        name,
+        act,
+        by,
+        seen,
+    )
+
+
+async def recoveries(connection: Connection, name: str, since: datetime) -> list[Any]:
+    """act, given_by and at of what was given back to an account since then."""
+    return await connection.fetch(
+        "select act, given_by, at from recovery where account = $1 and at > $2", name, since
     )
 
 

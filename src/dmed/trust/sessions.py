@@ -176,6 +176,9 @@ class Sessions:
         await tables.open_session(
             self._connection, digest, user, csrf=csrf, language=row["language"], ends=ends
         )
+        if not row["demo"]:  # Whoever tries a demo shares its account with everybody.
+            await people_tables.end_oldest_sessions(
+                self._connection, user, self._settings.sessions_max)
         minutes = self._settings.session_idle_minutes
         if about.is_shared:
             minutes = min(minutes, self._settings.session_shared_idle_minutes)

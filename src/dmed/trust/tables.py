@@ -8,9 +8,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Protocol
 
+from dmed.store import relabel
 from dmed.store.pool import told
 from dmed.trust.oauth import tables as oauth_tables
 from dmed.trust.people_tables import DDL as PEOPLE_DDL
+from dmed.trust.policy import sensitivity
 
 DDL: tuple[str, ...] = (
     """create table if not exists account (
@@ -67,6 +69,8 @@ DDL: tuple[str, ...] = (
         epoch bigint not null
     )""",
     "insert into revocation (epoch) values (1) on conflict do nothing",
+    *relabel.DDL,
+    relabel.FRESH.format(rules=sensitivity.RULES),
     *PEOPLE_DDL,
     *oauth_tables.DDL,
 )

@@ -110,10 +110,17 @@ async def test_an_account_is_closed_and_opened_again_but_not_ones_own(platform: 
             assert (await other.enter("second-admin", password=first)).status_code == 401
             await admin.submit(page, act="reopen")
             assert (await other.enter("second-admin", password=first)).status_code == 303
-        renewed = first_password((await admin.submit(page, act="first")).text)
+        proof = {"seen": "passport, in my office"}
+        assert (await admin.submit(page, act="first")).status_code == 400
+        renewed = first_password((await admin.submit(page, act="first", **proof)).text)
         assert renewed != first
+        both = await admin.submit(page, act="factor", **proof)
+        assert both.status_code == 403
+        assert "another administrator" in both.text
+        own = await admin.submit("/accounts/admin", act="factor", **proof)
+        assert own.status_code == 403
         assert (await admin.submit("/accounts/admin", act="close")).status_code == 403
-        assert (await admin.submit("/accounts/doctor", act="first")).status_code == 403
+        assert (await admin.submit("/accounts/doctor", act="first", **proof)).status_code == 403
 
 
 async def test_the_pages_are_the_administrators_alone(platform: Platform) -> None:

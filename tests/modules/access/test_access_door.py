@@ -10,6 +10,7 @@ import pytest
 from access_browser import Browser
 
 from dmed.apps.web import Platform
+from dmed.pages.view import STATIC
 from dmed.trust.factors import code_at, step_of
 from dmed.trust.identity import DEMO_PASSWORDS, Account
 from dmed.trust.model import Role
@@ -47,20 +48,25 @@ async def test_a_role_enrols_at_the_door(platform: Platform) -> None:
 
 
 async def test_a_lost_telephone(platform: Platform) -> None:
-    """Set on my page, asked for at the door, refused when wrong; the administrator takes it away
-    and the sessions with it.
+    """Set on my page after the password, which ends my other sessions; asked for at the door,
+    refused when wrong; the administrator takes it away and the sessions with it.
     """
-    async with Browser(platform) as here, Browser(platform) as boss:
+    async with Browser(platform) as here, Browser(platform) as boss, Browser(platform) as there:
         await here.enter("doctor")
         page = (await here.get("/me/factor")).text
-        await here.submit("/me/factor", code=code(page, -1))
-        await here.submit("/signout", "/me")
+        await there.enter("doctor")
+        stolen = await here.submit("/me/factor", code=code(page), password="guess-of-a-thief")
+        await here.submit("/me/factor", code=code(page), password=DEMO_PASSWORDS["doctor"])
+        elsewhere = await there.get("/me")
+        gone = await here.submit("/signout", "/me")
         asked = await here.enter("doctor")
         wrong = await here.submit("/signin/factor", code="123456")
-        right = await here.submit("/signin/factor", code=code(page))
+        # The next step's code: this one was used, and a step may end while we are asked.
+        right = await here.submit("/signin/factor", code=code(page, 1))
         await boss.enter("admin")
         shown = await boss.get("/accounts/doctor")
-        await boss.submit("/accounts/doctor", act="factor")
+        unproved = await boss.submit("/accounts/doctor", act="factor")
+        await boss.submit("/accounts/doctor", act="factor", seen="passport, in the registry")
         ended = await here.get("/me")
         again = await here.enter("doctor")
         details = await platform.database.hot.fetch("select detail from audit where detail <> ''")
@@ -69,9 +75,15 @@ async def test_a_lost_telephone(platform: Platform) -> None:
     assert (asked.headers["location"], wrong.status_code) == ("/signin/factor", 401)
     assert (right.headers["location"], ended.status_code) == ("/", 303)
     assert "End" in shown.text
+    assert unproved.status_code == 400
+    assert "Write down the document" in unproved.text
+    assert (stolen.status_code, elsewhere.status_code) == (401, 303)
+    assert gone.headers["clear-site-data"] == '"cache"'
     assert again.headers["location"] == "/"
     assert {"second factor set", "second factor refused", "sign-in: second factor passed",
-            "factor of doctor ended by the administrator"} <= said  # fmt: skip  # One set.
+            ("factor of doctor ended by the administrator; seen in person: passport, in the "
+             "registry"),
+            "factor of doctor refused: recovery.seen"} <= said  # fmt: skip  # One set.
 
 
 async def test_only_the_administrator_sees_anothers_sessions(platform: Platform) -> None:
@@ -148,3 +160,55 @@ async def test_my_sessions_end_from_my_page(platform: Platform) -> None:
 
     assert "Firefox, Windows" in page
     assert (ended.status_code, mine.status_code) == (303, 200)
+
+
+async def test_choices_are_kept_for_this_host_alone(platform: Platform) -> None:
+    """Over TLS the language has the prefix that no neighbour can plant, and wins over the plain
+    name; the script keeps the theme likewise.
+    """
+    async with Browser(platform) as here:
+        await here.enter("doctor")
+        answer = await here.submit("/language", "/me", code="ru", next="//evil.example")
+        page = await here.get("/me")
+
+    assert answer.headers["location"] == "/"
+    told = answer.headers["set-cookie"]
+    assert told.startswith("__Host-dmed_language=ru;")
+    assert {"Path=/", "Secure", "HttpOnly", "SameSite=lax"} <= set(told.split("; "))
+    assert "domain" not in told.lower()
+    assert '<html lang="ru"' in page.text
+    assert '"__Host-dmed_theme"' in (STATIC / "dmed.js").read_text()
+
+
+async def test_the_way_out_is_on_every_page(platform: Platform) -> None:
+    """Whoever is signed in sees it in the head of each page; nobody else has it."""
+    async with Browser(platform) as here:
+        assert 'action="/signout"' not in (await here.get("/signin")).text
+        await here.enter("admin")
+        for path in ("/accounts", "/search", "/apps", "/me/password", "/nothing-here"):
+            assert 'action="/signout"' in (await here.get(path)).text, path
+
+
+async def test_a_factor_goes_after_password_and_code(platform: Platform) -> None:
+    """Neither alone takes the own second factor away; both do, and other sessions end."""
+    word = DEMO_PASSWORDS["inspector"]
+    async with Browser(platform) as here, Browser(platform) as there:
+        await here.enter("inspector")
+        page = (await here.get("/me/factor")).text
+        shown = await here.submit("/me/factor", code=code(page), password=word)
+        recovery = re.findall(r"[a-z0-9]{4}(?:-[a-z0-9]{4}){3}", shown.text)
+        await there.enter("inspector")
+        passed = await there.submit("/signin/factor", code=recovery[0])
+        refused = [
+            await here.submit("/me/factor/drop", "/me/factor", code=recovery[1]),
+            await here.submit("/me/factor/drop", "/me/factor", password=word),
+            await here.submit("/me/factor/drop", "/me/factor", password=word, code="123456"),
+        ]
+        still = await there.get("/me")
+        gone = await here.submit(
+            "/me/factor/drop", "/me/factor", password=word, code=recovery[1])
+        ended = await there.get("/me")
+
+    assert [one.status_code for one in refused] == [401, 401, 401]
+    assert (passed.status_code, still.status_code) == (303, 200)
+    assert (gone.headers["location"], ended.status_code) == ("/me", 303)

@@ -142,17 +142,22 @@ async def test_sign_out_ends_the_session_in_the_database(platform: Platform) -> 
 
 
 async def test_the_chosen_language_is_kept(platform: Platform) -> None:
-    """Cookie and session both; a language that is not shipped does not exist."""
+    """Cookie and session both; a language that is not shipped does not exist. Only the page's own
+    form changes it, never an address.
+    """
     async with browser(platform) as here:
         await sign_in(here, "doctor")
-        answer = await here.get("/language/ru?next=/me")
+        form = {"csrf_token": await token(here), "next": "/me"}
+        forged = await here.post("/language", data={"code": "ru", "next": "/me"})
+        safe = await here.get("/language?code=ru")
+        answer = await here.post("/language", data={**form, "code": "ru"})
         del here.cookies["dmed_language"]
         page = await here.get("/me")
-        unknown = await here.get("/language/fr")
+        unknown = await here.post("/language", data={**form, "code": "fr"})
 
     assert answer.headers["location"] == "/me"
     assert '<html lang="ru"' in page.text
-    assert unknown.status_code == 404
+    assert (unknown.status_code, forged.status_code, safe.status_code) == (404, 403, 405)
 
 
 @pytest.mark.parametrize(("user", "status"), [

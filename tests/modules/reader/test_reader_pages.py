@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from dmed.apps.web import Platform
 from dmed.modules.reader.api import wants_page
+from dmed.modules.reader.rules import showing
 from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS, values_of
 from dmed.trust.passwords import hashed
 from dmed.trust.tables import save_account
@@ -142,6 +143,17 @@ async def test_a_reference_is_a_link(doctor: httpx.AsyncClient, patient: str) ->
     assert f'href="/fhir/{patient}"' in found.text
     assert f'<a href="/fhir/{patient}">' in page.text
     assert "61.5 kg" in page.text.replace("61.50", "61.5")
+
+
+@pytest.mark.parametrize("reference", [
+    "javascript:alert(1)", "data:text/html,x", "vbscript:x", "https://evil.example/Patient/x",
+    "//evil.example/Patient/x", "Patient/../../x", "Patient/x?y", "file:///etc/passwd",
+    "java\nscript:alert(1)", "JavaScript:alert(1)//Patient/x", "urn:uuid:x", "#p", "",
+])  # fmt: skip  # A list.
+def test_only_records_of_here_are_links(reference: str) -> None:
+    """No other scheme, no other host and no path becomes a link, whatever a record says."""
+    assert showing.address(reference) == ""
+    assert showing.address("Patient/x/_history/2") == "/fhir/Patient/x/_history/2"
 
 
 async def test_versions_and_their_differences(doctor: httpx.AsyncClient, patient: str) -> None:

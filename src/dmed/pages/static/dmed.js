@@ -178,7 +178,9 @@
       const root = document.documentElement;
       const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
       root.dataset.theme = isDark ? "light" : "dark";
-      document.cookie = `dmed_theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
+      // Over TLS with the prefix by which no other host can plant it.
+      const name = location.protocol === "https:" ? "__Host-dmed_theme" : "dmed_theme";
+      document.cookie = `${name}=${root.dataset.theme}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
     }
     const camera = event.target.closest?.("[data-camera]");
     if (camera) {

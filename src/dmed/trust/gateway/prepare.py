@@ -18,9 +18,9 @@ from dmed.kit.errors import InvalidError, Issue, UnprocessableError
 from dmed.kit.ids import BUCKETS, bucket_in, bucket_of, milliseconds_of, new_id, new_vid
 from dmed.store.model import Write
 from dmed.trust import guides
-from dmed.trust.model import Role, Subject
+from dmed.trust.model import Subject
 from dmed.trust.policy import care, sensitivity
-from dmed.trust.policy.roles import needs_care
+from dmed.trust.policy.roles import labelled_types
 
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
 _PATIENT = re.compile(r"Patient/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
@@ -35,8 +35,7 @@ _NOT_UNIQUE_END = "/mrt"
 # Definitions may be very large, and hold no reference to a person.
 _ABOUT_NOBODY = frozenset({"CodeSystem", "ConceptMap", "StructureDefinition", "ValueSet"})
 _encoder = msgspec.json.Encoder(decimal_format="number")
-_LABELLED = needs_care()[Role.DOCTOR, True]
-"""Types whose records concern a person's health: those alone are labelled."""
+_LABELLED = labelled_types()
 
 
 def read_content(content: bytes | dict[str, Any], type_name: str) -> Any:

@@ -198,6 +198,11 @@ def needs_care() -> dict[tuple[Role, bool], frozenset[str]]:
     }
 
 
+def labelled_types() -> frozenset[str]:
+    """Types whose records concern a person's health: those alone carry sensitivity labels."""
+    return needs_care()[Role.DOCTOR, True]
+
+
 PURPOSES: dict[Role, frozenset[str]] = {
     Role.DOCTOR: frozenset({"TREAT", "ETREAT"}),
     Role.PHARMACIST: frozenset({"TREAT"}),

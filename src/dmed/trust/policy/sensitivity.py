@@ -27,6 +27,9 @@ class Label(IntFlag):
     REPRODUCTIVE = 8
 
 
+RULES = 1
+"""Number of the rules below: raised with every change of them, so that old records are looked
+through again (trust.relabelling). A test holds the number to the rules."""
 ALL = 0x7FFF
 """Every label there is or will be: what broken glass opens."""
 SYSTEM = "http://terminology.hl7.org/CodeSystem/v3-ActCode"

@@ -21,6 +21,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from dmed.kit import outgoing
 from dmed.kit.errors import DmedError, UnavailableError
 from dmed.kit.settings import Settings
 from dmed.trust.signing import certificates, cms, ocsp
@@ -133,8 +134,9 @@ class HttpOperator:
             raise _nonsense() from error
 
     def _posted(self, path: str, body: bytes) -> bytes:
-        kind = http.client.HTTPSConnection if self._is_secure else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=self._timeout)
+        connection = outgoing.connection(
+            "https" if self._is_secure else "http", self._host or "", self._port, self._timeout
+        )
         with contextlib.closing(connection):
             try:
                 connection.request("POST", path, body, {"Content-Type": "text/plain"})

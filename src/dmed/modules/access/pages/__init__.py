@@ -34,7 +34,7 @@ ROUTES: tuple[Route, ...] = (
     _post("/signin/unlock", door.unlock, ANYBODY),
     _post("/signin/lock", door.lock, SIGNED_IN),
     _post("/signout", door.sign_out, SIGNED_IN),
-    Route(path="/language/{code}", endpoint=home.language, roles=ANYBODY),
+    _post("/language", home.language, ANYBODY),
     Route(path="/search", endpoint=home.search, roles=SIGNED_IN),
     Route(path="/me", endpoint=me.me, roles=SIGNED_IN),
     *_both("/me/password", me.password_page, me.set_password, _PEOPLE),

@@ -12,6 +12,7 @@ from dmed.modules.workforce import api as workforce
 from dmed.pages import view
 from dmed.trust.identity import Account
 from dmed.trust.model import Role
+from dmed.trust.recovery import SEEN_MAX
 
 TEXT_MAX = 100
 FOUND_MAX = 50
@@ -105,10 +106,15 @@ def _shown(request: Request, user: str, name: str, password: str) -> Response:
 
 async def account(request: Request) -> Response:
     """Where somebody is signed in, and their second factor; for a lost computer or telephone."""
+    return await _one(request)
+
+
+async def _one(request: Request, fault: str = "", status: int = 200) -> Response:
     user = request.path_params["user"]
     identity = guard_of(request).identity
     found = await identity.enlisting.look(user)
     facts = {
+        "fault": fault,
         "who": found.subject,
         "is_open": found.is_open,
         "is_demo": found.is_demo,
@@ -119,7 +125,7 @@ async def account(request: Request) -> Response:
         "has_factor": await identity.factors.is_set(user),
         "apps": await guard_of(request).grants.consents(user),
     }
-    return view.render(request, "access/account.html", facts)
+    return view.render(request, "access/account.html", facts, status=status)
 
 
 async def end_account(request: Request) -> Response:
@@ -134,11 +140,9 @@ async def end_account(request: Request) -> Response:
         await view.gateway(request).note(subject, "U", f"account {user} opened again")
         return RedirectResponse(f"/accounts/{user}", 303)
     found = await guard.identity.subject_of(user)
+    if act in {"first", "factor"}:
+        return await _give_back(request, act, found.name, view.field(form, "seen"))
     match act:
-        case "first":
-            password = await guard.identity.enlisting.renew(user)
-            await view.gateway(request).note(subject, "U", f"new first password of {user}")
-            return _shown(request, user, found.name, password)
         case "close":
             if user == subject.user:
                 raise ForbiddenError("Your own account is closed by another administrator")
@@ -148,11 +152,32 @@ async def end_account(request: Request) -> Response:
         case "sessions":
             await guard.identity.sessions.end_others(user, "")
             await guard.grants.forget(user, "")
-        case "factor":
-            await guard.identity.factors.remove(user)
-            await guard.identity.sessions.end_others(user, "")
         case other:
             raise InvalidError(f"There is no act {other[:20]!r}")
     said = f"{act} of {user} ended by the administrator"
     await view.gateway(request).note(subject, "E", said)
     return RedirectResponse(f"/accounts/{user}", 303)
+
+
+async def _give_back(request: Request, act: str, name: str, seen: str) -> Response:
+    """A new first password, or the second factor taken away, after what proved who it is."""
+    subject = view.signed_in(request)
+    user = request.path_params["user"]
+    recovery = guard_of(request).identity.recovery
+    proof = f"; seen in person: {seen[:SEEN_MAX]}"
+    try:
+        if act == "factor":
+            await recovery.factor(subject.user, user, seen)
+            said = f"factor of {user} ended by the administrator{proof}"
+            await view.gateway(request).note(subject, "E", said)
+            return RedirectResponse(f"/accounts/{user}", 303)
+        password = await recovery.password(subject.user, user, seen)
+    except (InvalidError, ForbiddenError) as refusal:
+        kind = refusal.issues[0].expression
+        if not kind.startswith("recovery."):
+            raise
+        await view.gateway(request).note(
+            subject, "E", f"{act} of {user} refused: {kind}", outcome=refusal.status)
+        return await _one(request, f"access.{kind.replace('.', '_')}", refusal.status)
+    await view.gateway(request).note(subject, "U", f"new first password of {user}{proof}")
+    return _shown(request, user, name, password)

@@ -22,6 +22,9 @@ from dmed.trust.guard import DEVICE_COOKIE, Guard, session_cookie
 from dmed.trust.identity import DEMO_PASSWORDS
 from dmed.trust.sessions import About, Session, SignedIn, Stage
 
+_FORGET = {"Clear-Site-Data": '"cache"'}
+"""Pages and pictures that the browser still holds go, also those behind its button "back"; the
+storage stays, since hand-overs that a counter made without a network wait there, sealed."""
 _FOREIGN = {"cross-site", "same-site"}
 _NEXT = {
     Stage.FACTOR: "/signin/factor",
@@ -173,7 +176,8 @@ async def _enrol(
 def enrolment_facts(uri: str, secret: str, action: str, fault: str = "") -> dict[str, Any]:
     """What the page of enrolment shows: the picture, and the letters for who cannot scan."""
     letters = " ".join(secret[n : n + 4] for n in range(0, len(secret), 4))
-    return {"picture": qr.svg(uri), "letters": letters, "action": action, "fault": fault}
+    return {"picture": qr.svg(uri), "letters": letters, "action": action, "fault": fault,
+            "asks_password": False}
 
 
 async def enrol(request: Request) -> Response:
@@ -244,7 +248,7 @@ async def lock(request: Request) -> Response:
     place = view.local_path(view.field(form, "place", "/"))
     await view.gateway(request).note(view.signed_in(request), "E", "session locked")
     await guard_of(request).identity.sessions.lock(cookie_of(request), place)
-    answer = RedirectResponse("/signin", 303)
+    answer = RedirectResponse("/signin", 303, _FORGET)
     answer.headers["Set-Cookie"] = guard_of(request).cookie_header("", request.scope)
     return answer
 
@@ -276,7 +280,7 @@ async def sign_out(request: Request) -> Response:
     guard = guard_of(request)
     await view.gateway(request).note(view.signed_in(request), "E", "sign-out")
     await guard.identity.sign_out(cookie_of(request))
-    answer = RedirectResponse("/signin", 303)
+    answer = RedirectResponse("/signin", 303, _FORGET)
     answer.headers["Set-Cookie"] = guard.cookie_header("", request.scope)
     return answer
 

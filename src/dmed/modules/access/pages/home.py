@@ -25,15 +25,18 @@ _YEAR_SECONDS = 31_536_000
 
 async def language(request: Request) -> Response:
     """Keeps the chosen language, in the session too, and goes back to where the reader was."""
-    code = request.path_params["code"]
+    form = await view.form(request)
+    code = view.field(form, "code")
     if code not in i18n.LANGUAGES:
-        raise NotFoundError(f"The language {code!r} is not shipped")
+        raise NotFoundError(f"The language {code[:20]!r} is not shipped")
     cookie = session_cookie(request.headers.get("cookie", "").encode("latin-1"))
     if cookie and view.subject_of(request) is not None:
         await request.app.state.guard.identity.set_language(cookie, code)
-    answer = RedirectResponse(view.local_path(request.query_params.get("next", "/")), 303)
-    answer.set_cookie("dmed_language", code, max_age=_YEAR_SECONDS, samesite="lax",
-                      secure=is_secure(request.scope, request.app.state.settings))
+    answer = RedirectResponse(view.local_path(view.field(form, "next", "/")), 303)
+    is_safe = is_secure(request.scope, request.app.state.settings)
+    name = f"__Host-{view.LANGUAGE_COOKIE}" if is_safe else view.LANGUAGE_COOKIE
+    answer.set_cookie(name, code, max_age=_YEAR_SECONDS, samesite="lax", secure=is_safe,
+                      httponly=True)
     return answer
 
 

@@ -132,30 +132,46 @@ async def _factor(request: Request, fault: str = "", status: int = 200) -> Respo
         facts = {"fault": fault, "left": await factors.recovery_left(subject.user)}
         return view.render(request, "access/factor_set.html", facts, status=status)
     made = await factors.pending(subject.user)
-    facts = enrolment_facts(made.uri, made.secret, "/me/factor", fault)
+    facts = {**enrolment_facts(made.uri, made.secret, "/me/factor", fault), "asks_password": True}
     return view.render(request, "access/factor_new.html", facts, status=status)
 
 
 async def set_factor(request: Request) -> Response:
-    """The first code makes it stand; the recovery codes are shown once."""
+    """The password and the first code make it stand; the recovery codes are shown once, and
+    everywhere else I am signed out.
+    """
     subject = view.signed_in(request)
-    code = view.field(await view.form(request), "code")
+    form = await view.form(request)
+    password = form.get("password")
     try:
-        codes = await guard_of(request).identity.factors.confirm(subject.user, code)
+        codes = await guard_of(request).identity.own_factor.set(
+            subject.user, password if isinstance(password, str) else "",
+            view.field(form, "code"), cookie_of(request))
     except InvalidError as refusal:
         return await _factor(request, "access.code_wrong", refusal.status)
+    except (UnauthorizedError, ThrottledError) as refusal:
+        await view.gateway(request).note(
+            subject, "E", "second factor refused: the password was not right", outcome=401)
+        return await _factor(request, "signin.wrong", refusal.status)
     await view.gateway(request).note(subject, "E", "second factor set")
     facts = {"codes": codes, "next": "/me", "who": subject}
     return view.render(request, "access/codes.html", facts)
 
 
 async def drop_factor(request: Request) -> Response:
-    """Takes my second factor away, after a code: a stolen session alone cannot."""
+    """Takes my second factor away, after the password and a code: a stolen session alone cannot."""
     subject = view.signed_in(request)
-    code = view.field(await view.form(request), "code")
+    form = await view.form(request)
+    password = form.get("password")
     try:
-        await guard_of(request).identity.drop_factor(subject.user, code)
+        await guard_of(request).identity.own_factor.drop(
+            subject.user, password if isinstance(password, str) else "",
+            view.field(form, "code"), cookie_of(request))
     except (UnauthorizedError, ThrottledError) as refusal:
-        return await _factor(request, "access.code_wrong", refusal.status)
+        await view.gateway(request).note(
+            subject, "E", "second factor not taken away", outcome=refusal.status)
+        is_password = refusal.issues[0].expression == "password"
+        fault = "signin.wrong" if is_password else "access.code_wrong"
+        return await _factor(request, fault, refusal.status)
     await view.gateway(request).note(subject, "E", "second factor taken away")
     return RedirectResponse("/me", 303)

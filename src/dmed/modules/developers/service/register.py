@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from dmed.kit import outgoing
 from dmed.kit.errors import InvalidError, UnavailableError
 from dmed.kit.settings import Settings
 from dmed.modules.developers.model import Entry
@@ -83,9 +84,8 @@ class HttpRegister:
         return await asyncio.to_thread(self._ask, method, path)
 
     def _ask(self, method: str, path: str) -> tuple[int, bytes]:
-        kind = (http.client.HTTPSConnection if self._parts.scheme == "https"
-                else http.client.HTTPConnection)
-        connection = kind(self._parts.hostname or "", self._parts.port, timeout=TIMEOUT_S)
+        connection = outgoing.connection(
+            self._parts.scheme, self._parts.hostname or "", self._parts.port, TIMEOUT_S)
         headers = {"Accept": "application/json", "Content-Length": "0"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from dmed.kit import outgoing
 from dmed.kit.errors import InvalidError, UnavailableError
 from dmed.modules.insurance.model import Answer, Decided
 from dmed.modules.insurance.rules import answer_of
@@ -64,9 +65,8 @@ class HttpFund:
             raise UnavailableError("The fund's list cannot be read") from wrong
 
     def _ask(self, method: str, path: str, body: bytes, key: str) -> tuple[int, bytes]:
-        kind = (http.client.HTTPSConnection if self._parts.scheme == "https"
-                else http.client.HTTPConnection)
-        connection = kind(self._parts.hostname or "", self._parts.port, timeout=self._timeout_s)
+        connection = outgoing.connection(
+            self._parts.scheme, self._parts.hostname or "", self._parts.port, self._timeout_s)
         headers = {"Accept": "application/json", "Content-Type": "application/fhir+json"}
         if key:
             headers["Idempotency-Key"] = key

@@ -12,13 +12,13 @@ import http.client
 import re
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
+from dmed.kit import outgoing
 from dmed.kit.errors import InvalidError
 from dmed.modules.medicines.model import Head, Page, Rejected
 from dmed.modules.medicines.rules.rows import FIELDS, RAW_CHARACTERS_MAX
@@ -117,17 +117,17 @@ class Darmon:
         raise fault
 
     async def _get(self, path: str, most: int, mark: str) -> tuple[int, bytes, str]:
-        asked = urllib.request.Request(self._url + path)  # noqa: S310  # Checked when it was set.
+        headers = []
         if self._key:
-            asked.add_header("Authorization", f"Bearer {self._key}")
+            headers.append(("Authorization", f"Bearer {self._key}"))
         if mark:
-            asked.add_header("If-None-Match", f'"{mark}"')
-        return await asyncio.to_thread(_fetched, asked, most)
+            headers.append(("If-None-Match", f'"{mark}"'))
+        return await asyncio.to_thread(_fetched, self._url + path, headers, most)
 
 
-def _fetched(asked: urllib.request.Request, most: int) -> tuple[int, bytes, str]:
+def _fetched(url: str, headers: list[tuple[str, str]], most: int) -> tuple[int, bytes, str]:
     try:
-        with urllib.request.urlopen(asked, timeout=ANSWER_SECONDS_MAX) as answer:  # noqa: S310  # Checked when it was set.
+        with outgoing.opened(url, timeout_s=ANSWER_SECONDS_MAX, headers=headers) as answer:
             body = answer.read(most + 1)
             if len(body) > most:
                 raise FeedError("too-large", f"more than {most} bytes")

@@ -12,7 +12,7 @@ import json
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from dmed.kit import clock
+from dmed.kit import clock, outgoing
 from dmed.kit.errors import InvalidError
 from dmed.modules.pharmacy.rules import marking
 from dmed.modules.pharmacy.rules.marking import Answer, AnswerError
@@ -90,9 +90,8 @@ class AslBelgisi:
             raise LineError(str(wrong)) from wrong
 
     def _post(self, path: str, body: bytes) -> tuple[int, bytes, str]:
-        kind = (http.client.HTTPSConnection if self._parts.scheme == "https"
-                else http.client.HTTPConnection)
-        connection = kind(self._parts.hostname or "", self._parts.port, timeout=TIMEOUT_S)
+        connection = outgoing.connection(
+            self._parts.scheme, self._parts.hostname or "", self._parts.port, TIMEOUT_S)
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if self._key:
             headers["Authorization"] = f"Bearer {self._key}"
