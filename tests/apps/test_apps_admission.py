@@ -79,6 +79,40 @@ def test_too_much_is_refused_and_what_is_let_in_is_answered_soon(
     assert desk.longest <= max(6 * TARGET_SECONDS, 3 * INSIDE_MIN / rate)
 
 
+def _clients(admission: Admission, count: int, rates: list[tuple[float, float]]) -> None:
+    """So many clients who ask again as soon as they are answered, of a worker whose rate (answers
+    a second, one after the other) is one after the other of these for so many seconds each.
+    """
+    now = 0.0
+    inside = deque([now] * count)
+    for _ in range(count):
+        admission.begin(READ, 1, now)
+    for rate, seconds in rates:
+        end = now + seconds
+        while now < end:
+            now += 1 / rate
+            admission.end(inside.popleft(), now)
+            admission.begin(READ, len(inside), now)
+            inside.append(now)
+
+
+def test_clients_of_quick_answers_are_no_overload() -> None:
+    """Thirty clients of a worker that takes 6 ms for each wait 0.18 s; none is refused."""
+    _clients(admission := Admission(4_000), 30, [(1 / 0.006, 20)])
+    assert admission.refused == 0
+
+
+def test_a_slow_moment_refuses_nobody() -> None:
+    """Slow for 0.3 s (the collector, the disk) now and then: none of thirty clients is refused;
+    where it stays slow they are.
+    """
+    pauses = [(400.0, 1.7), (60.0, 0.3), (400.0, 2.0)] * 3
+    _clients(admission := Admission(4_000), 30, pauses)
+    assert admission.refused == 0
+    with pytest.raises(ThrottledError):
+        _clients(Admission(4_000), 30, [(60.0, 3.0)])
+
+
 def test_after_an_overload_all_are_let_in_again_within_ten_seconds() -> None:
     """The measure grows back while answers are quick."""
     desk = Desk(rate=150)

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx
+import pytest
 import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
 
+from dmed.fhir.terminology import Library
+from dmed.fhir.terminology.lookup import lookup as look_up
+from dmed.kit.errors import DmedError
 from dmed.modules.terminology import MODULE
+from dmed.modules.terminology.service import Shelf
+from dmed.server.call import PAIRS_MAX
+from dmed.server.fast_operation import pairs_of
+from dmed.store import confirm
+from dmed.trust.model import Role, Subject
 
 METALS = "https://example.org/fhir/CodeSystem/metals"
 NOBLE = "https://example.org/fhir/ValueSet/noble"
 NAMES = "https://example.org/fhir/CodeSystem/metals-kaa"
+ASKER = Subject(user="asker", role=Role.SERVICE)
 
 
 def metals(version: str, *codes: str) -> dict[str, Any]:
@@ -175,3 +189,79 @@ async def test_the_short_way_asks_for_sign_in_and_leaves_its_row(
         "SELECT action, detail, outcome FROM audit WHERE request = 'short-1'")
     assert answer.headers["x-request-id"] == "short-1"
     assert [tuple(row) for row in rows] == [(b"E", "CodeSystem/$lookup", 200)]
+
+
+@given(st.text("ab=&%+;2cд é\x00/:|", max_size=40))
+def test_queries_are_read_as_everywhere_else(text: str) -> None:
+    """The short way reads a query string as the long one does."""
+    try:
+        expected = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except ValueError:
+        expected = []
+        with pytest.raises(ValueError, match="decode"):
+            pairs_of(text.encode())
+    else:
+        assert pairs_of(text.encode()) == expected
+    with pytest.raises(ValueError, match="too many"):
+        pairs_of(b"&".join([b"a=1"] * (PAIRS_MAX + 1)))
+
+
+async def rows(counted: Any, detail: str) -> int:
+    """How many audit rows tell of an act."""
+    found: int = await counted(f"audit WHERE detail = '{detail}'")
+    return found
+
+
+async def test_an_answer_is_of_the_moment_of_its_question(
+    room: Any, client: httpx.AsyncClient, counted: Any
+) -> None:
+    """What another worker commits between two questions is in the answer to the second, as is what
+    it takes away; each answer has one audit row, and a refused one has none of an answer.
+    """
+    shelf = Shelf(room.gateway)
+    def told(library: Library) -> bytes:
+        return b" ".join(str(each["valueString"]).encode()
+                         for each in look_up(library, METALS, "Au", version="3.0")
+                         if each["name"] == "display")
+
+    acts = "test/$lookup"
+    await shelf.current()
+    for turn in ("one", "two"):
+        made = metals("3.0", "Au")
+        made["concept"][0]["display"] = turn
+        await client.put("/CodeSystem/metals-3", json=made)
+        assert await shelf.answered(ASKER, acts, told) == turn.encode()
+        assert await shelf.answered(ASKER, acts, told) == turn.encode()
+    assert await rows(counted, acts) == 4
+    await client.delete("/CodeSystem/metals-3")
+    with pytest.raises(DmedError):
+        await shelf.answered(ASKER, acts, told)
+    outcomes = await counted(f"audit WHERE detail = '{acts}' AND outcome = 200")
+    assert outcomes == 5, "the row was written with the look that found it gone"
+    assert await counted(f"audit WHERE detail = '{acts}' AND outcome = 404") == 1
+    with pytest.raises(DmedError):
+        await shelf.answered(ASKER, acts, told)
+    assert await rows(counted, acts) == 6
+
+
+async def test_answers_together_share_one_statement(
+    room: Any, client: httpx.AsyncClient, counted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty questions at once: forty audit rows, few ways to the database, no look by itself."""
+    shelf = Shelf(room.gateway)
+    await shelf.current()
+    begun, flushes = shelf._begun, []
+    flush = confirm._flush
+
+    async def counting(*arguments: Any) -> Any:
+        flushes.append(len(arguments[-1]))
+        return await flush(*arguments)
+
+    monkeypatch.setattr(confirm, "_flush", counting)
+    act = "test/$together"
+    await asyncio.gather(*(shelf.answered(ASKER, act, lambda _: b"x") for _ in range(40)))
+
+    assert sum(flushes) == 40
+    assert len(flushes) <= 3
+    assert shelf._begun == begun
+    assert await rows(counted, act) == 40

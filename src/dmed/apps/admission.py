@@ -6,6 +6,9 @@ can hold without keeping anybody waiting follows from how many it ends a second;
 taken from its own answers, and needs no figure of the machine. While requests take no longer than
 `TARGET_SECONDS` on average, nobody is refused. Else as many stay inside as the rate allows, in the
 order of `weight_of` (shared design, eprescription F).
+
+One slow moment is no overload: a pause of the collector or of the disk makes everything late that
+was inside, and is over before the next measure. So only what `SLOW_MEASURES` in a row find counts.
 """
 
 from __future__ import annotations
@@ -15,13 +18,16 @@ from typing import Any
 
 from dmed.kit.errors import ThrottledError, UnavailableError
 
-TARGET_SECONDS = 0.12
-"""Average time inside up to which a worker is not taken for busy."""
+TARGET_SECONDS = 0.25
+"""Average time inside up to which a worker is not taken for busy. A worker that ends fewer than
+`INSIDE_MIN` requests in that time is bound by that number; for quick ones it is this time that
+counts, and thirty clients of a worker that takes 4 ms for each are no overload."""
 INSIDE_MIN = 24
 """So many are let in however slow the answers are: a few long ones are no overload."""
 INTERVAL_SECONDS = 0.25
 NEWCOMERS = 1.25
 """A party of which nothing runs is let in beyond the measure: a greedy one keeps nobody out."""
+SLOW_MEASURES = 2
 _GROWTH, _STEP = 1.25, 4
 _RETRY_SECONDS_MAX = 3
 _FIGURES = ("/oversight", "/audit")
@@ -42,6 +48,8 @@ class Admission:
         self._since = 0.0
         self._ended = 0
         self._seconds = 0.0
+        self._slow = 0
+        """Measures in a row that found the answers late."""
 
     def begin(self, scope: AsgiScope, of_party: int, at: float) -> None:
         """Lets a request in, which must `end`; UnavailableError (503, Retry-After) where it cannot
@@ -79,9 +87,11 @@ class Admission:
         average = self._seconds / self._ended if self._ended else INTERVAL_SECONDS
         # A pause says nothing of the rate; the first answers after it do.
         is_fresh = elapsed < 4 * INTERVAL_SECONDS
-        if self.running >= INSIDE_MIN and is_fresh and average > TARGET_SECONDS:
+        is_slow = self.running >= INSIDE_MIN and is_fresh and average > TARGET_SECONDS
+        self._slow = self._slow + 1 if is_slow else 0
+        if self._slow >= SLOW_MEASURES:
             self.most = max(float(INSIDE_MIN), rate * TARGET_SECONDS)
-        else:
+        elif not is_slow:
             self.most = min(self._ceiling, self.most * _GROWTH + _STEP)
         self._since, self._ended, self._seconds = at, 0, 0.0
 

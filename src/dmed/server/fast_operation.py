@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import unquote
 
 from starlette.types import Send
 
@@ -59,8 +59,7 @@ class FastOperation:
         if id_ and not ID.fullmatch(id_):
             return None
         try:
-            pairs = parse_qsl(query.decode(), keep_blank_values=True, max_num_fields=PAIRS_MAX,
-                              errors="strict")  # fmt: skip  # One thought.
+            pairs = pairs_of(query)
         except ValueError:
             return None  # The long way says what is wrong.
         headers = wanted(scope)
@@ -87,3 +86,20 @@ class FastOperation:
         body = await quick(self._gateway, subject, asked.pairs, asked.id, language)
         await send_page(body, asked.headers, [(b"x-request-id", request_id.encode())], send_)
         return True
+
+
+def pairs_of(query: bytes) -> list[tuple[str, str]]:
+    """The pairs of a query string as `parse_qsl` reads them, blank values kept, at a third of its
+    cost: most have nothing to be unpacked. ValueError beyond PAIRS_MAX or for what is no UTF-8.
+    """
+    parts = query.decode().split("&")
+    if len(parts) > PAIRS_MAX:
+        raise ValueError("too many parameters")
+    pairs = [part.partition("=") for part in parts if part]
+    if b"%" not in query and b"+" not in query:
+        return [(name, value) for name, _, value in pairs]
+    return [(_unpacked(name), _unpacked(value)) for name, _, value in pairs]
+
+
+def _unpacked(text: str) -> str:
+    return unquote(text.replace("+", " "), errors="strict")

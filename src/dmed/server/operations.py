@@ -47,7 +47,7 @@ async def run(door: Door, call: Call, request: Request, app: Any) -> Response:
         said = f"refused: {call.path[:200]}"
         await door.acts.note(call.subject, "E", said, outcome=refusal.status)
         raise
-    if not operation.affects_state and operation.quick is None:
+    if not (operation.affects_state or operation.audits or operation.quick is not None):
         # It may read no record; those on definitions alone (quick) name no person.
         await door.acts.note(call.subject, "E", f"operation {call.path[:200]}")
     body = await read_body(request, door.settings.body_limit_bytes)

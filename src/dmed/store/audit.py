@@ -98,16 +98,28 @@ FROM unnest($1::int[], $2::smallint[], $3::smallint[], $4::smallint[], $5::text[
             $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[])
      AS t(actor, bucket, type, outcome, action, request, vid, id, patient, query, detail)
 """
-INSERT_SQL = f"""
+_INSERT = f"""
 INSERT INTO audit (at, vid, actor, bucket, type, outcome, action, digest, request, id, patient,
                    query, detail)
 SELECT at, vid, actor, bucket, type, outcome, action::"char", {digest_sql(
     at="at", vid="vid", actor="actor", bucket="bucket", type="type", outcome="outcome",
     action="action", request="request", id="id", patient="patient", query="query",
     detail="detail")}, request, {pack_sql("id")}, {pack_sql("patient")}, query, detail
-FROM ({_ROWS}) AS noted
-"""
+FROM """
+INSERT_SQL = f"{_INSERT} ({_ROWS}) AS noted"
 """Inserts the rows of `columns(...)`, given as $1 to $11."""
+
+
+def insert_plain_sql(actor: str, request: str, detail: str) -> str:
+    """SQL that inserts rows of acts about no record and no person, each executed with success;
+    of three arrays of one length, each given as SQL. Eight arrays less to send and to read.
+    """
+    rows = f"""SELECT now() AS at, actor, {person_bucket("")}::smallint AS bucket,
+        {type_number("")}::smallint AS type, 200::smallint AS outcome, 'E'::text AS action,
+        request, NULL::bigint AS vid, NULL::text AS id, NULL::text AS patient,
+        NULL::text AS query, detail
+        FROM unnest({actor}, {request}, {detail}) AS t(actor, request, detail)"""
+    return f"{_INSERT} ({rows}) AS noted"
 
 
 def columns(rows: Sequence[AuditRow], actors: Sequence[int]) -> tuple[list[Any], ...]:
@@ -161,10 +173,14 @@ class Group(Generic[_Item, _Result]):
     """Gathers items of one event loop into groups; `flush` answers a group in its order."""
 
     def __init__(
-        self, flush: Callable[[list[_Item]], Awaitable[Sequence[_Result]]], most: int = GROUP_MAX
-    ) -> None:
+        self, flush: Callable[[list[_Item]], Awaitable[Sequence[_Result]]], most: int = GROUP_MAX,
+        pause_seconds: float = 0.0,
+    ) -> None:  # fmt: skip  # One line a thought.
         self._flush = flush
         self._most = most
+        # A flush begins no sooner after the one before: who was just answered asks again by then.
+        self._pause = pause_seconds
+        self._ended = 0.0
         self._waiting: list[tuple[_Item, asyncio.Future[_Result]]] = []
         self._under_way = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -187,11 +203,28 @@ class Group(Generic[_Item, _Result]):
         self._scheduled = False
         if not self._waiting or self._under_way >= FLUSHES_MAX:
             return
+        if self._pause and not self._is_due():
+            return
         group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
         self._under_way += 1
         task = asyncio.get_running_loop().create_task(self._run(group))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _is_due(self) -> bool:
+        loop = asyncio.get_running_loop()
+        rest = self._ended + self._pause - loop.time()
+        if rest <= 0:
+            return True
+        self._scheduled = True
+        later: Callable[..., Any] = loop.call_later
+        later(rest, self._start_paused)
+        return False
+
+    def _start_paused(self) -> None:
+        # The clock of the loop may ring a fraction too soon.
+        self._ended = 0.0
+        self._start()
 
     async def _run(self, group: list[tuple[_Item, asyncio.Future[_Result]]]) -> None:
         try:
@@ -207,6 +240,7 @@ class Group(Generic[_Item, _Result]):
                     future.set_result(answer)
         finally:
             self._under_way -= 1
+            self._ended = asyncio.get_running_loop().time()
             self._start()
 
 

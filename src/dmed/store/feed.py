@@ -26,12 +26,13 @@ WHERE xid >= $1::bigint::text::xid8 AND (xid > $1::bigint::text::xid8 OR vid > $
 ORDER BY feed.xid, feed.vid LIMIT $3
 """
 
-_RECENT = """
+RECENT_SQL = """
 SELECT edge, vid, bucket, type, kind, id, xid::text::bigint AS xid
 FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS edge) AS now
 LEFT JOIN feed ON xid >= $1::bigint::text::xid8 AND type = ANY($2::smallint[])
 ORDER BY vid LIMIT $3
 """
+"""What was written to types ($2) since an edge ($1), at most $3 rows: for `recent_of`."""
 
 _CURRENT = """
 SELECT r.type, r.id, r.body FROM unnest($1::smallint[], $2::smallint[], $3::text[])
@@ -101,9 +102,13 @@ async def recent(db: Database, types: Sequence[str], edge: int) -> tuple[list[Ch
     """
     numbers = [type_number(name) for name in types]
     async with db.connection() as connection:
-        rows = await connection.fetch(_RECENT, edge, numbers, BATCH_MAX)
-    found = [_change(row) for row in rows if row["vid"] is not None]
-    return found, rows[0]["edge"]
+        rows = await connection.fetch(RECENT_SQL, edge, numbers, BATCH_MAX)
+    return recent_of(rows)
+
+
+def recent_of(rows: Sequence[Any]) -> tuple[list[Change], int]:
+    """The changes and the next edge in the rows of RECENT_SQL."""
+    return [_change(row) for row in rows if row["vid"] is not None], rows[0]["edge"]
 
 
 def _change(row: Any) -> Change:

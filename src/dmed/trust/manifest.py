@@ -56,6 +56,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     quick: Quick | None = None
     """The same answer for a plain GET, where calls are so frequent that a Request costs too much.
     It does all that the endpoint does, its audit row among it; role and sign-in are checked."""
+    audits: bool = False
+    """Whether each answer of the endpoint has an audit row of its own; else the server writes one
+    that says that it was called. A refusal is always noted by the server."""
 
 
 class Interceptor(msgspec.Struct, frozen=True, kw_only=True):

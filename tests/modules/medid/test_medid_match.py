@@ -187,6 +187,24 @@ async def test_who_is_told_is_audited_and_nobody_else(door: Door) -> None:
     assert len({row["patient"] for row in rows} - {None, ""}) <= 3
 
 
+async def test_a_match_leaves_rows_of_whom_it_told_alone(door: Door) -> None:
+    """Nobody told: one row with what was asked; one or more told: a row for each, no second note
+    of the call. A body that cannot be read leaves its refusal.
+    """
+    count = "SELECT count(*) FROM audit"
+    nobody = person("Shamsutdinovbek", "Yashnarjon", "", "1931-03-04", "male")
+    for asked in (nobody, PEOPLE[2]):
+        before = await door.database.hot.fetchval(count)
+        found = await matched(door, asked)
+        rows = await door.database.hot.fetchval(count) - before
+        assert rows == (1 if len(found) < 2 else 1 + len(found))
+    before = await door.database.hot.fetchval(count)
+    answer = await door.service.post("/Patient/$match", content=b"{")
+    assert answer.status_code == 400
+    assert await door.database.hot.fetchval(f"{count} WHERE outcome = 400") >= 1
+    assert await door.database.hot.fetchval(count) - before == 1
+
+
 # PDQm, PIXm ----------------------------------------------------------------------------------
 
 

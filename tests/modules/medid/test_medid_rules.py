@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import permutations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dmed.fhir.persons import code_of
 from dmed.kit.text import name_key
 from dmed.modules.medid import rules
 from dmed.modules.medid.demo import names
 from dmed.modules.medid.model import Draft
-from dmed.modules.medid.rules import reading
+from dmed.modules.medid.rules import keys, reading
+from dmed.trust.gateway.people import Candidate
 
+CODES = st.sampled_from([0, *map(
+    code_of, ("karim", "karimav", "alisar", "alihsar", "ali", "daln", "jaldas", "k"))])
 TODAY = date(2026, 11, 20)
 births = st.dates(date(1900, 1, 1), date(2099, 12, 31))
 sexes = st.sampled_from(["male", "female"])
@@ -216,3 +221,27 @@ def test_both_spellings_of_our_names_have_one_key():
 
     assert len(pairs) > 350
     assert len(apart) <= len(pairs) / 100, apart
+
+
+@settings(max_examples=150)
+@given(st.lists(st.sampled_from(["karimov", "alish", "k", "alihser", "dil", "yoldosh"]),
+                min_size=1, max_size=4),
+       st.lists(st.tuples(CODES, CODES, CODES), min_size=1, max_size=12))
+def test_names_are_weighed_as_by_trying_every_reading(words, names):
+    """The best reading of the words is the one that trying all would find, and what one look has
+    weighed serves the next.
+    """
+    typed = keys.read_typed(" ".join(words))
+    found = [Candidate(at, 1, *three, 0, 0, 30_000, 0, 1) for at, three in enumerate(names)]
+    weighed = keys.Weighed(typed.words)
+    for one in found:
+        table = [[keys._fits(word, code) for code in (one.family, one.given, one.patronymic)]
+                 for word in typed.words]
+        tried = []
+        for places in permutations(range(3 + len(table) - 1), len(table)):
+            weights = [row[place] if place < 3 else 0
+                       for row, place in zip(table, places, strict=True)]
+            tried.append((sum(not each for each in weights), -sum(weights)))
+        weight, unfit, _ = weighed.fit(one)
+        assert (unfit, -weight) == min(tried)
+    assert keys.ranked(typed, found, 5, weighed) == keys.ranked(typed, found, 5)

@@ -167,7 +167,8 @@ def _answer(body: bytes) -> Response:
 
 
 OPERATIONS: tuple[Operation, ...] = (
-    Operation(name="match", type="Patient", endpoint=match, roles=MATCHES, affects_state=False),
+    Operation(name="match", type="Patient", endpoint=match, roles=MATCHES, affects_state=False,
+              audits=True),
     Operation(name="ihe-pix", type="Patient", endpoint=pix, roles=MATCHES, affects_state=False),
     Operation(name="merge", type="Patient", endpoint=merge, roles=MERGES),
     Operation(name="find-person", type="Patient", endpoint=find, roles=FINDS,

@@ -24,7 +24,7 @@ from dmed.fhir.terminology.translate import translate as translate_all
 from dmed.kit import clock
 from dmed.kit.errors import InvalidError, MediaTypeError, NotFoundError, NotSupportedError
 from dmed.modules.terminology.model import CodeableConcept, Given, pairs_of_body
-from dmed.modules.terminology.service import current
+from dmed.modules.terminology.service import shelf_of
 from dmed.trust.manifest import SIGNED_IN, Operation
 from dmed.trust.model import Subject
 
@@ -62,15 +62,17 @@ class Served:
     ) -> bytes:  # fmt: skip  # As trust.manifest.Quick has it.
         """The body of the answer to these parameters."""
         given = Given(pairs, self._type, self._name)
-        library = await current(gateway)
-        for canonical in given.texts("useSupplement"):
-            library.check_supplement(canonical)
+        supplements = given.texts("useSupplement")
         language = given.text("displayLanguage")
         if not language and accept_language != "*":
             language = accept_language[:200]
-        body = _encoder.encode(self.answer(library, given, instance, language))
-        await gateway.note(subject, "E", self._act)
-        return body
+
+        def body(library: Library) -> bytes:
+            for canonical in supplements:
+                library.check_supplement(canonical)
+            return _encoder.encode(self.answer(library, given, instance, language))
+
+        return await shelf_of(gateway).answered(subject, self._act, body)
 
 
 def _served(type_: str, name: str) -> Callable[[Answer], Served]:

@@ -17,6 +17,7 @@ from dmed.kit.settings import Settings
 from dmed.store import audit as store_audit
 from dmed.store import care as store_care
 from dmed.store import compartment as store_compartment
+from dmed.store import confirm as store_confirm
 from dmed.store import feed as store_feed
 from dmed.store import history as store_history
 from dmed.store import meta_used as store_meta
@@ -285,6 +286,17 @@ class Gateway:
             return [], (await store_feed.end(self._db)).xid + 1
         found, following = await store_feed.recent(self._db, types, edge)
         return [(each.type, each.id, each.vid, each.kind == "D") for each in found], following
+
+    async def note_and_confirm(
+        self, subject: Subject, detail: str, types: tuple[str, ...], edge: int
+    ) -> tuple[list[int], int]:
+        """The audit row of an act without a record, and with it, in one way to the database, the
+        versions (vid) written since an edge as by `written_since`, and the next edge.
+        """
+        assert DEFINITIONS.issuperset(types), "only of definitions"
+        audit = audit_of(subject, "E", detail=detail)
+        found = await store_confirm.confirm(self._db, audit, types, edge)
+        return [each.vid for each in found.changes], found.edge
 
     async def follow(
         self, subject: Subject, types: Sequence[str], after: tuple[int, int], limit: int

@@ -350,10 +350,14 @@ def _places(typed: Typed) -> tuple[int, int]:
     return (typed.district, typed.district_last) if typed.district else (-(2**31), 2**31 - 1)
 
 
+def _born_within(typed: Typed) -> tuple[int, int]:
+    return (typed.first_day, typed.last_day) if typed.first_day else (0, 2**31 - 1)
+
+
 def _narrowed(typed: Typed, families: Iterable[int], given: Word) -> list[Pair]:
-    days = (typed.first_day, typed.last_day) if typed.first_day else (0, 2**31 - 1)
     begin = given.begin
-    return [Pair(family, begin, last_with(begin), *days, *_places(typed)) for family in families]
+    narrow = (begin, last_with(begin), *_born_within(typed), *_places(typed))
+    return [Pair(family, *narrow) for family in families]
 
 
 def begun_families(typed: Typed) -> list[tuple[int, int]]:
@@ -394,8 +398,9 @@ def more_probes(typed: Typed, families: Sequence[Sequence[int]]) -> Probes:
             continue  # Of three words two are right, and those the first look has asked.
         pairs += _narrowed(typed, near_codes(family.code), given)
         if not given.is_initial:
-            for code in near_codes(given.code):
-                pairs += _narrowed(typed, [family.code], Word(code, (code,)))
+            days, places = _born_within(typed), _places(typed)
+            pairs += [Pair(family.code, code, last_with(code), *days, *places)
+                      for code in near_codes(given.code)]
     return Probes(pairs=tuple(pairs), each_max=20, rows_max=400)
 
 
@@ -415,28 +420,62 @@ class Fit(NamedTuple):
     """How far the words stand from the usual order."""
 
 
-def ranked(typed: Typed, found: Iterable[Candidate], most: int) -> list[tuple[Fit, Candidate]]:
+class Weighed:
+    """How names fit what was typed, kept from one look to the next: of a hundred candidates most
+    bear names that others bear too.
+    """
+
+    def __init__(self, words: Sequence[Word]) -> None:
+        self._words = words
+        self._each: dict[int, tuple[int, ...]] = {}
+        self._names: dict[tuple[int, int, int], tuple[int, int, int]] = {}
+
+    def fit(self, one: Candidate) -> tuple[int, int, int]:
+        """(how well, words that fit nothing, how far from the usual order) of the best reading."""
+        names = (one.family, one.given, one.patronymic)
+        found = self._names.get(names)
+        if found is None:
+            found = self._names[names] = _best(tuple([self._of(code) for code in names]))
+        return found
+
+    def _of(self, code: int) -> tuple[int, ...]:
+        found = self._each.get(code)
+        if found is None:
+            found = self._each[code] = tuple([_fits(word, code) for word in self._words])
+        return found
+
+
+def ranked(
+    typed: Typed, found: Iterable[Candidate], most: int, weighed: Weighed | None = None
+) -> list[tuple[Fit, Candidate]]:
     """Who fits what was typed, best first: all words before all but one, whole before half.
 
     Whom the narrowing leaves out is out. Each person once. Where some fit every word, only those.
+    `weighed` is what an earlier ranking for the same words found out.
     """
     fits: dict[tuple[int, int], tuple[Fit, Candidate]] = {}
-    known: dict[tuple[int, int], int] = {}
+    weighed = weighed or Weighed(typed.words)
+    is_narrowed = bool(typed.born or typed.first_day or typed.phone or typed.phone_end
+                       or typed.district)
     for one in found:
-        if not _is_within(typed, one):
+        if is_narrowed and not _is_within(typed, one):
             continue
-        weight, unfit, turns = _fit(typed.words, one, known)
+        weight, unfit, turns = weighed.fit(one)
         if unfit and unfit * 2 >= len(typed.words):
             continue
         fit = Fit(unfit, one.traits & INACTIVE, -weight, turns)
         key = (one.vid, one.bucket)
         if key not in fits or fit < fits[key][0]:
             fits[key] = (fit, one)
-    best = sorted(fits.values(), key=lambda pair: (
-        pair[0], pair[1].family, pair[1].given, pair[1].born, pair[1].vid))
+    best = sorted(fits.values(), key=_order)
     if best and not best[0][0].unfit:
         best = [each for each in best if not each[0].unfit]
     return best[:most]
+
+
+def _order(pair: tuple[Fit, Candidate]) -> tuple[Fit, int, int, int, int]:
+    fit, one = pair
+    return fit, one.family, one.given, one.born, one.vid
 
 
 def _is_within(typed: Typed, one: Candidate) -> bool:
@@ -451,27 +490,19 @@ def _is_within(typed: Typed, one: Candidate) -> bool:
     return not typed.district or typed.district <= one.district <= typed.district_last
 
 
-def _fit(
-    words: Sequence[Word], one: Candidate, known: dict[tuple[int, int], int]
-) -> tuple[int, int, int]:
-    """(how well, words that fit nothing, how far from the usual order) of the best reading."""
-    names = (one.family, one.given, one.patronymic)
-    table = []
-    for at, word in enumerate(words):
-        row = []
-        for code in names:
-            weight = known.get((at, code))
-            if weight is None:
-                weight = known[at, code] = _fits(word, code)
-            row.append(weight)
-        row.append(0)
-        table.append(row)
-    best = (-1, len(words), 9)
-    for places, turns in _readings(len(words)):
+@lru_cache(maxsize=65_536)
+def _best(table: tuple[tuple[int, ...], ...]) -> tuple[int, int, int]:
+    """(how well, words that fit nothing, how far from the usual order) of the best reading; of the
+    weights of every word against surname, given name and patronymic.
+    """
+    count = len(table[0])
+    best = (-1, count, 9)
+    for places, turns in _readings(count):
         whole, unfit = 0, 0
-        for row, place in zip(table, places, strict=True):
-            whole += row[place]
-            unfit += not row[place]
+        for word, place in enumerate(places):
+            weight = table[place][word] if place < 3 else 0
+            whole += weight
+            unfit += not weight
         if (unfit, -whole, turns) < (best[1], -best[0], best[2]):
             best = (whole, unfit, turns)
     return best

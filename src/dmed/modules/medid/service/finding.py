@@ -94,14 +94,15 @@ async def _by_words(
 ) -> list[Stored]:
     fits: dict[tuple[int, int], keys.Fit] = {}
     most = min(_READ_MAX, limit * 2)
+    weighed = keys.Weighed(typed.words)
 
     def pick(found: list[Candidate]) -> list[Candidate]:
-        best = keys.ranked(typed, found, most)
+        best = keys.ranked(typed, found, most, weighed)
         fits.update({(one.vid, one.bucket): fit for fit, one in best})
         return [one for _, one in best]
 
     def suffices(found: list[Candidate]) -> bool:
-        best = keys.ranked(typed, found, ENOUGH)
+        best = keys.ranked(typed, found, ENOUGH, weighed)
         return len(best) >= ENOUGH and not best[-1][0].unfit
 
     def tell(read: list[Stored]) -> dict[str, Stored]:
