@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import dmed
-from dmed.apps.postgres import Cluster, Supervisor
+from dmed.apps.postgres import Cluster, Supervisor, memory_bytes, sized
 from dmed.kit.errors import ConflictError
 
 
@@ -144,3 +144,17 @@ def test_a_closed_home_moves_the_data_to_the_state_folder(
     assert cluster.folder.is_relative_to(folder / "state")
     assert str(cluster.folder) in cluster.notice
     assert closed.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_memory_of_the_server_follows_the_machine_and_its_container(folder: Path) -> None:
+    """A quarter of what may be used, within bounds; a container's bound counts, "max" is none."""
+    gib = 1024**3
+    assert sized(24 * gib) == {"shared_buffers": "'6144MB'", "effective_cache_size": "'12288MB'"}
+    assert sized(gib // 4)["shared_buffers"] == "'128MB'"
+    assert sized(1024 * gib)["shared_buffers"] == "'16384MB'"
+
+    bound = folder / "memory.max"
+    bound.write_text(f"{2**28}\n")
+    assert memory_bytes(bound) == 2**28
+    bound.write_text("max\n")
+    assert memory_bytes(bound) == memory_bytes(folder / "nowhere") > 2**28

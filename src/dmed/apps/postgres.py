@@ -42,8 +42,6 @@ CONFIGURATION = {
     "listen_addresses": "''",
     "unix_socket_permissions": "0777",  # The folder around it is closed (0700), words are asked.
     "max_connections": "100",
-    "shared_buffers": "'1GB'",
-    "effective_cache_size": "'4GB'",
     "work_mem": "'16MB'",
     "maintenance_work_mem": "'256MB'",
     "wal_compression": "off",
@@ -60,6 +58,26 @@ CONFIGURATION = {
     "log_min_error_statement": "panic",
     "password_encryption": "scram-sha-256",
 }
+_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_MIB = 1024**2
+_BUFFERS_MIB_MIN, _BUFFERS_MIB_MAX = 128, 16_384
+
+
+def memory_bytes(limit: Path = _LIMIT) -> int:
+    """The memory that this process may use: the machine's, or less where a container is bounded."""
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # No such file, or "max".
+        return min(whole, int(limit.read_text()))
+    return whole
+
+
+def sized(memory: int) -> dict[str, str]:
+    """Settings of PostgreSQL that follow from bytes of memory: a quarter is its own, and it counts
+    on the system keeping its files in half (docs of PostgreSQL 18, section 19.4.1).
+    """
+    buffers = min(max(memory // 4 // _MIB, _BUFFERS_MIB_MIN), _BUFFERS_MIB_MAX)
+    return {"shared_buffers": f"'{buffers}MB'",
+            "effective_cache_size": f"'{max(memory // 2 // _MIB, 2 * _BUFFERS_MIB_MIN)}MB'"}
 
 
 def binaries(major: int = MAJOR_DEFAULT) -> Path:
@@ -188,7 +206,8 @@ class Cluster:
                 "--pwfile", word.name, "--no-instructions"])
         if done.returncode != 0:
             raise UnavailableError(f"initdb failed: {done.stderr.strip() or done.stdout.strip()}")
-        lines = [f"{name} = {value}" for name, value in CONFIGURATION.items()]
+        settled = CONFIGURATION | sized(memory_bytes())
+        lines = [f"{name} = {value}" for name, value in settled.items()]
         with (self.pgdata / "postgresql.conf").open("a") as settings:
             settings.write("\n# Set by DMED\n" + "\n".join(lines) + "\n")
         _write_private(self.words_file, json.dumps(words))
