@@ -163,14 +163,16 @@ def spread(scores: Sequence[float], cut: float = 0.1) -> float:
     return max(1.0, math.fsum(squares) / len(squares))
 
 
-def false_discovery(chances: Sequence[float], rate: float) -> float:
+def false_discovery(chances: Sequence[float], rate: float, whole: int | None = None) -> float:
     """The largest chance that still counts where of all found at most `rate` shall be false
-    (Benjamini and Hochberg 1995); -1 where none does.
+    (Benjamini and Hochberg 1995); -1 where none does. Of `whole` tests only the chances up to
+    `rate` need be given: no larger one can count.
     """
     ordered = sorted(chances)
+    tests = len(ordered) if whole is None else whole
     found = -1.0
     for place, chance in enumerate(ordered, 1):
-        if chance <= rate * place / len(ordered):
+        if chance <= rate * place / tests:
             found = chance
     return found
 
