@@ -29,7 +29,9 @@ TIMES_MIN = 1.5
 """A flag is at least so many times the expected (or a part of it, where low is worse)."""
 MOST_OF = 0.5
 """A pharmacy or a product is concentration from half of everything on."""
+CONCENTRATED = frozenset({"pharmacy", "brand"})
 LEVEL_95, LEVEL_998 = 0.95, 0.998
+_HALF = 0.5
 _NOWHERE = Place()
 Key = Callable[[Place], tuple[str, ...]]
 GroupKey = tuple[str, tuple[str, ...]]
@@ -79,13 +81,18 @@ def _score(figure: Figure, expected: float, definition: Definition) -> float:
     n, k = figure.denominator, figure.numerator
     if definition.kind == "mean":
         high = sum(chance.poisson_at_least(each, n * expected) for each in (k, k + 1)) / 2
-        low = sum(chance.poisson_at_most(each, n * expected) for each in (k, k - 1)) / 2
     else:
         high = sum(chance.binomial_at_least(each, n, expected) for each in (k, k + 1)) / 2
-        low = sum(chance.binomial_at_most(each, n, expected) for each in (k, k - 1)) / 2
     # The smaller tail is told with its sign: the other one is a difference from one.
-    found = chance.score(high) if high <= low else -chance.score(low)
+    found = (chance.score(high) if high <= _HALF
+             else -chance.score(_low(n, k, expected, definition)))
     return -found if definition.direction is Direction.LOW else found
+
+
+def _low(n: int, k: int, expected: float, definition: Definition) -> float:
+    if definition.kind == "mean":
+        return sum(chance.poisson_at_most(each, n * expected) for each in (k, k - 1)) / 2
+    return sum(chance.binomial_at_most(each, n, expected) for each in (k, k - 1)) / 2
 
 
 def _thinkable(figures: Sequence[Figure], expected: float, definition: Definition) -> float:
@@ -191,7 +198,7 @@ def _matters(definition: Definition, verdict: Verdict) -> bool:
         missing, expected = 1 - value, 1 - verdict.expected
         return (value < verdict.low998 and missing >= TIMES_MIN * expected
                 and figure.denominator - figure.numerator >= CELL_MIN)
-    if definition.part in {"pharmacy", "brand"} and value < MOST_OF:
+    if definition.part in CONCENTRATED and value < MOST_OF:
         return False
     off = _offset(definition)
     return (value > verdict.high998 and figure.numerator - off * figure.denominator >= CELL_MIN
@@ -298,7 +305,9 @@ def _weigh_parts(
         for level, key in levels:
             group = (level, key(place), whole)
             members = groups.get(group, {})
-            if prescriber not in members or len(members) <= PART_PEERS_MIN or not (
+            # Few may be guilty together: as with shares ten are asked, or else those further off.
+            least = PART_PEERS_MIN if level == levels[-1][0] else PEERS_MIN
+            if prescriber not in members or len(members) <= least or not (
                     level == "all" or any(key(place))):
                 continue
             if (group, part) not in shares:
@@ -331,5 +340,7 @@ def _part(
     others = round(middle * whole)
     group = [Figure(prescriber="", indicator="", numerator=others, denominator=whole)]
     base = Base(peers[0], peers[1], _thinkable(group, middle, definition), 1.0)
+    if definition.part in CONCENTRATED and figure.numerator < MOST_OF * figure.denominator:
+        return Weighed(figure, base, 1.0)  # Never a flag: counted among the tests, not worked out.
     return Weighed(figure, base, chance.two_samples(
         figure.numerator, figure.denominator, others, whole))
