@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import resource
 import tempfile
 import time
@@ -110,10 +111,12 @@ async def _fill(url: str, doctors: int, months: int) -> None:
 
 
 async def _timed(what: str, act: Awaitable[Any], doctors: int) -> Any:
-    began = time.monotonic()
+    began, worked = time.monotonic(), time.process_time()
     found = await act
-    seconds = time.monotonic() - began
-    print(f"{what}: {seconds:,.2f} s ({seconds / doctors * 10_000:,.2f} s per 10,000 doctors)")
+    seconds, own = time.monotonic() - began, time.process_time() - worked
+    print(f"{what}: {seconds:,.2f} s, {own:,.2f} s of them worked by this process "
+          f"(per 10,000 doctors: {seconds / doctors * 10_000:,.1f} and "
+          f"{own / doctors * 10_000:,.1f} s)")
     return found
 
 
@@ -150,7 +153,9 @@ def main() -> None:
     asked.add_argument("--doctors", type=int, default=10_000)
     asked.add_argument("--months", type=int, default=13)
     given = asked.parse_args()
-    print(f"{given.doctors:,} doctors, {given.months} months")
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    print(f"{given.doctors:,} doctors, {given.months} months; load of the machine {load} on "
+          f"{os.cpu_count()} processors")
     with tempfile.TemporaryDirectory(prefix="dmed-oversight-") as folder:
         Path(folder).chmod(0o711)
         with database(Settings(data=Path(folder) / "data")) as addresses:

@@ -144,7 +144,7 @@ def test_the_doctor_first_then_the_inspector(
     inspector.sign_in("inspector")
     early = inspector.page
     early.goto(f"{inspector.address}/indicators")
-    expect(early.locator("main")).to_contain_text("Случаев нет")
+    expect(early.locator("main")).to_contain_text("Открытых случаев нет")
 
     doctor = workplace("uz")
     doctor.sign_in("doctor")
@@ -171,8 +171,8 @@ def test_the_doctor_first_then_the_inspector(
     inspector.pictures("indicators-of")
     page.locator("tr.hit a").first.click()
     page.wait_for_url(case)
-    page.get_by_role("button", name="Взять").click()
-    expect(page.get_by_role("button", name="Взять")).to_have_count(0)
+    page.get_by_role("button", name="Беру себе").click()
+    expect(page.get_by_role("button", name="Беру себе")).to_have_count(0)
     page.locator("#f-note").fill("Проверены журналы приёма")
     page.get_by_role("button", name="Добавить").click()
     expect(page.locator("main")).to_contain_text("Проверены журналы приёма")
