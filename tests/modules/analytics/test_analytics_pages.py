@@ -225,5 +225,6 @@ async def test_the_country_is_shown_by_groups(world: World) -> None:
     assert "terapevt" in pages["specialty"].text
     assert "Yusupova" in pages["prescriber"].text
     assert f"at={world.clinic}" in pages["institution"].text
-    assert "Yusupova" in here.text
-    assert "Yusupova" not in there.text
+    link = f"/indicators/prescriber/{world.post}"
+    assert link in here.text
+    assert link not in there.text
