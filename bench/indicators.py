@@ -15,7 +15,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -63,9 +63,15 @@ async def _run(url: str, records: Sequence[Made], planted: Sequence[planting.Pla
         known = await api.staff(gateway)
         verdicts = await api.verdicts(gateway, demo.UNTIL - YEARS, demo.UNTIL, known)
         print(f"{len(verdicts):,} figures judged in {time.monotonic() - began:.1f} s")
+        streamed = await api.judged(gateway, demo.UNTIL - YEARS, demo.UNTIL, known)
+        assert _keys(streamed) == _keys(one for one in verdicts if one.is_flagged)
     finally:
         await db.close()
     return tell(verdicts, planted)
+
+
+def _keys(flags: Iterable[api.Verdict]) -> set[tuple[str, str, str]]:
+    return {(one.figure.indicator, one.figure.prescriber, one.figure.part) for one in flags}
 
 
 def tell(verdicts: Sequence[api.Verdict], planted: Sequence[planting.Planted]) -> bool:

@@ -580,6 +580,7 @@ def docs() -> None:
 
 
 from dmed.apps import (  # noqa: E402  # They add their commands to `main`.
+    analytics_cli,  # noqa: F401  # Same.
     facilities_cli,  # noqa: F401  # Same.
     fund_cli,  # noqa: F401  # Same.
     matching_cli,  # noqa: F401  # Same.

@@ -137,29 +137,13 @@ class Hand:
     def lines(self) -> None:
         """Indicators by line."""
         for one in self.requests:
-            who, code, others = prescriber(one), atc(one), [atc(x) for x in self.in_use(one)]
+            who, code = prescriber(one), atc(one)
             self.add(who, "by-inn", "reference" not in one["medication"])
             self.add(who, "redemption", self.first_fill(one) is not None)
             self.add(who, "early-repeat", is_early(one, self.by_person[person(one)]))
             if code in ACCESS | WATCH_RESERVE:
                 self.add(who, "aware-access", code in ACCESS)
                 self.add(who, "aware-watch-reserve", code in WATCH_RESERVE)
-            if code.startswith(NSAID):
-                self.add(who, "hazard-nsaid-old", self.age(one) >= 65 and not any(
-                    other.startswith("A02B") for other in others))
-                self.add(who, "hazard-nsaid-heart-kidney",
-                         self.is_ill(one, ("I50", "N18.3", "N18.4", "N18.5")))
-            if code.startswith(NSAID + ANTICOAGULANT):
-                against = ANTICOAGULANT if code.startswith(NSAID) else NSAID
-                self.add(who, "hazard-nsaid-anticoagulant",
-                         any(other.startswith(against) for other in others))
-            if code.startswith("C07"):
-                self.add(who, "hazard-betablocker-asthma", self.is_ill(one, ("J45", "J46")))
-            days = (course(one)[1] - course(one)[0]).days + 1
-            if code.startswith(("N05BA", "N05CD", "N05CF")):
-                self.add(who, "benzodiazepine-long", days > 28)
-            if code.startswith("A02BC"):
-                self.add(who, "ppi-long", days > 56)
             fill = self.first_fill(one)
             if fill and fill.get("contained"):
                 gtin = fill["contained"][0]["identifier"][0]["value"]
@@ -186,9 +170,6 @@ class Hand:
                 start = min(written(one) for one in items).date()
                 self.add(who, "days-to-fill", max(0, (
                     datetime.fromisoformat(first["whenHandedOver"]).date() - start).days))
-                pharmacy = first["performer"][-1]["actor"]["reference"].split("/")[1]
-                self.add(who, "pharmacy-pair", 0)
-                self.add(who, "pharmacy-pair", 1, pharmacy, 0)
             rules = {issue["code"]["coding"][0]["code"] for issue in self.issues for one in items
                      if issue["implicated"][0]["reference"].endswith(one["id"])}
             self.add(who, "overrides", 0)
@@ -204,6 +185,41 @@ class Hand:
             most = max(len({atc(one)} | {atc(x) for x in self.in_use(one)}) for one in items)
             self.add(who, "polypharmacy-5", most >= 5)
             self.add(who, "polypharmacy-10", most >= 10)
+            self.hazards(who, items)
+            fills = [fill for one in items if (fill := self.first_fill(one))]
+            if fills:
+                first = min(fills, key=lambda fill: fill["whenHandedOver"])
+                pharmacy = first["performer"][-1]["actor"]["reference"].split("/")[1]
+                self.add(who, "pharmacy-pair", 0)
+                self.add(who, "pharmacy-pair", 1, pharmacy, 0)
+
+    def hazards(self, who: str, items: list[Record]) -> None:
+        """Of the medicines that a person was given in a year, whether one was a danger."""
+        def of(*begins: str) -> list[Record]:
+            return [one for one in items if atc(one).startswith(begins)]
+
+        def uses(one: Record, begins: tuple[str, ...]) -> bool:
+            return any(atc(other).startswith(begins) for other in self.in_use(one))
+
+        def days(one: Record) -> int:
+            return (course(one)[1] - course(one)[0]).days + 1
+
+        if nsaids := of(*NSAID):
+            self.add(who, "hazard-nsaid-old", any(
+                self.age(one) >= 65 and not uses(one, ("A02B",)) for one in nsaids))
+            self.add(who, "hazard-nsaid-heart-kidney", any(
+                self.is_ill(one, ("I50", "N18.3", "N18.4", "N18.5")) for one in nsaids))
+        if either := of(*NSAID, *ANTICOAGULANT):
+            self.add(who, "hazard-nsaid-anticoagulant", any(
+                uses(one, ANTICOAGULANT if atc(one).startswith(NSAID) else NSAID)
+                for one in either))
+        if blockers := of("C07"):
+            self.add(who, "hazard-betablocker-asthma", any(
+                self.is_ill(one, ("J45", "J46")) for one in blockers))
+        if calming := of("N05BA", "N05CD", "N05CF"):
+            self.add(who, "benzodiazepine-long", any(days(one) > 28 for one in calming))
+        if acid := of("A02BC"):
+            self.add(who, "ppi-long", any(days(one) > 56 for one in acid))
 
 
 def compute(records: list[Record]) -> Totals:

@@ -19,7 +19,9 @@ from dmed.kit.errors import ForbiddenError
 from dmed.kit.settings import Settings
 from dmed.modules.analytics import api, tables
 from dmed.modules.analytics import demo as planting
-from dmed.modules.analytics.rules import definitions
+from dmed.modules.analytics.model import Place
+from dmed.modules.analytics.rules import definitions, judging
+from dmed.modules.analytics.rules.counting import Cell
 from dmed.modules.analytics.rules.facts import TYPES
 from dmed.modules.analytics.service import following
 from dmed.modules.analytics.service.following import PLATFORM, follow
@@ -51,7 +53,7 @@ class World(msgspec.Struct):
     async def counted(self) -> by_hand.Totals:
         """What the platform counted."""
         async with self.gateway.unit(PLATFORM) as unit:
-            found = await tables.totals(unit, *ALL_DAYS)
+            found = await tables.totals(unit, *ALL_DAYS, list(definitions.definitions()))
         return {(one.prescriber, one.indicator, one.part): (one.numerator, one.denominator)
                 for one in found}
 
@@ -153,7 +155,7 @@ async def test_a_broken_stretch_is_counted_once(
             await unit.create("MedicationRequest", new)
     before = await world.counted()
 
-    async def dies(*_: object) -> None:
+    async def dies(*_: object, **__: object) -> None:
         raise RuntimeError("killed")
 
     with monkeypatch.context() as broken:
@@ -176,6 +178,57 @@ async def test_new_definitions_count_everything_anew(
     await follow(world.gateway, stretch=77)
 
     assert await world.counted() == before
+
+
+async def test_the_last_count_is_shown_until_the_new_one_is_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of counting anew the old figures stand, and nobody is judged by half of them;
+    afterwards the old ones go.
+    """
+    await follow(world.gateway)
+    before = await world.counted()
+    monkeypatch.setattr(following, "version", lambda: "a third")
+    await follow(world.gateway, stretch=50, most=50)
+    async with world.gateway.unit(PLATFORM) as unit:
+        middle = await tables.position(unit)
+        await tables.drop_old(unit, 1_000_000)
+
+    assert middle.shown < middle.generation
+    assert await world.counted() == before
+    await follow(world.gateway)
+    async with world.gateway.unit(PLATFORM) as unit:
+        assert await tables.drop_old(unit, 10) == 10
+        assert await tables.drop_old(unit, 1_000_000) > 0
+        rows = await unit.fetch("select distinct generation from analytics_month")
+        assert [row["generation"] for row in rows] == [middle.generation]
+    assert await world.counted() == before
+
+
+async def test_judging_part_by_part_is_judging_all(world: World) -> None:
+    """What a figure is beside its peers is the same read indicator by indicator, district by
+    district and by preparations, and what the peers make of it is kept for single pages.
+    """
+    await follow(world.gateway)
+    for number in range(12):
+        figure = {"prescriber": f"p{number}", "indicator": "injection"}
+        async with world.gateway.unit(PLATFORM) as unit:
+            now = await tables.position(unit)
+            await tables.add(unit, now.generation, {
+                Cell("injection", "", figure["prescriber"], date(2026, 1, 1), ""): (
+                    90 if number == 0 else 5 + number % 3, 100)})
+    known = await api.staff(world.gateway)
+    whole = await api.verdicts(world.gateway, *ALL_DAYS, known)
+    parts = await api.judged(world.gateway, *ALL_DAYS, known)
+
+    assert [one.figure.prescriber for one in parts] == ["p0"]
+    assert parts == [one for one in whole if one.is_flagged]
+    async with world.gateway.unit(PLATFORM) as unit:
+        bases = await tables.bases(unit, [(level, key(Place())) for level, key in judging.LEVELS])
+    base = judging.nearest(Place(), bases["injection"])
+    assert base is not None
+    alone = judging.judge(definitions.definitions()["injection"], parts[0].figure, base)
+    assert msgspec.structs.replace(alone, is_flagged=True) == parts[0]
 
 
 async def test_only_the_platform_follows(world: World) -> None:

@@ -73,10 +73,28 @@ def test_two_samples_are_weighed_exactly(n: int, whole: int, data: st.DataObject
     assert chance.two_samples(k, n, others, whole) == pytest.approx(float(expected), rel=1e-8)
 
 
+def test_two_large_samples_are_weighed_on_both_sides() -> None:
+    """Where a single case is too unlikely for a float the sum is right all the same."""
+    assert chance.two_samples(3_000, 5_000, 45_000, 50_000) == pytest.approx(1)
+    assert chance.two_samples(4_900, 5_000, 5_000, 50_000) == pytest.approx(0, abs=1e-300)
+    assert chance.two_samples(500, 1_000, 5_000, 10_000) == pytest.approx(0.5)
+
+
 def test_few_false_discoveries() -> None:
     """The limit is the last chance under the rising line; nothing where none is."""
     assert chance.false_discovery([0.001, 0.02, 0.5, 0.9], 0.05) == 0.02
     assert chance.false_discovery([0.2, 0.9], 0.05) == -1
+    assert chance.false_discovery([0.001, 0.02], 0.05, 4) == 0.02
+
+
+def test_spread_is_not_moved_by_a_quarter() -> None:
+    """Chance alone has no spread, a wide country has its own, and those sought do not add to it."""
+    numbers = Random(1)  # noqa: S311  # Repeatable.
+    usual = [numbers.gauss(0, 1) for _ in range(4_000)]
+
+    assert chance.spread(usual) == pytest.approx(1, abs=0.1)
+    assert chance.spread([2 * one for one in usual]) == pytest.approx(4, rel=0.1)
+    assert chance.spread([*usual[:3_300], *[20.0] * 700]) < 2.5
 
 
 def country(seed: int, planted: int) -> tuple[list[Figure], dict[str, Place], set[str]]:

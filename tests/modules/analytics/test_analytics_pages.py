@@ -217,8 +217,14 @@ async def test_the_country_is_shown_by_groups(world: World) -> None:
         await inspector.enter("inspector")
         pages = {by: await inspector.get(f"/indicators?by={by}")
                  for by in ("region", "specialty", "institution", "prescriber", "nonsense")}
+        here, there = [await inspector.get(f"/indicators?by=prescriber&at={at}")
+                       for at in (world.clinic, world.other)]
 
     assert {page.status_code for page in pages.values()} == {200}
     assert "Klinika" in pages["institution"].text
     assert "terapevt" in pages["specialty"].text
     assert "Yusupova" in pages["prescriber"].text
+    assert f"at={world.clinic}" in pages["institution"].text
+    link = f"/indicators/prescriber/{world.post}"
+    assert link in here.text
+    assert link not in there.text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -11,8 +13,17 @@ import pytest
 import pytest_asyncio
 
 from dmed.apps.web import Platform
+from dmed.modules.hooks import rules
 from dmed.modules.hooks.rules import PREFETCH
+from dmed.modules.prescriptions import api as prescriptions
+from dmed.modules.prescriptions.api import Alert, Precision, Tier
+from dmed.modules.prescriptions.model import Reason
+from dmed.trust.identity import DEMO_PASSWORDS
+from dmed.trust.model import Role, Subject
 
+UNCOUNTED = ("no_", "brand_", "quantity_", "reimbursed_", "repeats", "start", "too_many",
+             "forbidden_class")
+"""What is missing in a draft or not lawful: no check of medicines."""
 ATC = "http://www.whocc.no/atc"
 
 
@@ -176,3 +187,73 @@ async def test_others_are_refused(clinic: Clinic) -> None:
     refused = await system.post("/cds-services/order-sign/feedback", json=strange)
     assert refused.status_code == 400
     assert refused.json()["issue"][0]["expression"] == ["feedback[0].card"]
+
+
+def figures(shown: int, tier: str = "interrupt", **reasons: int) -> Precision:
+    """A rule with so many overrides by reason."""
+    told = {name.replace("_", "-") if name != "none" else "": count
+            for name, count in reasons.items()}
+    return Precision(rule="max-daily", version="1", tier=tier, shown=shown, accepted=0,
+                     overridden=sum(told.values()), reasons=told)
+
+
+@pytest.mark.parametrize(("one", "key", "kind"), [
+    (figures(19, palliative=19), "few", ""),
+    (figures(40, "passive"), "passive", ""),
+    (figures(40, "stop"), "stop", ""),
+    (figures(100, palliative=60, no_alternative=35), "review_reason", "warn"),
+    (figures(99, palliative=31, no_alternative=31, dose_adjusted=31), "review_any", "warn"),
+    (figures(100, none=95), "review_any", "warn"),
+    (figures(100, palliative=30), "works", "good"),
+    (figures(100, record_wrong=50, palliative=20), "record_wrong", "warn"),
+    (figures(100, dose_adjusted=60), "dose_adjusted", "warn"),
+    (figures(100, none=60), "no_reason", "warn"),
+    (figures(100, palliative=60), "watch", ""),
+])
+def test_each_rule_has_its_sentence(one: Precision, key: str, kind: str) -> None:
+    """Too few, not read, a cause that can be mended, works: told by the figures alone."""
+    found = rules.advice(one)
+
+    assert (found.key, found.kind) == (f"hooks.advice.{key}", kind)
+
+
+@pytest.mark.parametrize("language", ["uz", "uz-Cyrl", "ru", "en"])
+async def test_the_precision_of_alerts_is_a_page(clinic: Clinic, language: str) -> None:
+    """An administrator and an inspector read which rule is passed and why; a doctor does not. Rules
+    have names, and a rule that nobody heeds is named first.
+    """
+    gateway = clinic.platform.gateway
+    service = Subject(user=f"till-{language}", role=Role.SERVICE)
+    shown = {uuid4(): Alert(rule="max-daily", tier=Tier.INTERRUPT, version="2026-11",
+                            reason=Reason("prescriptions.alert.max_daily")) for _ in range(30)}
+    async with gateway.unit(service) as unit:
+        await prescriptions.note_shown(unit, service.user, shown)
+        await prescriptions.answer_alerts(
+            unit, service.user, dict.fromkeys(list(shown)[:29], ("overridden", "palliative")))
+    transport = httpx.ASGITransport(app=clinic.platform)  # type: ignore[arg-type]  # A mapping.
+    answers = {}
+    for user in ("admin", "inspector", "doctor"):
+        async with httpx.AsyncClient(transport=transport, base_url="http://test", cookies={
+                "dmed_language": language}) as person:
+            await person.post("/signin", data={"user": user, "password": DEMO_PASSWORDS[user]})
+            answers[user] = await person.get("/alerts?days=30")
+
+    assert [answers[user].status_code for user in ("admin", "inspector", "doctor")] == [
+        200, 200, 403]
+    said = {"uz": "Kunlik doza yuqori", "uz-Cyrl": "Кунлик доза юқори",
+            "ru": "Высокая суточная доза", "en": "High daily dose"}[language]
+    page = answers["admin"].text
+    assert page.count(said) == 2
+    assert "hooks." not in page.replace("/alerts", "")
+
+
+def test_every_rule_that_is_judged_has_a_name() -> None:
+    """Each rule of the checks has a sentence for doctors and a name for those who look at it."""
+    words = json.loads((Path(rules.__file__).parent / "data/locale/en.json").read_text())
+    told = json.loads((Path(prescriptions.__file__).parent / "data/locale/en.json").read_text())
+    asked = {key.removeprefix("prescriptions.alert.") for key in told
+             if key.startswith("prescriptions.alert.")}
+    unnamed = {rule for rule in asked if rules.rule_key(rule) not in words}
+
+    assert all(rule.startswith(UNCOUNTED) for rule in unnamed), unnamed
+    assert rules.rule_key("interaction-hp01") in words

@@ -23,18 +23,26 @@ async def start(request: Request) -> Response:
     if subject.role is Role.DOCTOR:
         sheet = await showing.own(gateway, subject)
         return view.render(request, "analytics/sheet.html", {
-            "sheet": sheet, "is_own": True, "definitions": definitions()})
-    level = request.query_params.get("by", "")
+            "sheet": sheet, "is_own": True, "definitions": definitions(),
+            "is_counting": await showing.is_counting(gateway)})
+    level, at = request.query_params.get("by", ""), request.query_params.get("at", "")
     is_wide = subject.role in cases.INSPECTORS
     lines = (await showing.country(gateway, subject, level) if is_wide and level != "prescriber"
-             else await showing.prescribers(gateway, subject))
+             else await showing.prescribers(gateway, subject, at))
     levels = (*showing.LEVELS, "prescriber") if is_wide else ()
     return view.render(request, "analytics/many.html", {
         "lines": lines, "levels": levels, "level": level if level in levels else showing.LEVELS[0],
         "cases": await cases.opened(gateway, subject), "definitions": definitions(),
         "leading": [definitions()[id_] for id_ in showing.LEADING],
         "regions": dict(facilities.regions(view.speech(request).language)),
-        "names": await _names(request), "links": level == "prescriber" or not is_wide})
+        "names": await _names(request), "links": level == "prescriber" or not is_wide,
+        "house": await _house(request, at) if is_wide and level == "prescriber" else "",
+        "is_counting": await showing.is_counting(gateway)})
+
+
+async def _house(request: Request, id_: str) -> str:
+    found = (await figures.staff(view.gateway(request))).houses.get(id_)
+    return found.name if found else ""
 
 
 async def _names(request: Request) -> dict[str, str]:
@@ -47,7 +55,7 @@ async def prescriber(request: Request) -> Response:
     sheet = await showing.of_prescriber(
         view.gateway(request), view.signed_in(request), request.path_params["id"])
     return view.render(request, "analytics/sheet.html", {
-        "sheet": sheet, "is_own": False, "definitions": definitions()})
+        "sheet": sheet, "is_own": False, "definitions": definitions(), "is_counting": False})
 
 
 async def case(request: Request) -> Response:

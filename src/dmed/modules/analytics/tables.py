@@ -1,9 +1,13 @@
-"""Facts that were read off the change feed, counts by doctor and day, and cases: own tables.
+"""Facts that were read off the change feed, counts by doctor and month, and cases: own tables.
 
-analytics_position  how far the feed was counted, and by which definitions.
+analytics_position  how far the feed was counted, by which definitions, and which count is shown.
 analytics_fact      what counts of one record, by person: from these every count can be made anew.
-analytics_count     prescriber, day, indicator and part: numerator and denominator.
+analytics_month     indicator, prescriber, month and part: numerator and denominator.
+analytics_base      what each group of peers made of an indicator when it was judged last.
 analytics_case      flags and what was done about them.
+
+Counting anew is another generation beside the one that is shown, which goes when the new one has
+come to the end of the feed.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import msgspec
 
 from dmed.modules.analytics.model import Case, CaseState, Fact, Figure, Kept, Outcome, Verdict
 from dmed.modules.analytics.rules.counting import Counts
+from dmed.modules.analytics.rules.judging import Base, GroupKey
 from dmed.trust.gateway import GatewayUnit
 
 DDL: tuple[str, ...] = (
@@ -27,6 +32,10 @@ DDL: tuple[str, ...] = (
         judged timestamptz not null default '-infinity'
     )""",
     "insert into analytics_position (one) values (true) on conflict do nothing",
+    """alter table analytics_position
+        add column if not exists generation integer not null default 0,
+        add column if not exists shown integer not null default 0,
+        add column if not exists leased timestamptz not null default '-infinity'""",
     """create table if not exists analytics_fact (
         type text collate "C" not null,
         id text collate "C" not null,
@@ -35,16 +44,28 @@ DDL: tuple[str, ...] = (
         primary key (type, id)
     )""",
     "create index if not exists analytics_fact_patient on analytics_fact (patient)",
-    """create table if not exists analytics_count (
-        prescriber text collate "C" not null,
-        day date not null,
+    "alter table analytics_fact add column if not exists generation integer not null default 0",
+    "drop table if exists analytics_count",
+    """create table if not exists analytics_month (
+        generation integer not null,
         indicator text collate "C" not null,
+        whole text collate "C" not null,
+        prescriber text collate "C" not null,
+        month date not null,
         part text collate "C" not null,
         numerator bigint not null,
         denominator bigint not null,
-        primary key (prescriber, day, indicator, part)
+        primary key (generation, indicator, whole, prescriber, month, part)
     )""",
-    "create index if not exists analytics_count_day on analytics_count (day)",
+    """create table if not exists analytics_base (
+        indicator text collate "C" not null,
+        level text collate "C" not null,
+        key text collate "C" not null,
+        size integer not null,
+        expected double precision not null,
+        spread double precision not null,
+        primary key (level, key, indicator)
+    )""",
     """create table if not exists analytics_case (
         number bigint generated always as identity primary key,
         mark text collate "C" not null unique,
@@ -65,42 +86,94 @@ DDL: tuple[str, ...] = (
 )
 _CASE = ("number, prescriber, indicator, part, made, numerator, denominator, expected, answer, "
          "assignee, outcome, words, closed")
+_CELLS = """unnest($2::text[], $3::text[], $4::text[], $5::date[], $6::text[])
+    as gone (indicator, whole, prescriber, month, part)"""
 _ADD = """
-insert into analytics_count (prescriber, day, indicator, part, numerator, denominator)
-select * from unnest($1::text[], $2::date[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
-on conflict (prescriber, day, indicator, part) do update
-set numerator = analytics_count.numerator + excluded.numerator,
-    denominator = analytics_count.denominator + excluded.denominator
+insert into analytics_month (generation, indicator, whole, prescriber, month, part, numerator,
+    denominator)
+select $1, * from unnest($2::text[], $3::text[], $4::text[], $5::date[], $6::text[], $7::bigint[],
+    $8::bigint[])
+on conflict (generation, indicator, whole, prescriber, month, part) do update
+set numerator = analytics_month.numerator + excluded.numerator,
+    denominator = analytics_month.denominator + excluded.denominator
 """
-_EMPTY = """
-delete from analytics_count c using unnest($1::text[], $2::date[], $3::text[], $4::text[])
-    as gone (prescriber, day, indicator, part)
-where c.prescriber = gone.prescriber and c.day = gone.day and c.indicator = gone.indicator
-    and c.part = gone.part and c.numerator = 0 and c.denominator = 0
+_EMPTY = f"""
+delete from analytics_month c using {_CELLS}
+where c.generation = $1 and c.indicator = gone.indicator and c.whole = gone.whole
+    and c.prescriber = gone.prescriber and c.month = gone.month and c.part = gone.part
+    and c.numerator = 0 and c.denominator = 0
 """
+_SHOWN = "generation = (select shown from analytics_position)"
+_SUMS = "sum(numerator)::bigint as numerator, sum(denominator)::bigint as denominator"
+_WHOLES = """
+with recursive found as (
+    (select min(whole) as whole from analytics_month
+     where generation = (select shown from analytics_position) and indicator = $1)
+    union all
+    select (select min(m.whole) from analytics_month m
+            where m.generation = (select shown from analytics_position) and m.indicator = $1
+                and m.whole > found.whole)
+    from found where found.whole is not null)
+select whole from found where whole is not null
+"""
+"""Different values of an index without reading all of it."""
 _decoder = msgspec.json.Decoder(Fact)
 
 
 # Counting ---------------------------------------------------------------------------------------
 
 
-async def position(unit: GatewayUnit, *, lock: bool = False) -> tuple[tuple[int, int], str]:
-    """How far the feed was counted, and by which version of the definitions."""
+class Position(msgspec.Struct, frozen=True):
+    """How far the feed was counted, by which version of the definitions, as which generation."""
+
+    at: tuple[int, int]
+    version: str
+    generation: int
+    shown: int
+    """The last generation that came to the end of the feed: the figures that people see."""
+
+
+async def position(unit: GatewayUnit, *, lock: bool = False) -> Position:
+    """How far the feed was counted."""
     row = await unit.fetchrow(
-        f"select xid, vid, version from analytics_position{' for update' if lock else ''}")
-    return (row["xid"], row["vid"]), row["version"]
+        "select xid, vid, version, generation, shown from analytics_position"
+        f"{' for update' if lock else ''}")
+    return Position((row["xid"], row["vid"]), row["version"], row["generation"], row["shown"])
 
 
-async def move(unit: GatewayUnit, at: tuple[int, int], version: str) -> None:
-    """The feed was counted so far."""
+async def move(unit: GatewayUnit, at: tuple[int, int], *, is_end: bool) -> None:
+    """The feed was counted so far; at its end what was counted is what is shown."""
     await unit.execute(
-        "update analytics_position set xid = $1, vid = $2, version = $3", at[0], at[1], version)
+        "update analytics_position set xid = $1, vid = $2,"
+        " shown = case when $3 then generation else shown end", at[0], at[1], is_end)
 
 
-async def forget(unit: GatewayUnit) -> None:
-    """Everything will be counted anew from the beginning of the feed."""
-    await unit.execute("delete from analytics_fact")
-    await unit.execute("delete from analytics_count")
+async def begin_anew(unit: GatewayUnit, version: str) -> None:
+    """Everything will be counted from the beginning of the feed, beside what is shown."""
+    await unit.execute(
+        "update analytics_position set xid = 0, vid = 0, version = $1, generation = generation + 1",
+        version)
+
+
+async def drop_old(unit: GatewayUnit, rows: int) -> int:
+    """Forgets counts of generations that are shown no more, at most so many rows; how many."""
+    status = await unit.execute(
+        "delete from analytics_month where ctid = any(array("
+        " select m.ctid from analytics_position p join analytics_month m"
+        " on m.generation < p.shown order by m.generation limit $1))", rows)
+    return int(status.rpartition(" ")[2])
+
+
+async def lease(unit: GatewayUnit, until: datetime) -> None:
+    """Another process counts: until then the job of each minute leaves it alone."""
+    await unit.execute("update analytics_position set leased = $1", until)
+
+
+async def leased(unit: GatewayUnit) -> datetime | None:
+    """Until when another process has the counting for itself; None where none ever had."""
+    found: datetime | None = await unit.fetchval(
+        "select nullif(leased, '-infinity') from analytics_position")
+    return found
 
 
 def _kept(row: Any) -> Kept:
@@ -108,11 +181,13 @@ def _kept(row: Any) -> Kept:
                 fact=_decoder.decode(row["body"]))
 
 
-async def facts_of(unit: GatewayUnit, patients: Iterable[str]) -> list[Any]:
-    """Rows of persons' facts, to be read with `by_person` when the transaction is over."""
+async def facts_of(unit: GatewayUnit, generation: int, patients: Iterable[str]) -> list[Any]:
+    """Rows of persons' facts as far as a generation has counted them, to be read with `by_person`
+    when the transaction is over.
+    """
     return await unit.fetch(
         "select type, id, patient, body::text as body from analytics_fact"
-        " where patient = any($1::text[])", sorted(set(patients)))
+        " where patient = any($1::text[]) and generation = $2", sorted(set(patients)), generation)
 
 
 def by_person(rows: Iterable[Any]) -> dict[str, list[Kept]]:
@@ -123,12 +198,15 @@ def by_person(rows: Iterable[Any]) -> dict[str, list[Kept]]:
     return found
 
 
-async def patients_of(unit: GatewayUnit, keys: Iterable[tuple[str, str]]) -> set[str]:
-    """The persons to whom records (type, id) belonged when they were counted last."""
+async def patients_of(
+    unit: GatewayUnit, generation: int, keys: Iterable[tuple[str, str]]
+) -> set[str]:
+    """The persons to whom records (type, id) belonged when a generation counted them."""
     types, ids = zip(*keys, strict=True)
     rows = await unit.fetch(
         "select distinct patient from analytics_fact join unnest($1::text[], $2::text[])"
-        " as asked (type, id) using (type, id) where patient <> ''", list(types), list(ids))
+        " as asked (type, id) using (type, id) where patient <> '' and generation = $3",
+        list(types), list(ids), generation)
     return {row["patient"] for row in rows}
 
 
@@ -139,7 +217,9 @@ async def shared(unit: GatewayUnit, type_: str) -> list[Kept]:
     return [_kept(row) for row in rows]
 
 
-async def put(unit: GatewayUnit, found: Mapping[tuple[str, str], Kept | None]) -> None:
+async def put(
+    unit: GatewayUnit, generation: int, found: Mapping[tuple[str, str], Kept | None]
+) -> None:
     """Keeps the facts of changed records; those that count no more go."""
     gone = [key for key, fact in found.items() if fact is None]
     if gone:
@@ -151,36 +231,108 @@ async def put(unit: GatewayUnit, found: Mapping[tuple[str, str], Kept | None]) -
             for one in found.values() if one is not None]
     if rows:
         await unit.execute(
-            "insert into analytics_fact (type, id, patient, body)"
-            " select type, id, patient, body::jsonb"
-            " from unnest($1::text[], $2::text[], $3::text[], $4::text[])"
+            "insert into analytics_fact (generation, type, id, patient, body)"
+            " select $1, type, id, patient, body::jsonb"
+            " from unnest($2::text[], $3::text[], $4::text[], $5::text[])"
             " as made (type, id, patient, body) on conflict (type, id) do update"
-            " set patient = excluded.patient, body = excluded.body",
-            *map(list, zip(*rows, strict=True)))
+            " set patient = excluded.patient, body = excluded.body,"
+            " generation = excluded.generation",
+            generation, *map(list, zip(*rows, strict=True)))
 
 
-async def add(unit: GatewayUnit, counts: Counts) -> None:
+async def add(unit: GatewayUnit, generation: int, counts: Counts) -> None:
     """Adds to the counts; a cell that comes down to nothing goes."""
     if not counts:
         return
     cells = sorted(counts)
     columns = [list(column) for column in zip(*cells, strict=True)]
     both = [list(column) for column in zip(*(counts[cell] for cell in cells), strict=True)]
-    await unit.execute(_ADD, *columns, *both)
-    await unit.execute(_EMPTY, *columns)
+    await unit.execute(_ADD, generation, *columns, *both)
+    await unit.execute(_EMPTY, generation, *columns)
+
+
+# Figures ----------------------------------------------------------------------------------------
+
+
+def month_of(day: date) -> date:
+    """The first day of the month, by which counts lie."""
+    return day.replace(day=1)
 
 
 async def totals(
-    unit: GatewayUnit, since: date, until: date, prescribers: Sequence[str] | None = None
+    unit: GatewayUnit, since: date, until: date, indicators: Sequence[str],
+    prescribers: Sequence[str] | None = None, wholes: Sequence[str] | None = None,
 ) -> list[Figure]:
-    """The figures of prescribers (None: of all) over days, both ends counted."""
+    """Figures over the months of both days: of these indicators, prescribers (None: all) and wholes
+    (None: all; those without parts have but one, which is "").
+    """
+    given: list[Any] = [month_of(since), until, list(indicators)]
+    narrowed = ""
+    # Written out only where it is asked: a plan that serves both would read the whole table.
+    for column, wanted in (("whole", wholes), ("prescriber", prescribers)):
+        if wanted is not None:
+            given.append(list(wanted))
+            narrowed += f" and {column} = any(${len(given)}::text[])"
     rows = await unit.fetch(
-        "select prescriber, indicator, part, sum(numerator)::bigint as numerator,"
-        " sum(denominator)::bigint as denominator from analytics_count"
-        " where day between $1 and $2 and ($3::text[] is null or prescriber = any($3))"
-        " group by prescriber, indicator, part order by prescriber, indicator, part",
-        since, until, None if prescribers is None else list(prescribers))
+        f"select prescriber, indicator, part, {_SUMS} from analytics_month"
+        f" where {_SHOWN} and indicator = any($3::text[]){narrowed} and month between $1 and $2"
+        " group by prescriber, indicator, part order by prescriber, indicator, part", *given)
     return [Figure(**dict(row)) for row in rows]
+
+
+async def sums_of(
+    unit: GatewayUnit, since: date, until: date, indicators: Sequence[str],
+    groups: Mapping[str, str],
+) -> list[Figure]:
+    """Figures without parts of groups of prescribers (prescriber > group): `prescriber` is the
+    group's key.
+    """
+    rows = await unit.fetch(
+        f"select own.key as prescriber, indicator, {_SUMS} from analytics_month"
+        " join unnest($4::text[], $5::text[]) as own (prescriber, key) using (prescriber)"
+        f" where {_SHOWN} and indicator = any($3::text[]) and whole = '' and part = ''"
+        " and month between $1 and $2 group by own.key, indicator order by own.key, indicator",
+        month_of(since), until, list(indicators), list(groups), list(groups.values()))
+    return [Figure(**dict(row)) for row in rows]
+
+
+async def wholes(unit: GatewayUnit, indicator: str) -> list[str]:
+    """All wholes of an indicator's parts."""
+    return [row["whole"] for row in await unit.fetch(_WHOLES, indicator)]
+
+
+async def keep_bases(
+    unit: GatewayUnit, indicator: str, known: Mapping[GroupKey, Base]
+) -> None:
+    """What the groups of peers make of an indicator from now on."""
+    await unit.execute("delete from analytics_base where indicator = $1", indicator)
+    rows = [(level, _line(key), base.size, base.expected, base.spread)
+            for (level, key), base in known.items()]
+    if rows:
+        await unit.execute(
+            "insert into analytics_base (indicator, level, key, size, expected, spread)"
+            " select $1, * from unnest($2::text[], $3::text[], $4::integer[],"
+            " $5::double precision[], $6::double precision[])",
+            indicator, *map(list, zip(*rows, strict=True)))
+
+
+def _line(key: Iterable[str]) -> str:
+    return "\n".join(key)
+
+
+async def bases(unit: GatewayUnit, keys: Iterable[GroupKey]) -> dict[str, dict[GroupKey, Base]]:
+    """Indicator > what these groups of peers made of it."""
+    asked = {(level, _line(key)): (level, key) for level, key in keys}
+    levels, lines = [list(column) for column in zip(*asked, strict=True)]
+    rows = await unit.fetch(
+        "select indicator, level, key, size, expected, spread from analytics_base"
+        " join unnest($1::text[], $2::text[]) as asked (level, key) using (level, key)",
+        levels, lines)
+    found: dict[str, dict[GroupKey, Base]] = {}
+    for row in rows:
+        base = Base(row["level"], row["size"], row["expected"], row["spread"])
+        found.setdefault(row["indicator"], {})[asked[row["level"], row["key"]]] = base
+    return found
 
 
 # Cases ------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ server, and how well the alerts work. https://cds-hooks.hl7.org/2.0/
 
 from __future__ import annotations
 
-from dmed.modules.hooks import operations
+from dmed.modules.hooks import operations, pages
 from dmed.trust.manifest import Manifest
 
 MODULE = Manifest(
@@ -14,6 +14,7 @@ MODULE = Manifest(
         "ru": "Поддержка решений",
         "en": "Decision support",
     },
-    routes=operations.ROUTES,
+    routes=(*operations.ROUTES, *pages.ROUTES),
+    menu=pages.MENU,
     operations=operations.OPERATIONS,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from dmed.kit.i18n import Speech
 from dmed.modules.hooks.model import Answer, Call, Feedback, Service
 from dmed.modules.medid import api as medid
 from dmed.modules.prescriptions import api as prescriptions
-from dmed.modules.prescriptions.api import OVERRIDE_REASONS, Alert, Order, Tier
+from dmed.modules.prescriptions.api import OVERRIDE_REASONS, Alert, Order, Precision, Tier
 from dmed.trust.gateway import decoded
 
 SUMMARY_MAX = 139
@@ -333,3 +334,54 @@ def _outcome(answer: Answer, at: int) -> tuple[str, str]:
     code = reason.code if reason and reason.code in OVERRIDE_REASONS else ""
     is_passed = answer.outcome == prescriptions.OVERRIDDEN
     return answer.outcome, code if is_passed else ""
+
+
+# How well alerts work
+
+HEEDED_FROM, ONE_REASON_FROM = Decimal("0.50"), Decimal("0.50")
+_BY_REASON = frozenset({"record-wrong", "tolerated-before", "dose-adjusted", "monitoring-arranged"})
+"""Reasons that tell what should be mended; the others only weigh the danger otherwise."""
+
+
+class Advice(msgspec.Struct, frozen=True):
+    """What to do about a rule, as a locale key with its values."""
+
+    key: str
+    values: dict[str, Any]
+    kind: str = ""
+    """The badge: "warn" where somebody should look, "good" where it works."""
+
+
+def advice(one: Precision) -> Advice:
+    """Which sentence the figures of a rule deserve: too few, one that nobody heeds and may teach to
+    heed none, one whose overrides point to a cause that can be mended, or one that works.
+    """
+    share = one.share
+    facts: dict[str, Any] = {
+        "shown": one.shown, "overridden": one.overridden, "reason": "", "count": 0}
+    if one.tier == Tier.PASSIVE:
+        return Advice("hooks.advice.passive", facts)
+    if one.tier == Tier.STOP:
+        return Advice("hooks.advice.stop", facts)
+    if share is None:
+        return Advice("hooks.advice.few", facts)
+    reason, count = max(one.reasons.items(), key=lambda pair: (pair[1], pair[0]),
+                        default=("", 0))
+    is_led = bool(count) and Decimal(count) / one.overridden >= ONE_REASON_FROM
+    facts |= {"reason": reason, "count": count}
+    if one.is_for_review:
+        return Advice(f"hooks.advice.review_{'reason' if is_led and reason else 'any'}", facts,
+                      "warn")
+    if share < HEEDED_FROM:
+        return Advice("hooks.advice.works", facts, "good")
+    if is_led and reason in _BY_REASON:
+        return Advice(f"hooks.advice.{reason.replace('-', '_')}", facts, "warn")
+    if is_led and not reason:
+        return Advice("hooks.advice.no_reason", facts, "warn")
+    return Advice("hooks.advice.watch", facts)
+
+
+def rule_key(rule: str) -> str:
+    """The locale key of a rule's name; all pairs of interactions share one."""
+    kind = "interaction" if rule.startswith("interaction-") else rule
+    return f"hooks.rule.{kind.replace('-', '_')}"

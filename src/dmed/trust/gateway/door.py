@@ -81,6 +81,8 @@ class Followed(NamedTuple):
 
     position: tuple[int, int]
     records: dict[tuple[str, str], dict[str, Any] | None]
+    read: int = 0
+    """Changes that were passed, those of other types with them; below the limit at the end."""
 
 
 class Gateway:
@@ -321,7 +323,8 @@ class Gateway:
         records = {(change.type, change.id): found.get((change.type, change.id))
                    for change in told}
         return Followed(read[-1].position, {
-            key: None if body is None else decoded(body) for key, body in records.items()})
+            key: None if body is None else decoded(body) for key, body in records.items()},
+            len(read))
 
     def held(self, name: str, make: Callable[[], T]) -> T:
         """What a module keeps in this worker for this installation, made when first asked for."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from statistics import NormalDist
 
 _TINY = 1e-300
@@ -150,9 +151,11 @@ def tail(score_: float) -> float:
     return 0.5 * math.erfc(score_ / math.sqrt(2))
 
 
-def spread(scores: Sequence[float], cut: float = 0.1) -> float:
+def spread(scores: Sequence[float], cut: float = 0.25) -> float:
     """How many times more than chance the peers vary: the mean square of their scores, with the
-    `cut` lowest and highest pulled in so that those sought do not hide themselves; at least 1.
+    `cut` lowest and highest pulled in and put right for what chance loses by that; at least 1.
+
+    A quarter, so that up to so many of those sought do not hide each other.
     """
     if len(scores) < 3:
         return 1.0
@@ -160,17 +163,28 @@ def spread(scores: Sequence[float], cut: float = 0.1) -> float:
     off = int(len(ordered) * cut)
     low, high = ordered[off], ordered[-1 - off]
     squares = [min(max(one, low), high) ** 2 for one in ordered]
-    return max(1.0, math.fsum(squares) / len(squares))
+    return max(1.0, math.fsum(squares) / len(squares) / _pulled_in(off / len(ordered)))
 
 
-def false_discovery(chances: Sequence[float], rate: float) -> float:
+@lru_cache(maxsize=1024)
+def _pulled_in(cut: float) -> float:
+    """The variance of a standard normal whose `cut` lowest and highest are pulled in."""
+    if cut <= 0:
+        return 1.0
+    at = -_NORMAL.inv_cdf(cut)
+    return 1 - 2 * cut - 2 * at * _NORMAL.pdf(at) + 2 * cut * at * at
+
+
+def false_discovery(chances: Sequence[float], rate: float, whole: int | None = None) -> float:
     """The largest chance that still counts where of all found at most `rate` shall be false
-    (Benjamini and Hochberg 1995); -1 where none does.
+    (Benjamini and Hochberg 1995); -1 where none does. Of `whole` tests only the chances up to
+    `rate` need be given: no larger one can count.
     """
     ordered = sorted(chances)
+    tests = len(ordered) if whole is None else whole
     found = -1.0
     for place, chance in enumerate(ordered, 1):
-        if chance <= rate * place / len(ordered):
+        if chance <= rate * place / tests:
             found = chance
     return found
 
@@ -180,13 +194,19 @@ def two_samples(k: int, n: int, others: int, whole: int) -> float:
     samples of the same (Fisher's exact test, one-sided, half of the point itself counted).
     """
     hits, total = k + others, n + whole
-    most = min(n, hits)
-
-    def log_term(x: int) -> float:
-        return (_log_choose(hits, x) + _log_choose(total - hits, n - x) - _log_choose(total, n))
-
-    point = math.exp(log_term(k))
-    return min(1.0, point / 2 + math.fsum(math.exp(log_term(x)) for x in range(k + 1, most + 1)))
+    point = math.exp(
+        _log_choose(hits, k) + _log_choose(total - hits, n - k) - _log_choose(total, n))
+    # Summed away from the middle, where terms only fall: the first may be too small for a float.
+    is_high = k * total > hits * n
+    found, term, x = point / 2, point, k
+    while term > found * _ENOUGH:
+        up = (hits - x) * (n - x) / ((x + 1) * (total - hits - n + x + 1)) if is_high else 0.0
+        down = 0.0 if is_high else (
+            x * (total - hits - n + x) / ((hits - x + 1) * (n - x + 1)))
+        term *= up or down
+        found += term
+        x += 1 if is_high else -1
+    return min(1.0, found) if is_high else max(0.0, 1 - found)
 
 
 def _log_choose(n: int, k: int) -> float:

@@ -8,16 +8,17 @@ from datetime import date
 from typing import NamedTuple
 
 from dmed.modules.analytics.model import Definition, Kept, Unit
-from dmed.modules.analytics.rules.definitions import definitions
+from dmed.modules.analytics.rules.definitions import definitions, whole_of
 from dmed.modules.analytics.rules.deriving import Line, fits, lines
 
 
 class Cell(NamedTuple):
-    """Where a count lies."""
+    """Where a count lies: the whole is what a part is weighed within, the month its first day."""
 
-    prescriber: str
-    day: date
     indicator: str
+    whole: str
+    prescriber: str
+    month: date
     part: str
 
 
@@ -28,7 +29,7 @@ Group = Sequence[Line]
 
 def counts(facts: Sequence[Kept]) -> Counts:
     """All that one person's facts add. A prescription belongs to one person and one prescriber and
-    lies on the day of its first line.
+    lies in the month of its first line.
     """
     found: dict[Cell, list[int]] = defaultdict(lambda: [0, 0])
     made = lines(facts)
@@ -37,7 +38,8 @@ def counts(facts: Sequence[Kept]) -> Counts:
         for unit in units[definition.unit]:
             for part, numerator, denominator in _KINDS[definition.kind](definition, unit):
                 first = unit[0].item
-                cell = Cell(first.prescriber, first.moment.date(), definition.id, part)
+                cell = Cell(definition.id, whole_of(definition, part), first.prescriber,
+                            first.moment.date().replace(day=1), part)
                 found[cell][0] += numerator
                 found[cell][1] += denominator
     return {cell: (both[0], both[1]) for cell, both in found.items() if any(both)}

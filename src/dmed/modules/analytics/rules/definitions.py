@@ -11,7 +11,7 @@ import msgspec
 from dmed.modules.analytics.model import Definition
 
 _FOLDER = Path(__file__).resolve().parent.parent / "data"
-COUNTING = 1
+COUNTING = 2
 """Raised when the way of counting changes: then everything is counted anew."""
 
 
@@ -38,6 +38,11 @@ def version() -> str:
     files = [*sorted((_FOLDER / "indicators").glob("*.json")), _FOLDER / "lists.json"]
     content = b"".join(path.read_bytes() for path in files)
     return hashlib.sha256(content + str(COUNTING).encode()).hexdigest()[:16]
+
+
+def whole_of(definition: Definition, part: str) -> str:
+    """What a part is weighed within: the preparation of a product; "" for all that is one whole."""
+    return part.partition("|")[0] if definition.part == "brand" else ""
 
 
 @lru_cache(maxsize=256)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import msgspec
 
 from dmed.kit import clock
 from dmed.modules.analytics import tables
-from dmed.modules.analytics.model import Figure, House, Place, Post, Verdict
+from dmed.modules.analytics.model import Definition, Figure, House, Place, Post, Verdict
 from dmed.modules.analytics.rules import judging
 from dmed.modules.analytics.rules.definitions import definitions
 from dmed.modules.analytics.service.following import MINUTE_SECONDS, PLATFORM, follow
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
 YEAR = timedelta(days=365)
 FEEDBACK = timedelta(days=14)
 """So long a flag is the prescriber's alone, unless an answer comes before."""
+READ_SECONDS_MAX = 60
+"""Reading an indicator of the whole country takes longer than an act of a person may."""
+WHOLES = 5
+"""Preparations whose products are weighed at once."""
+DROPPED_ROWS = 20_000
+"""Of an old count so many rows go each minute."""
+STAFF_KEPT_S = 60.0
 MINUTE_MAX = 20_000
 """Changes counted in one run of the job, so that after an import other jobs have their turn."""
 _JUDGE_EVERY = timedelta(hours=20)
@@ -52,13 +61,21 @@ class Staff(msgspec.Struct, frozen=True):
 
 
 async def staff(gateway: Gateway) -> Staff:
-    """All posts and institutions."""
-    async with gateway.unit(PLATFORM) as unit:
-        posts = {one.id: one.fact for one in await tables.shared(unit, "PractitionerRole")
-                 if isinstance(one.fact, Post)}
-        houses = {one.id: one.fact for one in await tables.shared(unit, "Organization")
-                  if isinstance(one.fact, House)}
-    return Staff(posts, houses, {id_: place_of(post, houses) for id_, post in posts.items()})
+    """All posts and institutions, read once a minute by a worker: a country has many."""
+    held: dict[str, tuple[float, Staff]] = gateway.held("analytics staff", dict)
+    until, found = held.get("all", (0.0, _NOBODY))
+    if time.monotonic() > until:
+        async with gateway.unit(PLATFORM, seconds_max=READ_SECONDS_MAX) as unit:
+            rows = [await tables.shared(unit, type_)
+                    for type_ in ("PractitionerRole", "Organization")]
+        posts = {one.id: one.fact for one in rows[0] if isinstance(one.fact, Post)}
+        houses = {one.id: one.fact for one in rows[1] if isinstance(one.fact, House)}
+        found = Staff(posts, houses, {id_: place_of(post, houses) for id_, post in posts.items()})
+        held["all"] = (time.monotonic() + (STAFF_KEPT_S if posts else 0.0), found)
+    return found
+
+
+_NOBODY = Staff({}, {}, {})
 
 
 def place_of(post: Post, houses: Mapping[str, House]) -> Place:
@@ -79,33 +96,70 @@ def place_of(post: Post, houses: Mapping[str, House]) -> Place:
 
 
 async def verdicts(gateway: Gateway, since: date, until: date, known: Staff) -> list[Verdict]:
-    """All figures over days among their peers, flags set."""
+    """All figures over months among their peers, flags set: for a country that fits into memory."""
     async with gateway.unit(PLATFORM) as unit:
-        figures = await tables.totals(unit, since, until)
+        figures = await tables.totals(unit, since, until, list(definitions()))
     return judging.judge_all(figures, definitions(), known.places)
 
 
-def pooled(figures: Iterable[Figure], known: Staff, level: str) -> list[Figure]:
-    """Figures of a specialty, institution or region: sums, `prescriber` is the group's key. Groups
-    under the least cell are left out, as are parts.
+async def judged(gateway: Gateway, since: date, until: date, known: Staff) -> list[Verdict]:
+    """The flags among all figures over months, read and weighed part by part: what is in memory at
+    once is one indicator, of pairs one district, of products a few preparations. What the peers
+    make of each indicator is kept, for the figures of single prescribers.
     """
-    sums: dict[tuple[str, str], list[int]] = {}
-    for one in figures:
-        key = known.group_of(level, one.prescriber)
-        if key and not one.part and definitions()[one.indicator].kind != "part":
-            cell = sums.setdefault((key, one.indicator), [0, 0])
-            cell[0] += one.numerator
-            cell[1] += one.denominator
-    return [Figure(prescriber=key, indicator=indicator, numerator=both[0], denominator=both[1])
-            for (key, indicator), both in sorted(sums.items()) if both[1] >= judging.CELL_MIN]
+    sieve = judging.Sieve(definitions())
+    for definition in definitions().values():
+        if definition.kind != "part":
+            figures = await _read(gateway, since, until, definition)
+            peers = judging.Peers(definition, figures, known.places)
+            await asyncio.to_thread(_sift, sieve, peers.weighed())
+            async with gateway.unit(PLATFORM) as unit:
+                await tables.keep_bases(unit, definition.id, peers.known)
+            continue
+        async for figures in _together(gateway, since, until, definition, known):
+            weighed = judging.weigh(definition, figures, known.places)
+            await asyncio.to_thread(_sift, sieve, weighed)
+    return sieve.flags()
+
+
+def _sift(sieve: judging.Sieve, weighed: Iterable[judging.Weighed]) -> None:
+    for one in weighed:
+        sieve.add(one)
+
+
+async def _read(
+    gateway: Gateway, since: date, until: date, definition: Definition,
+    prescribers: Sequence[str] | None = None, wholes: Sequence[str] | None = None,
+) -> list[Figure]:
+    async with gateway.unit(PLATFORM, seconds_max=READ_SECONDS_MAX) as unit:
+        return await tables.totals(unit, since, until, [definition.id], prescribers, wholes)
+
+
+async def _together(
+    gateway: Gateway, since: date, until: date, definition: Definition, known: Staff
+) -> AsyncIterator[list[Figure]]:
+    """Figures of parts, so many at once as must be weighed together."""
+    if definition.part == "pharmacy":
+        by_district: dict[str, list[str]] = {}
+        for post, place in known.places.items():
+            by_district.setdefault(place.district, []).append(post)
+        for district, posts in sorted(by_district.items()):
+            if district:
+                yield await _read(gateway, since, until, definition, posts, [""])
+    elif definition.part == "brand":
+        async with gateway.unit(PLATFORM, seconds_max=READ_SECONDS_MAX) as unit:
+            every = await tables.wholes(unit, definition.id)
+        for at in range(0, len(every), WHOLES):
+            yield await _read(gateway, since, until, definition, None, every[at : at + WHOLES])
+    else:
+        yield await _read(gateway, since, until, definition)
 
 
 async def tell(gateway: Gateway, since: date, until: date) -> Sequence[Verdict]:
     """Judges and makes a case of each new flag, told to its prescriber; all flags. A flag is made
     once a quarter for the same prescriber, indicator and part.
     """
-    known = await staff(gateway)
-    found = [one for one in await verdicts(gateway, since, until, known) if one.is_flagged]
+    found = await judged(gateway, since, until, await staff(gateway))
     quarter = f"{until.year}Q{(until.month + 2) // 3}"
     async with gateway.unit(PLATFORM) as unit:
         for one in found:
@@ -115,16 +169,35 @@ async def tell(gateway: Gateway, since: date, until: date) -> Sequence[Verdict]:
 
 
 async def keep(gateway: Gateway) -> None:
-    """The job of each minute: counts what came, and once a day judges the last year."""
-    await follow(gateway, most=MINUTE_MAX, seconds=MINUTE_SECONDS)
+    """The job of each minute: counts what came, and once a day judges the last year. While another
+    process counts, and until all was counted once, it does neither.
+    """
     now = clock.now()
     async with gateway.unit(PLATFORM) as unit:
+        leased = await tables.leased(unit)
+    if leased is not None and now < leased:
+        return
+    await follow(gateway, most=MINUTE_MAX, seconds=MINUTE_SECONDS)
+    async with gateway.unit(PLATFORM) as unit:
+        position = await tables.position(unit)
+        await tables.drop_old(unit, DROPPED_ROWS)
         last = await tables.judged(unit)
-        if last is not None and now - last < _JUDGE_EVERY:
+        # Half of a year's feed would make doctors differ who do not.
+        if position.shown != position.generation or (
+                last is not None and now - last < _JUDGE_EVERY):
             return
+    await judge_year(gateway)
+
+
+async def judge_year(gateway: Gateway) -> Sequence[Verdict]:
+    """Judges twelve months and this one so far, and tells prescribers of new flags; all flags. It
+    is noted first: whoever fails every minute would leave no time for anything else.
+    """
+    now = clock.now()
+    async with gateway.unit(PLATFORM) as unit:
         await tables.note_judged(unit, now)
     until = now.astimezone(clock.TASHKENT).date()
-    await tell(gateway, until - YEAR, until)
+    return await tell(gateway, tables.month_of(until - YEAR), until)
 
 
 def open_since(now: datetime) -> datetime:

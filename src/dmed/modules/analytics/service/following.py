@@ -2,7 +2,8 @@
 
 Of each change the record as it is now is read; what its person's facts added before is taken away
 and what they add now is added, in one transaction with the position. So nothing depends on how
-often or in which stretches the feed is read.
+often or in which stretches the feed is read. New definitions are counted from the beginning as a
+new generation, which is shown when it has come to the end of the feed; until then the last one is.
 """
 
 from __future__ import annotations
@@ -10,8 +11,13 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from dmed.kit import clock
 from dmed.kit.errors import UnavailableError
 from dmed.modules.analytics import tables
 from dmed.modules.analytics.model import Kept
@@ -27,10 +33,22 @@ PLATFORM = Subject(user="analytics", role=Role.SERVICE, name="DMED", purpose="PU
 """Who counts: a job, no person."""
 STRETCH, STRETCH_MIN = 500, 15
 """Changes of one transaction: well under its five seconds."""
+STRETCH_MAX = 10_000
+"""The feed tells no more at once."""
 TURN = 8
 """So many records or persons are counted before others have their turn."""
 MINUTE_SECONDS = 20.0
 """The minute's job counts no longer: other jobs wait behind it."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What one transaction of counting did."""
+
+    looked: int
+    """Records that were looked at."""
+    read: int
+    """Changes of the feed that were passed, those of other types with them."""
+    is_end: bool
 
 
 async def follow(
@@ -41,66 +59,86 @@ async def follow(
     begins again.
     """
     looked, began = 0, time.monotonic()
-    while looked < most and time.monotonic() - began < seconds:
+    async for step in steps(gateway, stretch):
+        looked += step.looked
+        if looked >= most or time.monotonic() - began >= seconds:
+            break
+    return looked
+
+
+async def steps(
+    gateway: Gateway, stretch: int = STRETCH, *, lease: timedelta | None = None
+) -> AsyncIterator[Step]:
+    """Counts step by step up to the end of the feed. With a `lease` the job of each minute stands
+    aside for so long after each step.
+    """
+    while True:
         try:
-            taken = await _stretch(gateway, stretch)
+            step = await _stretch(gateway, stretch, lease)
         except UnavailableError:
             # A machine that is busy with other things: smaller steps get through it.
             if stretch <= STRETCH_MIN:
                 raise
             stretch //= 2
             continue
-        if taken is None:
-            return looked
-        looked += taken
-    return looked
+        yield step
+        if step.is_end:
+            return
 
 
-async def _stretch(gateway: Gateway, stretch: int) -> int | None:
-    """Counts the next changes; how many records were looked at, None at the end of the feed."""
-    at, known = await _begin(gateway)
-    told = await gateway.follow(PLATFORM, facts.TYPES, at, stretch)
-    if told.position == at:
-        return None
+async def position(gateway: Gateway) -> tuple[int, int]:
+    """How far the feed was counted by the definitions as they are now."""
+    return (await _begin(gateway)).at
+
+
+async def _stretch(gateway: Gateway, stretch: int, lease: timedelta | None) -> Step:
+    """Counts the next changes."""
+    begun = await _begin(gateway)
+    now = begun.generation
+    told = await gateway.follow(PLATFORM, facts.TYPES, begun.at, stretch)
+    is_end = told.read < min(stretch, STRETCH_MAX)
     found: Found = {}
     for number, (key, record) in enumerate(told.records.items()):
         await _let_others(number)
         found[key] = None if record is None else facts.kept(record)
-    before = await _before(gateway, found)
+    before = await _before(gateway, now, found)
     # Worked out before the transaction: facts change only when the position moves, so what was
     # read holds where it has not moved.
     change = await _change(before, found)
     async with gateway.unit(PLATFORM) as unit:
-        if await tables.position(unit, lock=True) != (at, known):
-            return 0
-        await tables.put(unit, found)
-        await tables.add(unit, change)
-        await tables.move(unit, told.position, known)
-    return len(found)
+        if await tables.position(unit, lock=True) != begun:
+            return Step(0, 0, is_end=False)
+        if told.position != begun.at or (is_end and begun.shown != now):
+            await tables.put(unit, now, found)
+            await tables.add(unit, now, change)
+            await tables.move(unit, told.position, is_end=is_end)
+        if lease is not None:
+            await tables.lease(unit, clock.now() + lease)
+    return Step(len(found), told.read, is_end=is_end)
 
 
-async def _begin(gateway: Gateway) -> tuple[tuple[int, int], str]:
-    """The position, after everything was forgotten where the definitions have changed."""
+async def _begin(gateway: Gateway) -> tables.Position:
+    """The position; of a new generation where the definitions have changed."""
     async with gateway.unit(PLATFORM) as unit:
-        at, known = await tables.position(unit, lock=True)
-        if known == version():
-            return at, known
-        await tables.forget(unit)
-        await tables.move(unit, (0, 0), version())
-        return (0, 0), version()
+        found = await tables.position(unit)
+        if found.version == version():
+            return found
+        if (await tables.position(unit, lock=True)).version != version():
+            await tables.begin_anew(unit, version())
+        return await tables.position(unit)
 
 
 Found = dict[tuple[str, str], Kept | None]
 
 
-async def _before(gateway: Gateway, found: Found) -> dict[str, list[Kept]]:
+async def _before(gateway: Gateway, generation: int, found: Found) -> dict[str, list[Kept]]:
     """The facts so far of everybody whom changed records belonged to or belong to now."""
     if not found:
         return {}
     async with gateway.unit(PLATFORM) as unit:
-        patients = await tables.patients_of(unit, found)
+        patients = await tables.patients_of(unit, generation, found)
         patients |= {one.patient for one in found.values() if one is not None and one.patient}
-        rows = await tables.facts_of(unit, patients)
+        rows = await tables.facts_of(unit, generation, patients)
     return {patient: [] for patient in patients} | tables.by_person(rows)
 
 

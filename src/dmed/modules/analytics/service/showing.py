@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,11 @@ import msgspec
 from dmed.kit import clock
 from dmed.kit.errors import NotFoundError
 from dmed.modules.analytics import tables
-from dmed.modules.analytics.model import Case, Definition, Figure, Verdict
+from dmed.modules.analytics.model import Case, Definition, Figure, Place, Verdict
 from dmed.modules.analytics.rules import judging
 from dmed.modules.analytics.rules.definitions import definitions
 from dmed.modules.analytics.service import cases
-from dmed.modules.analytics.service.figures import YEAR, Staff, pooled, staff, verdicts
+from dmed.modules.analytics.service.figures import READ_SECONDS_MAX, YEAR, Staff, staff
 from dmed.modules.analytics.service.following import PLATFORM
 from dmed.trust.model import Role, Subject
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 LEVELS = ("region", "specialty", "institution")
 _KEPT_S = 600.0
+_MANY = 5_000
+"""Of more posts the sums of the country take seconds: a worker makes them once in ten minutes."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,21 +66,15 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def year() -> tuple[date, date]:
-    """The days that are shown: the last year up to today."""
+    """What is shown: twelve months and this one so far, from its first day up to today."""
     today = clock.today()
-    return today - YEAR, today
+    return tables.month_of(today - YEAR), today
 
 
-async def _judged(gateway: Gateway, known: Staff) -> dict[tuple[str, str], Verdict]:
-    """(prescriber, indicator) > verdict, worked out once in ten minutes by a worker."""
-    held: dict[str, tuple[float, dict[tuple[str, str], Verdict]]] = gateway.held(
-        "analytics verdicts", dict)
-    until, found = held.get("all", (0.0, {}))
-    if time.monotonic() > until:
-        found = {(one.figure.prescriber, one.figure.indicator): one
-                 for one in await verdicts(gateway, *year(), known) if not one.figure.part}
-        held["all"] = (time.monotonic() + _KEPT_S, found)
-    return found
+async def is_counting(gateway: Gateway) -> bool:
+    """Whether all was not counted once yet, so that there is nothing to show."""
+    async with gateway.unit(PLATFORM) as unit:
+        return (await tables.position(unit)).shown == 0
 
 
 async def own(gateway: Gateway, subject: Subject) -> Sheet:
@@ -110,22 +107,25 @@ async def _sheet(
 ) -> Sheet:
     known = await staff(gateway)
     since, until = year()
+    place = known.places.get(prescriber, Place())
     async with gateway.unit(PLATFORM) as unit:
-        figures = await tables.totals(unit, since, until, [prescriber])
-    judged = await _judged(gateway, known)
+        figures = await tables.totals(unit, since, until, _WHOLE, [prescriber], [""])
+        bases = await tables.bases(unit, ((level, key(place)) for level, key in judging.LEVELS))
     outside = {one.indicator for one in told if not one.closed}
-    by_id = {one.indicator: one for one in figures if not one.part and one.denominator}
+    by_id = {one.indicator: one for one in figures if one.denominator}
     rows = []
     for definition in definitions().values():
         figure = by_id.get(definition.id)
-        if figure is None or definition.kind == "part":
+        if figure is None:
             continue
         # To others nothing is shown of so few; the prescriber knows them all anyway.
         if figure.denominator < judging.CELL_MIN and not is_own:
             continue
-        rows.append(Row(definition=definition, figure=figure,
-                        verdict=judged.get((prescriber, definition.id)),
-                        stands_out=definition.id in outside))
+        base = judging.nearest(place, bases.get(definition.id, {}))
+        is_judged = base is not None and figure.denominator >= judging.CELL_MIN
+        rows.append(Row(
+            definition=definition, figure=figure, stands_out=definition.id in outside,
+            verdict=judging.judge(definition, figure, base) if base and is_judged else None))
     post = known.posts.get(prescriber)
     house = known.houses.get(post.organisation) if post else None
     return Sheet(
@@ -134,25 +134,46 @@ async def _sheet(
         cases=tuple(told))
 
 
-async def prescribers(gateway: Gateway, subject: Subject) -> list[Line]:
-    """Who prescribes at the head's institutions, by name, each with three leading figures."""
+async def prescribers(gateway: Gateway, subject: Subject, at: str = "") -> list[Line]:
+    """Who prescribes at the head's institutions, by name, each with leading figures; for an
+    inspector at the institution `at` and below it, or in the country.
+    """
     cases.check(subject, cases.SEES_OTHERS)
     within = await cases.staff_of(gateway, subject)
-    await gateway.note(subject, "E", "prescribing figures of staff")
+    await gateway.note(subject, "E", f"prescribing figures of staff {at[:64]}".rstrip())
     known = await staff(gateway)
-    async with gateway.unit(PLATFORM) as unit:
-        figures = await tables.totals(unit, *year(), within)
-    by_who: dict[str, list[Figure]] = {}
+    if within is None:
+        within = known.at(at) if at else list(known.posts)
+    by_name = sorted(within, key=lambda who: (_name_of(known, who), who))
+    found: list[Line] = []
+    for place in range(0, len(by_name), _AT_ONCE):
+        part = by_name[place : place + _AT_ONCE]
+        async with gateway.unit(PLATFORM) as unit:
+            figures = await tables.totals(unit, *year(), LEADING, part, [""])
+        lines = _lines(figures, lambda who: _name_of(known, who))
+        found += sorted(lines, key=lambda line: (line.name, line.key))
+        if len(found) >= LINES_MAX:
+            break
+    return found[:LINES_MAX]
+
+
+def _name_of(known: Staff, who: str) -> str:
+    return known.posts[who].name if who in known.posts else who
+
+
+def _lines(figures: list[Figure], name: Callable[[str], str]) -> list[Line]:
+    """A line for each whom figures belong to; those over too few are left out."""
+    groups: dict[str, list[Figure]] = {}
     for one in figures:
-        if not one.part and one.denominator >= judging.CELL_MIN:
-            by_who.setdefault(one.prescriber, []).append(one)
-    return sorted((
-        Line(key=who, name=known.posts[who].name if who in known.posts else who,
-             rows=_leading(found)) for who, found in by_who.items()),
-        key=lambda line: line.name)[:500]
+        if one.denominator >= judging.CELL_MIN:
+            groups.setdefault(one.prescriber, []).append(one)
+    return [Line(key=key, name=name(key), rows=_leading(found)) for key, found in groups.items()]
 
 
 LEADING = ("drugs-per-prescription", "antibiotic", "injection", "aware-access", "redemption")
+LINES_MAX = 500
+_AT_ONCE = 2_000
+_WHOLE = [id_ for id_, one in definitions().items() if one.kind != "part"]
 
 
 def _leading(figures: list[Figure]) -> tuple[Row, ...]:
@@ -167,19 +188,23 @@ async def country(gateway: Gateway, subject: Subject, level: str) -> list[Line]:
     level = level if level in LEVELS else LEVELS[0]
     await gateway.note(subject, "E", f"prescribing figures by {level}")
     known = await staff(gateway)
-    async with gateway.unit(PLATFORM) as unit:
-        figures = await tables.totals(unit, *year())
-    groups: dict[str, list[Figure]] = {}
-    for one in pooled(figures, known, level):
-        groups.setdefault(one.prescriber, []).append(one)
-    return sorted((Line(key=key, name=_name(level, key, known), rows=_leading(found))
-                   for key, found in groups.items()), key=lambda line: line.name)[:500]
+    held: dict[str, tuple[float, list[Line]]] = gateway.held("analytics country", dict)
+    until, lines = held.get(level, (0.0, []))
+    if time.monotonic() > until:
+        groups = {post: key for post in known.posts if (key := known.group_of(level, post))}
+        async with gateway.unit(PLATFORM, seconds_max=READ_SECONDS_MAX) as unit:
+            figures = await tables.sums_of(unit, *year(), LEADING, groups)
+        names = _names(level, known)
+        lines = sorted(_lines(figures, lambda key: names.get(key, key)),
+                       key=lambda line: (line.name, line.key))[:LINES_MAX]
+        held[level] = (time.monotonic() + (_KEPT_S if len(known.posts) > _MANY else 0.0), lines)
+    return lines
 
 
-def _name(level: str, key: str, known: Staff) -> str:
+def _names(level: str, known: Staff) -> dict[str, str]:
+    """Key of a group > what people call it, where that is not the key itself."""
     if level == "institution":
-        return known.houses[key].name if key in known.houses else key
+        return {id_: house.name for id_, house in known.houses.items()}
     if level == "specialty":
-        return next((post.title for post in known.posts.values()
-                     if post.specialty == key and post.title), key)
-    return key
+        return {post.specialty: post.title for post in known.posts.values() if post.title}
+    return {}
