@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dmed.modules.pharmacy import operations, pages, tables
+from dmed.modules.pharmacy.pages import alerts as alert_pages
 from dmed.modules.pharmacy.pages import journals as journal_pages
 from dmed.modules.pharmacy.pages import receipts as receipt_pages
 from dmed.modules.pharmacy.pages import stock as stock_pages
@@ -15,8 +16,8 @@ MODULE = Manifest(
     name="pharmacy",
     titles={"uz": "Dorixona", "ru": "Аптека", "en": "Pharmacy"},
     routes=(*pages.ROUTES, *stock_pages.ROUTES, *receipt_pages.ROUTES, *journal_pages.ROUTES,
-            *operations.OFFLINE_ROUTES),
-    menu=(*pages.MENU, *stock_pages.MENU, *journal_pages.MENU),
+            *alert_pages.ROUTES, *operations.OFFLINE_ROUTES),
+    menu=(*pages.MENU, *stock_pages.MENU, *journal_pages.MENU, *alert_pages.MENU),
     interceptors=(
         Interceptor(type="MedicationDispense", on_create=operations.create_dispense),
     ),

@@ -90,6 +90,11 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """Whose it looked: "scanner", "data" or "pack"."""
     settled_as: str = ""
     """Whose it was found to be: "scanner", "data" or "pack"; "" while it is open."""
+    outcome: str = ""
+    """How it ended: a value of `rules.alerts.Outcome`; "" where a system settled it by class."""
+    words: str = ""
+    """What was found, in the words of whoever ended it."""
+    settled: datetime | None = None
 
 
 class ScannedPack(msgspec.Struct, frozen=True, kw_only=True):

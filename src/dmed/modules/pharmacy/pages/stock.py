@@ -33,7 +33,7 @@ REFUSALS = (ConflictError, ForbiddenError, InvalidError, NotFoundError, Unproces
 """What the person at the screen can do something about: shown in place."""
 TEXT_MAX = 100
 SHOWN_MAX = 500
-_TABS = ("stock", "receipts", "counts", "order", "recalls", "journals")
+_TABS = ("stock", "receipts", "counts", "order", "recalls", "alerts", "journals")
 _FILTERS = ("", "expiry", "minus", "recalled")
 
 
