@@ -9,7 +9,7 @@ from dmed.modules.pharmacy.pages import receipts as receipt_pages
 from dmed.modules.pharmacy.pages import stock as stock_pages
 from dmed.modules.pharmacy.service import offline_store
 from dmed.modules.pharmacy.tables import marking as marking_table
-from dmed.modules.pharmacy.tables import receipts, stock
+from dmed.modules.pharmacy.tables import prices, receipts, stock
 from dmed.trust.manifest import Interceptor, Manifest
 
 MODULE = Manifest(
@@ -22,7 +22,8 @@ MODULE = Manifest(
         Interceptor(type="MedicationDispense", on_create=operations.create_dispense),
     ),
     operations=operations.OPERATIONS,
-    ddl=(*tables.DDL, *marking_table.DDL, *stock.DDL, *receipts.DDL, *offline_store.DDL),
+    ddl=(*tables.DDL, *marking_table.DDL, *stock.DDL, *receipts.DDL, *prices.DDL,
+         *offline_store.DDL),
     jobs=(("end-leases", operations.end_leases), ("define", operations.define),
           ("packs owed", operations.ask_owed)),
 )

@@ -110,6 +110,7 @@ async def dispense(request: Request) -> Response:
             quantity=pack.amount("quantity"),
             lot=pack.text("lot"),
             expiry=_day(pack.text("expiry")),
+            price=pack.amount("price"),
         )
         for pack in call.given.parts("pack")
     ]
