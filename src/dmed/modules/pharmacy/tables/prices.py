@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from dmed.modules.pharmacy.tables import Connection
@@ -38,6 +39,17 @@ async def price(connection: Connection, pharmacy: str, gtin: str) -> Decimal | N
     found = await connection.fetchval(
         "select price from pharmacy_price where pharmacy = $1 and gtin = $2", pharmacy, gtin)
     return None if found is None else Decimal(found)
+
+
+async def keep_many(
+    connection: Connection, pharmacy: str, rows: Sequence[tuple[str, Decimal]], by: str
+) -> None:
+    """Set the retail prices of many products, (GTIN, price) each, in one statement."""
+    await connection.execute(
+        "insert into pharmacy_price (pharmacy, gtin, price, set_by)"
+        " select $1, gtin, price, $4 from unnest($2::text[], $3::numeric[]) as new (gtin, price)"
+        " on conflict do nothing", pharmacy, [row[0] for row in rows], [row[1] for row in rows],
+        by)
 
 
 async def keep(
