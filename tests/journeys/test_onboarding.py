@@ -4,13 +4,11 @@ the very examples with curl that the developers' page shows.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import runpy
 import subprocess
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,6 @@ from joserfc.jwk import RSAKey
 pytest.importorskip("playwright")
 from playwright.sync_api import expect
 
-from dmed.apps.accounts import identity, opened
-from dmed.apps.database import database
-from dmed.kit.settings import Settings
 from dmed.modules.developers.pages import examples
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy.rules.gs1 import Code
@@ -136,42 +131,10 @@ def test_a_private_clinic_is_live_within_ten_minutes(
     expect(admin.page.locator("main")).to_contain_text("в работе")
 
 
-def _prescribed(base: str, token: str) -> tuple[str, str]:
-    """Number and code of a prescription that the demo doctor signs for a new person."""
-    def ask(path: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer = httpx.post(f"{base}/fhir/{path}", json=body, timeout=30, headers={
-            "Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"})
-        assert answer.status_code < 300, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
-
-    person = ask("Patient", {
-        "resourceType": "Patient", "gender": "male", "birthDate": "1980-02-03",
-        "name": [{"family": "Namunayev", "given": ["Karim"]}]})
-    request = runpy.run_path(str(EXAMPLES / "national_calls.py"))["prescription"](person["id"])
-    bundle = {"resourceType": "Bundle", "type": "collection",
-              "entry": [{"resource": {**request, "status": "draft"}}]}
-    made = ask("MedicationRequest/$prescribe", {"resourceType": "Parameters", "parameter": [
-        {"name": "bundle", "resource": bundle}]})
-    rows = {row["name"]: row for row in made["parameter"]}
-    ask(f"Task/{rows['task']['resource']['id']}/$activate", {"resourceType": "Parameters"})
-    return rows["number"]["valueString"], rows["code"]["valueString"]
-
-
-async def _doctors_token(folder: Path) -> str:
-    settings = Settings(data=folder / "data")
-    with database(settings) as addresses:
-        async with opened(settings, addresses) as store:
-            return await identity(store, settings).issue_demo_token("doctor")
-
-
-def _hands_over(base: str, folder: Path, live: str, key: Any) -> None:
+def _hands_over(base: str, number: str, code: str, live: str, key: Any) -> None:
     """The reference till of a pharmacy that has just joined: claim, a pack, undo, give back; its
     token searches no person, and no prescription.
     """
-    with ThreadPoolExecutor(1) as apart:  # A loop of another test may run in this thread.
-        token = apart.submit(asyncio.run, _doctors_token(folder)).result()
-    number, code = _prescribed(base, token)
     product = medicines.products_of("amoxicillin-capsule-500mg")[0]
     pack = Code(gtin=product.gtin, serial="JOINED0000001", key_id="EE08", crypto="x" * 44).text()
     with httpx.Client(timeout=10) as http:
@@ -187,7 +150,7 @@ def _hands_over(base: str, folder: Path, live: str, key: Any) -> None:
 
 
 def test_a_pharmacy_passes_its_own_check(
-    workplace: Callable[..., Any], tmp_path: Path, live_folder: Path
+    workplace: Callable[..., Any], tmp_path: Path, prescribed: Callable[[], tuple[str, str]]
 ) -> None:
     """The pharmacy's list is another one; its example of a dispense passes it, 503 and all; live,
     it claims and hands over with the calls of the reference till.
@@ -202,7 +165,7 @@ def test_a_pharmacy_passes_its_own_check(
     pharmacy.press("Control+Enter")
     live = page.locator("code", has_text="live-").inner_text()
     key = RSAKey.import_key((tmp_path / "private.pem").read_bytes(), {"kid": "key-1"})
-    _hands_over(pharmacy.address, live_folder, live, key)
+    _hands_over(pharmacy.address, *prescribed(), live, key)
     page.goto(f"{pharmacy.address}/developers")
     pharmacy.pictures("developers")
     _small(pharmacy, "developers")

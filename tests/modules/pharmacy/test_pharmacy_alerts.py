@@ -68,7 +68,8 @@ def test_every_reason_that_puts_a_pack_aside_has_its_words() -> None:
 @pytest.mark.parametrize(("reason", "outcome", "is_authority", "is_allowed"), [
     ("lot_mismatch", "rescanned", False, True), ("lot_mismatch", "corrected", False, True),
     ("dispensed_elsewhere", "rescanned", False, False), ("stolen", "corrected", False, False),
-    ("dispensed_elsewhere", "surrendered", False, True),
+    ("dispensed_elsewhere", "surrendered", False, True), ("stolen", "returned", False, False),
+    ("expired", "returned", False, True), ("stolen", "returned", True, True),
     ("dispensed_elsewhere", "rescanned", True, True), ("stolen", "fine", True, False),
 ])  # fmt: skip  # A table.
 def test_who_may_end_an_alert_how(

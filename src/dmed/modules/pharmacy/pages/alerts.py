@@ -68,6 +68,6 @@ ROUTES: tuple[Route, ...] = (
     Route(path="/stock/alerts/{number}", endpoint=ended, roles=_SEES, methods=("POST",)),
 )
 MENU: tuple[MenuItem, ...] = (
-    MenuItem(key="pharmacy.alert.title", path="/stock/alerts", icon="warning",
+    MenuItem(key="pharmacy.stock.tab.alerts", path="/stock/alerts", icon="warning",
              roles=alerts.AUTHORITY, order=68),
 )

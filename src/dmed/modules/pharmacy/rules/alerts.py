@@ -48,11 +48,11 @@ def group_of(reason: str) -> str:
 
 
 def outcomes(reason: str, *, is_authority: bool) -> tuple[Outcome, ...]:
-    """How an alert of this reason may be ended. A pharmacy does not clear a pack that was met in
-    two places, or is reported stolen, by its own word: the authority does.
+    """How an alert of this reason may be ended. A pack that was met in two places, or is reported
+    stolen, is evidence: a pharmacy hands it in or says that it is gone, the rest is the authority's.
     """
     if group_of(reason) == "reuse" and not is_authority:
-        return tuple(each for each in Outcome if FAULT_OF[each] == "pack")
+        return (Outcome.SURRENDERED, Outcome.GONE)
     return tuple(Outcome)
 
 
