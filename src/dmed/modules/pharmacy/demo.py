@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dmed.kit.seed import generator
-from dmed.modules.medicines.api import Product
-from dmed.modules.medicines.demo import SMALL
-from dmed.modules.medicines.service.starting import starting
+from dmed.modules.medicines.api import Product, all_products
 from dmed.modules.pharmacy.rules import invoices
 from dmed.modules.pharmacy.rules.invoices import Invoice, InvoiceLine
 from dmed.modules.pharmacy.rules.stock import Kind, Movement
@@ -31,6 +29,8 @@ if TYPE_CHECKING:
 
 BY = Subject(user="demo", role=Role.SERVICE, name="DMED", purpose="HSYSADMIN")
 PRODUCTS = 24
+SMALL = 500
+"""So many products of the register have usual doses: pharmacies have some of these."""
 RECALLED_LOT = "NAMUNA7"
 RECALL_REASON = "Namuna: eritma cho‘kindi beradi (sinov uchun o‘ylab topilgan)"
 _SUPPLIER = ("301900000", "Namuna Tarqatuvchi")
@@ -54,13 +54,13 @@ class Stocked(msgspec.Struct, frozen=True, kw_only=True):
 
 def recalled() -> Product:
     """The product of which a batch is recalled in every country."""
-    return list(starting().products.values())[SMALL - 1]
+    return all_products()[SMALL - 1]
 
 
 def stock_of(pharmacy: str, day: date, seed: int) -> Stocked:
     """The stock of a pharmacy on the last day of its country. Pure."""
     numbers = generator(seed, "stock", pharmacy)
-    offered = list(starting().products.values())[: SMALL - 1]
+    offered = all_products()[: SMALL - 1]
     chosen = numbers.sample(offered, PRODUCTS)
     lines, kept = [], []
     for place, product in enumerate(chosen):

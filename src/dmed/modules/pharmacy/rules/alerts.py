@@ -49,7 +49,8 @@ def group_of(reason: str) -> str:
 
 def outcomes(reason: str, *, is_authority: bool) -> tuple[Outcome, ...]:
     """How an alert of this reason may be ended. A pack that was met in two places, or is reported
-    stolen, is evidence: a pharmacy hands it in or says that it is gone, the rest is the authority's.
+    stolen, is evidence: a pharmacy hands it in or says that it is gone; the rest is up to the
+    authority.
     """
     if group_of(reason) == "reuse" and not is_authority:
         return (Outcome.SURRENDERED, Outcome.GONE)
