@@ -36,14 +36,14 @@ async def receipt_pdf(gateway: Gateway, subject: Subject, number: str, language:
     known = [one for one in handed if one.total is not None]
     total = sum((one.total or Decimal(0) for one in known), Decimal(0))
     fund = sum((one.fund or Decimal(0) for one in known), Decimal(0))
-    found = claim.prescription
+    found, last = claim.prescription, max(one.at for one in handed)
     dosage = {item.number: item.dosage for item in found.items}
     made = pdf.render(_TEMPLATE, {
         "texts": {name: t(f"pharmacy.receipt.{name}") for name in _TEXTS},
         "pharmacy": place.names.get(language) or t.script(place.name),
         "pharmacy_line": _place_line(place, t),
         "number": prescriptions.show_number(found.number),
-        "at": t.moment(max(one.at for one in handed)),
+        "at": f"{t.date(last)} {t.time(last)}",
         "patient": t.name(found.patient_name),
         "lines": [_line(one, dosage.get(one.item, {}), t) for one in handed],
         "total": said(t, total if known else None),
