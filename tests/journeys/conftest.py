@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import runpy
 import shutil
 import socket
 import subprocess
@@ -12,11 +14,15 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
+from dmed.apps.accounts import demo_token
+from dmed.kit.settings import Settings
 from dmed.trust.identity import DEMO_PASSWORDS
 
 if TYPE_CHECKING:
@@ -71,6 +77,41 @@ def live_server(live_folder: Path) -> Iterator[str]:
             server.wait(30)
         server.kill()
         log.close()
+
+
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture(scope="session")
+def prescribed(live_server: str, live_folder: Path) -> Callable[[], tuple[str, str]]:
+    """Number and code of a prescription of amoxicillin that the demo doctor signs for somebody new,
+    by the calls of a system.
+    """
+    with ThreadPoolExecutor(1) as apart:  # A loop of another test may run in this thread.
+        token = apart.submit(
+            asyncio.run, demo_token(Settings(data=live_folder / "data"), "doctor")).result()
+
+    def ask(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = httpx.post(f"{live_server}/fhir/{path}", json=body, timeout=30, headers={
+            "Authorization": f"Bearer {token}", "Content-Type": "application/fhir+json"})
+        assert answer.status_code < 300, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def made() -> tuple[str, str]:
+        person = ask("Patient", {
+            "resourceType": "Patient", "gender": "male", "birthDate": "1980-02-03",
+            "name": [{"family": "Namunayev", "given": ["Karim"]}]})
+        request = runpy.run_path(str(EXAMPLES / "national_calls.py"))["prescription"](person["id"])
+        bundle = {"resourceType": "Bundle", "type": "collection",
+                  "entry": [{"resource": {**request, "status": "draft"}}]}
+        told = ask("MedicationRequest/$prescribe", {
+            "resourceType": "Parameters", "parameter": [{"name": "bundle", "resource": bundle}]})
+        rows = {row["name"]: row for row in told["parameter"]}
+        ask(f"Task/{rows['task']['resource']['id']}/$activate", {"resourceType": "Parameters"})
+        return rows["number"]["valueString"], rows["code"]["valueString"]
+
+    return made
 
 
 def _wait(address: str, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -5,20 +5,26 @@ the very examples with curl that the developers' page shows.
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from joserfc.jwk import RSAKey
 
 pytest.importorskip("playwright")
 from playwright.sync_api import expect
 
 from dmed.modules.developers.pages import examples
+from dmed.modules.medicines import api as medicines
+from dmed.modules.pharmacy.rules.gs1 import Code
 
 pytestmark = pytest.mark.journey
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 WAY_SECONDS_MAX = 600
 """From the empty application to live."""
 
@@ -125,8 +131,30 @@ def test_a_private_clinic_is_live_within_ten_minutes(
     expect(admin.page.locator("main")).to_contain_text("в работе")
 
 
-def test_a_pharmacy_passes_its_own_check(workplace: Callable[..., Any], tmp_path: Path) -> None:
-    """The pharmacy's list is another one; its example of a dispense passes it, 503 and all."""
+def _hands_over(base: str, number: str, code: str, live: str, key: Any) -> None:
+    """The reference till of a pharmacy that has just joined: claim, a pack, undo, give back; its
+    token searches no person, and no prescription.
+    """
+    product = medicines.products_of("amoxicillin-capsule-500mg")[0]
+    pack = Code(gtin=product.gtin, serial="JOINED0000001", key_id="EE08", crypto="x" * 44).text()
+    with httpx.Client(timeout=10) as http:
+        till = runpy.run_path(str(EXAMPLES / "till.py"))["Till"](base, live, key, http)
+        assert till.line(f"{number} {code}") == "Amoksitsillin 500 mg kapsula: 21 of 21"
+        assert "left" in till.line(pack)
+        assert till.line("undo").endswith("taken back")
+        assert till.line("return") == "given back"
+        for type_ in ("Patient", "MedicationRequest"):
+            answer = http.get(f"{base}/fhir/{type_}?_count=5", headers={
+                "Authorization": f"Bearer {till.token()}"})
+            assert answer.status_code == 403, answer.text
+
+
+def test_a_pharmacy_passes_its_own_check(
+    workplace: Callable[..., Any], tmp_path: Path, prescribed: Callable[[], tuple[str, str]]
+) -> None:
+    """The pharmacy's list is another one; its example of a dispense passes it, 503 and all; live,
+    it claims and hands over with the calls of the reference till.
+    """
     pharmacy = workplace("en")
     system = System(tmp_path, pharmacy.address)
     page = _enter(pharmacy, system, "pharmacy", "F-2026-1004", "309901004")
@@ -134,6 +162,10 @@ def test_a_pharmacy_passes_its_own_check(workplace: Callable[..., Any], tmp_path
         system.run(name)
     page.reload()
     expect(page.locator("#check")).to_contain_text("7 / 7")
+    pharmacy.press("Control+Enter")
+    live = page.locator("code", has_text="live-").inner_text()
+    key = RSAKey.import_key((tmp_path / "private.pem").read_bytes(), {"kid": "key-1"})
+    _hands_over(pharmacy.address, *prescribed(), live, key)
     page.goto(f"{pharmacy.address}/developers")
     pharmacy.pictures("developers")
     _small(pharmacy, "developers")

@@ -12,9 +12,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from dmed.apps.accounts import identity, is_empty, opened
 from dmed.apps.database import Addresses, database, prepare
 from dmed.apps.demo.country import UNTIL
-from dmed.apps.demo.loading import Loaded, accounts, load
+from dmed.apps.demo.loading import Loaded, accounts, load, pharmacies
 from dmed.kit.errors import ConflictError, InvalidError
 from dmed.kit.settings import Settings
+from dmed.modules.pharmacy import demo as stock
+from dmed.trust.gateway import Gateway
 
 
 def fill(settings: Settings, *, persons: int, seed: int, until: str) -> None:
@@ -42,7 +44,7 @@ def fill_at(settings: Settings, addresses: Addresses, *, persons: int, seed: int
 
         loaded = asyncio.run(
             load(addresses.owner, persons=persons, seed=seed, until=last, report=report))
-    asyncio.run(_sign_ins(settings, addresses, persons, seed))
+    asyncio.run(_sign_ins(settings, addresses, persons, seed, last))
     _tell(loaded, persons, seed, last)
 
 
@@ -54,10 +56,13 @@ def _day(text: str) -> date:
 
 
 async def _sign_ins(
-    settings: Settings, addresses: Addresses, persons: int, seed: int
+    settings: Settings, addresses: Addresses, persons: int, seed: int, last: date
 ) -> None:
-    """Accounts come last: an installation whose filling was interrupted is seen as empty."""
+    """Stock of the pharmacies, then accounts: an installation whose filling was interrupted is seen
+    as empty.
+    """
     async with opened(settings, addresses) as store:
+        await stock.fill(Gateway(store, settings), pharmacies(persons, seed), day=last, seed=seed)
         await identity(store, settings).save_demo(accounts(persons, seed))
 
 

@@ -114,11 +114,14 @@ class Operator:
         if self.mode == "flat":
             return {"code": code, "gtin": code[2:16], "status": word, "productSeries": lot,
                     "expirationDate": f"{expiry}T00:00:00Z" if expiry else None,
-                    "packageType": "UNIT", "maxRetailPrice": "125000"}
+                    "packageType": "UNIT",
+                    "maxRetailPrice": f"{seen.price_max if seen and seen.price_max else 125000}"}
         return {"code": code, "codeData": {"code": code, "status": word},
                 "packageData": {"packageType": "UNIT" if code.startswith("01") else "BOX_LV_1"},
                 "productData": {"gtin": code[2:16] if code.startswith("01") else "",
-                                "productSeries": lot, "expirationDate": expiry or None},
+                                "productSeries": lot, "expirationDate": expiry or None,
+                                **({"maxRetailPrice": f"{seen.price_max}"}
+                                   if seen and seen.price_max else {})},
                 "turnoverData": {"ownerInfo": {"ownerTin": "309900001"}}}
 
 

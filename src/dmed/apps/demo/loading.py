@@ -151,6 +151,13 @@ async def load(
     return Loaded(records=done.loaded, seconds=done.seconds, digest=told)
 
 
+def pharmacies(persons: int, seed: int = 1) -> tuple[str, ...]:
+    """Ids of the pharmacies of a country, each once."""
+    return tuple(dict.fromkeys(
+        id_ for served in _country(persons, seed, UNTIL).served
+        for id_, _ in served.places.pharmacies))
+
+
 def _citizen(persons: int, seed: int) -> str:
     """The Patient of the demo citizen: the mother of the first family, who is in every country."""
     country = _country(persons, seed, UNTIL)

@@ -34,6 +34,8 @@ from dmed.modules.pharmacy.model import (
 from dmed.modules.pharmacy.rules import gs1
 from dmed.modules.pharmacy.rules.marking import Answer
 from dmed.modules.pharmacy.rules.packs import Seen, Word
+from dmed.modules.pharmacy.rules.prices import Charge
+from dmed.modules.pharmacy.rules.prices import in_record as charge_in
 from dmed.modules.pharmacy.rules.stock import Balance, Recall
 from dmed.modules.pharmacy.service import (
     changing,
@@ -63,6 +65,7 @@ __all__ = [
     "Alert",
     "Answer",
     "Balance",
+    "Charge",
     "Claim",
     "Found",
     "Handover",
@@ -85,6 +88,7 @@ __all__ = [
     "ask_boxes",
     "changes_about",
     "changes_for_me",
+    "charge_in",
     "claim",
     "claim_found",
     "claim_payment",
@@ -158,12 +162,15 @@ async def scan_pack(
     quantity: Decimal | None = None,
     lot: str = "",
     expiry: date | None = None,
+    price: Decimal | None = None,
 ) -> PackVerdict:
     """Read a pack's code, check it against the held items of the prescription and reserve it for
     ten minutes. `quantity` hands over a part of the pack (blisters); left out: as much as the item
-    still needs, at most the pack's balance. Never raises for a bad pack: the verdict says why.
+    still needs, at most the pack's balance. `price`: of the whole pack, in so'm; left out: as the
+    pharmacy keeps it. Never raises for a bad pack: the verdict says why; InvalidError for a price
+    that is none.
     """
-    return await handing.scan(gateway, subject, number, raw, quantity, lot, expiry)
+    return await handing.scan(gateway, subject, number, raw, quantity, lot, expiry, price)
 
 
 async def unscan_pack(

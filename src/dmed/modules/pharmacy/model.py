@@ -73,6 +73,10 @@ class PackVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """What must be known of a green pack: the operator was not reached."""
     note_sentence: str = ""
     """The same in English."""
+    price: Decimal | None = None
+    """Of the whole pack, in so'm; None: nobody told one."""
+    price_source: str = ""
+    """Whose price: a value of `rules.prices.Source`."""
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +94,11 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """Whose it looked: "scanner", "data" or "pack"."""
     settled_as: str = ""
     """Whose it was found to be: "scanner", "data" or "pack"; "" while it is open."""
+    outcome: str = ""
+    """How it ended: a value of `rules.alerts.Outcome`; "" where a system settled it by class."""
+    words: str = ""
+    """What was found, in the words of whoever ended it."""
+    settled: datetime | None = None
 
 
 class ScannedPack(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +113,8 @@ class ScannedPack(msgspec.Struct, frozen=True, kw_only=True):
     expiry: date | None
     marking: str
     """The identification code: first 31 characters (01 GTIN 21 serial)."""
+    price: Decimal | None = None
+    """Of the whole pack, in so'm; None: nobody told one."""
 
 
 class Handover(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +130,10 @@ class Handover(msgspec.Struct, frozen=True, kw_only=True):
     packs: tuple[ScannedPack, ...]
     status: str
     """completed, or entered-in-error after an undo."""
+    total: Decimal | None = None
+    """What it cost, in so'm; None where the price was not known."""
+    fund: Decimal | None = None
+    """What the fund reimburses of it; the patient paid the rest."""
     patient: str = ""
     patient_name: str = ""
 
@@ -163,6 +178,10 @@ class Today(msgspec.Struct, frozen=True, kw_only=True):
     """From claim to hand-over; 0 when nothing was handed over yet."""
     handed: tuple[Handover, ...]
     """Newest first, at most 50."""
+    total: Decimal = Decimal(0)
+    """What was handed over and not undone cost, as far as prices were known."""
+    fund: Decimal = Decimal(0)
+    """What the fund reimburses of that."""
 
 
 NOT_DISPENSED_REASONS = (

@@ -6,6 +6,7 @@ and dispense in one transaction (decisions 19).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -62,9 +63,14 @@ async def ask_owed(gateway: Gateway) -> None:
     await checks.ask_owed(gateway)
 
 
+async def _called(request: Request, inputs: Sequence[parameters.Input]) -> parameters.TaskCall:
+    """The call of a counter, or of a till for it."""
+    return await parameters.called(request, inputs, subject=counter.till_of(request.state.subject))
+
+
 async def claim(request: Request) -> Response:
     """`Task/{id}/$claim`: take the item to this counter with the patient's code."""
-    call = await parameters.called(request, acts.CLAIM)
+    call = await _called(request, acts.CLAIM)
     case, secrets, _ = await counter.claimed(
         call.gateway, call.subject, call.number, call.given.text("code"), (call.item,),
         call.expected,
@@ -81,7 +87,7 @@ async def claim_scanned(request: Request) -> Response:
     """`Task/$claim-scanned`: what the scanner read is the whole question; every item that can be is
     taken to this counter, again with the same secrets where it is here already.
     """
-    gateway, subject = request.app.state.gateway, request.state.subject
+    gateway, subject = request.app.state.gateway, counter.till_of(request.state.subject)
     given = parameters.read(await request.body(), acts.SCANNED)
     made = await counter.claim(gateway, subject, given.text("text"), given.text("code"), ())
     return await _taken(gateway, subject, made)
@@ -103,13 +109,14 @@ async def _taken(gateway: Gateway, subject: Subject, made: Claim) -> Response:
 
 async def dispense(request: Request) -> Response:
     """`Task/{id}/$dispense`: pack check and hand-over in one act."""
-    call = await parameters.called(request, acts.DISPENSE)
+    call = await _called(request, acts.DISPENSE)
     given = [
         handing.GivenPack(
             marking=pack.text("marking"),
             quantity=pack.amount("quantity"),
             lot=pack.text("lot"),
             expiry=_day(pack.text("expiry")),
+            price=pack.amount("price"),
         )
         for pack in call.given.parts("pack")
     ]
@@ -136,7 +143,7 @@ def _day(text: str) -> date | None:
 
 async def give_back(request: Request) -> Response:
     """`Task/{id}/$return`: ready again for any pharmacy."""
-    call = await parameters.called(request, acts.RETURN)
+    call = await _called(request, acts.RETURN)
     reason = call.given.text("reason", "other")
     await counter.give_back(
         call.gateway, call.subject, call.number, (call.item,), reason, call.key, call.expected
@@ -146,7 +153,7 @@ async def give_back(request: Request) -> Response:
 
 async def close(request: Request) -> Response:
     """`Task/{id}/$close`: without its rest; untouched, it is ready again or refused for good."""
-    call = await parameters.called(request, acts.CLOSE)
+    call = await _called(request, acts.CLOSE)
     async with call.gateway.unit(call.subject) as unit:
         case = await prescriptions.open_case(unit, call.number)
         is_touched = case.item(call.item).standing.dispensed > 0
@@ -162,7 +169,7 @@ async def close(request: Request) -> Response:
 
 async def undo(request: Request) -> Response:
     """`Task/{id}/$undo`: a hand-over of this item is taken back."""
-    call = await parameters.called(request, acts.UNDO)
+    call = await _called(request, acts.UNDO)
     target = str(call.given.values["dispense"][0].get("reference", ""))
     await handing.undo(
         call.gateway, call.subject, target.removeprefix("MedicationDispense/"), call.key,
@@ -173,7 +180,7 @@ async def undo(request: Request) -> Response:
 
 async def answer_cancel(request: Request) -> Response:
     """`Task/{id}/$answer-cancel`: the pharmacy's answer to the prescriber."""
-    call = await parameters.called(request, acts.ANSWER)
+    call = await _called(request, acts.ANSWER)
     is_accepted = call.given.flag("accept")
     event = Event.CANCEL_ACCEPT if is_accepted else Event.CANCEL_TOO_LATE
     await counter.end_item(
@@ -184,7 +191,7 @@ async def answer_cancel(request: Request) -> Response:
 
 async def propose_change(request: Request) -> Response:
     """`Task/{id}/$propose-change`: the pharmacist asks the doctor for something else."""
-    call = await parameters.called(request, acts.PROPOSE)
+    call = await _called(request, acts.PROPOSE)
     wish = changing.Wish(
         kind=call.given.text("kind"), text=call.given.text("text"),
         preparation=call.given.text("preparation"), product=call.given.text("product"),

@@ -41,6 +41,7 @@ from dmed.modules.prescriptions.rules import precision as precisions
 from dmed.modules.prescriptions.rules.documents import ACT as SIGNED_ACT
 from dmed.modules.prescriptions.rules.documents import is_as_signed
 from dmed.modules.prescriptions.rules.foreign import Order, order_of
+from dmed.modules.prescriptions.rules.law import fund_percent
 from dmed.modules.prescriptions.rules.numbers import (
     NUMBER_SYSTEM,
     QrText,
@@ -164,6 +165,7 @@ __all__ = [
     "favourites",
     "for_person",
     "forms_pdf",
+    "fund_percent",
     "hold",
     "is_as_signed",
     "is_held",

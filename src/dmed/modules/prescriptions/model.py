@@ -230,6 +230,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """Code of why it is on hold, cancelled or returned; "" if none is known."""
     vid: int = 0
     """Version of the Task, for compare-and-set."""
+    fund_percent: Decimal = Decimal(0)
+    """What the insurance fund pays of its price; 0 where no insurance pays for it."""
 
     @property
     def remaining(self) -> Decimal:

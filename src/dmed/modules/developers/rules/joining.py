@@ -74,7 +74,9 @@ def live_scopes(kind: Kind, organisation: str) -> str:
             "system/Provenance.c",
         ]  # fmt: skip  # A list reads better filled.
     else:
+        # The counter's operations ask for no more: what the patient's code opens is enough.
         scopes += [f"system/{name}.rs" for name in _MEDICINES]
+        scopes += [f"system/Task.rs?owner={own}"]
         scopes += ["system/MedicationDispense.c",
                    f"system/MedicationDispense.rs?performer={own}"]
     return " ".join(scopes)

@@ -21,6 +21,7 @@ from dmed.modules.insurance.model import (
     Outcome,
     State,
 )
+from dmed.modules.pharmacy.api import charge_in
 
 CLAIM_SYSTEM = "https://dhp.uz/fhir/core/sid/claim"
 REASON_SYSTEM = "https://dhp.uz/fhir/core/CodeSystem/claim-refusal"
@@ -49,6 +50,7 @@ def claim(
         "productOrService": concept,
         **({"servicedDate": str(one["whenHandedOver"])[:10]} if one.get("whenHandedOver") else {}),
         **({"quantity": one["quantity"]} if one.get("quantity") else {}),
+        **({"net": _money(asked.fund)} if (asked := charge_in(one)) else {}),
     } for place, one in enumerate(dispenses, 1)]  # fmt: skip  # One line of the claim.
     return {
         "resourceType": "Claim",

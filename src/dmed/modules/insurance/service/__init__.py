@@ -12,6 +12,7 @@ from dmed.modules.insurance import rules, tables
 from dmed.modules.insurance.model import Answer, Claim, Difference, Outcome, State
 from dmed.modules.insurance.service.fund import Fund, HttpFund
 from dmed.modules.medicines import api as medicines
+from dmed.modules.pharmacy import api as pharmacy
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Actor, Event, ItemState, Who
 from dmed.trust.model import Role, Subject
@@ -100,9 +101,15 @@ async def _claim(unit: GatewayUnit, task: dict[str, Any]) -> bool:
 
 
 def _amount(dispenses: list[dict[str, Any]]) -> Decimal | None:
-    """What the register's ceilings come to for what was handed over; None where one is unknown."""
+    """What the counters said that the fund pays; where one told no price, what the register's
+    ceiling comes to. None where that is unknown, too.
+    """
     total = Decimal(0)
     for one in dispenses:
+        charge = pharmacy.charge_in(one)
+        if charge is not None:
+            total += charge.fund
+            continue
         contained = (one.get("contained") or [{}])[0]
         codes = [str(each.get("value", "")) for each in contained.get("identifier") or ()]
         found = next((product for code in codes

@@ -146,10 +146,15 @@ def product_of(
     return Product(
         key=entry.key, gtin=entry.gtin, trade=entry.trade, maker=entry.maker,
         registration=entry.registration, preparation=known, pack_units=entry.pack_units, feed=feed,
-        stage=entry.stage, is_essential=entry.is_essential, price_ceiling=entry.price_ceiling,
+        stage=entry.stage, is_essential=entry.is_essential, price_ceiling=_ceiling(entry),
         shelf_months=entry.shelf_months, registered_from=entry.registered_from,
         registered_until=entry.registered_until, ikpu=entry.ikpu, uzpharm=entry.uzpharm,
         box_group=entry.box_group)  # fmt: skip  # One row.
+
+
+def _ceiling(entry: Entry) -> Decimal | None:
+    """The price ceiling in so'm; a price in another currency limits nothing here."""
+    return entry.price_ceiling if entry.currency in {"", "UZS"} else None
 
 
 def _made(entry: Entry, inns: dict[str, Inn]) -> Preparation | None:

@@ -27,8 +27,9 @@ from dmed.kit.i18n import Speech
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy import api
 from dmed.modules.pharmacy.model import Claim, Found, Lookup, PackVerdict, Proposal
+from dmed.modules.pharmacy.rules import prices
 from dmed.modules.pharmacy.rules.offline import Judged
-from dmed.modules.pharmacy.service import offline, offline_cases
+from dmed.modules.pharmacy.service import offline, offline_cases, receipt_slip
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.pages import view
 from dmed.trust.manifest import MenuItem, Route
@@ -103,8 +104,9 @@ async def _claim(request: Request, code_or_number: str, code: str, form: FormDat
 async def _scan_pack(request: Request, number: str, raw: str, form: FormData) -> Response:
     gateway, subject = view.gateway(request), view.signed_in(request)
     verdict = await api.scan_pack(
-        gateway, subject, number, raw, quantity=_quantity(view.field(form, "quantity"))
-    )
+        gateway, subject, number, raw, quantity=_quantity(view.field(form, "quantity")),
+        price=_quantity(view.field(form, "price")),
+    )  # fmt: skip  # One scan.
     return await _show(request, await api.claimed(gateway, subject, number), verdict=verdict)
 
 
@@ -181,8 +183,16 @@ async def today(request: Request) -> Response:
     t = view.speech(request)
     return view.render(request, "pharmacy/today.html", {
         "today": found, "pick": _picker(t), "unit": _unit(t), "key": ids.secret(128),
-        "show": prescriptions.show_number,
+        "show": prescriptions.show_number, "money": lambda value: receipt_slip.said(t, value),
     })  # fmt: skip  # Facts of one page.
+
+
+async def receipt(request: Request) -> Response:
+    """What was handed over of a prescription here and what it cost, as PDF."""
+    made = await receipt_slip.receipt_pdf(
+        view.gateway(request), view.signed_in(request), _digits(request.path_params["number"]),
+        view.speech(request).language)  # fmt: skip  # Who, which.
+    return Response(made, media_type="application/pdf", headers={"Cache-Control": "no-store"})
 
 
 async def undo(request: Request) -> Response:
@@ -229,6 +239,8 @@ async def _show(
     facts["proposals"] = [] if claim is None else [
         _answered(t, one) for one in await api.changes_about(
             gateway, subject, claim.prescription.number)]  # fmt: skip  # One list.
+    facts["money"] = lambda value: receipt_slip.said(t, value)
+    facts["bill"] = _bill(claim)
     facts["changes"] = [(code, t(f"pharmacy.change.{code}")) for code in api.CHANGES]
     facts["instead"] = [] if claim is None else _instead(t, claim)
     facts["full"] = sum(1 for line in facts["lines"] if line["is_full"] and line["scanned"])
@@ -277,6 +289,16 @@ def _line(claim: Claim, number: int, verdict: PackVerdict | None) -> dict[str, A
         "verdict": mine,
         "is_bad": mine is not None and not mine.ok,
     }
+
+
+def _bill(claim: Claim | None) -> dict[str, Any] | None:
+    """What is scanned for a claim would cost, who pays it, and how many packs have no price."""
+    if claim is None or not claim.scanned:
+        return None
+    percents = {item.number: item.fund_percent for item in claim.prescription.items}
+    charges = [prices.of_pack(pack, medicines.product(pack.gtin).pack_units,
+                              percents.get(pack.item, Decimal(0))) for pack in claim.scanned]
+    return {"sum": prices.added(charges), "unknown": charges.count(None)}
 
 
 def _standing(t: Speech, claim: Claim | None, item: prescriptions.Item) -> list[str]:
@@ -536,6 +558,7 @@ ROUTES: tuple[Route, ...] = (
           methods=("POST",)),
     Route(path="/offline/computers/{id}", endpoint=offline_withdraw, roles=COUNTER,
           methods=("POST",)),
+    Route(path="/counter/{number}/receipt", endpoint=receipt, roles=COUNTER),
     Route(path="/counter/{number}/act", endpoint=act, roles=COUNTER, methods=("POST",)),
 )
 MENU: tuple[MenuItem, ...] = (

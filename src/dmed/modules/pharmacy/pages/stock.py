@@ -33,7 +33,7 @@ REFUSALS = (ConflictError, ForbiddenError, InvalidError, NotFoundError, Unproces
 """What the person at the screen can do something about: shown in place."""
 TEXT_MAX = 100
 SHOWN_MAX = 500
-_TABS = ("stock", "receipts", "counts", "order", "recalls", "journals")
+_TABS = ("stock", "receipts", "counts", "order", "recalls", "alerts", "journals")
 _FILTERS = ("", "expiry", "minus", "recalled")
 
 
@@ -61,7 +61,7 @@ def amount(t: Speech, value: Decimal | None) -> str:
 
 def quantity(form: FormData, name: str = "quantity") -> Decimal:
     """A number of a form, or InvalidError."""
-    text = view.field(form, name).replace(",", ".").replace(" ", "")[:20]
+    text = "".join(view.field(form, name).split()).replace(",", ".")[:20]
     try:
         value = Decimal(text)
     except InvalidOperation as fault:
@@ -159,6 +159,10 @@ async def _acted(request: Request, form: FormData) -> str:
         await stock.set_limits(gateway, subject, found.product.preparation.key,
                                quantity(form, "least"), quantity(form, "most"))
         return "pharmacy.stock.done.limits"
+    if what == "price":
+        typed = quantity(form, "retail") if view.field(form, "retail") else None
+        await stock.set_price(gateway, subject, gtin, typed)
+        return "pharmacy.stock.done.price"
     place = await _place(request, form)
     if what == "write-off":
         reason = view.field(form, "reason")

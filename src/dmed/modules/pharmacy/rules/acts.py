@@ -27,6 +27,7 @@ PACK = Input(
         Input("quantity", "decimal", "Units of presentation taken from it; empty: what is needed."),
         Input("lot", text="As printed on it."),
         Input("expiry", "date", "As printed on it."),
+        Input("price", "decimal", "Of the whole pack, in so'm; empty: as the pharmacy keeps it."),
     ),
 )
 CLAIM = (CODE,)

@@ -15,6 +15,7 @@ from dmed.kit.clock import TASHKENT
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy.model import Handover, ScannedPack
 from dmed.modules.pharmacy.rules.gs1 import Code, read
+from dmed.modules.pharmacy.rules.prices import EXTENSION, Charge, extension, in_record
 from dmed.modules.prescriptions import api as prescriptions
 
 PROFILE = "https://dhp.uz/fhir/core/StructureDefinition/uz-core-medication-dispense"
@@ -43,9 +44,10 @@ def dispense_of(
     at: datetime,
     receiver: str = "",
     base: dict[str, Any] | None = None,
+    charge: Charge | None = None,
 ) -> dict[str, Any]:
     """The completed MedicationDispense of one pack (or a part of it). `base`: a posted resource
-    whose further content is kept.
+    whose further content is kept; `charge`: what it costs, None where that is not known.
     """
     resource: dict[str, Any] = dict(base or {})
     resource.pop("id", None)
@@ -87,6 +89,10 @@ def dispense_of(
             {"display": receiver} if receiver else dict(request["subject"])],
         "substitution": {"wasSubstituted": False},
     }  # fmt: skip  # Same.
+    told = [each for each in resource.get("extension") or () if each.get("url") != EXTENSION]
+    told += [extension(charge)] if charge else []
+    resource.pop("extension", None)
+    resource |= {"extension": told} if told else {}
     if request.get("dosageInstruction") and not resource.get("dosageInstruction"):
         resource["dosageInstruction"] = request["dosageInstruction"]
     return resource
@@ -132,7 +138,7 @@ def handover_of(record: dict[str, Any]) -> Handover:
     authorizing = (record.get("authorizingPrescription") or [{}])[0]
     number, _, item = str(authorizing.get("display", "")).partition(" / ")
     at = str(record.get("whenHandedOver") or record.get("recorded") or "1970-01-01")
-    pack = _pack(contained, int(item or 0), amount)
+    pack, charge = _pack(contained, int(item or 0), amount), in_record(record)
     return Handover(
         id=record["id"],
         number=number.replace("-", ""),
@@ -152,6 +158,8 @@ def handover_of(record: dict[str, Any]) -> Handover:
         status=str(record.get("status", "")),
         patient=str((record.get("subject") or {}).get("reference", "")).removeprefix("Patient/"),
         patient_name=str((record.get("subject") or {}).get("display", "")),
+        total=charge.total if charge else None,
+        fund=charge.fund if charge else None,
     )
 
 

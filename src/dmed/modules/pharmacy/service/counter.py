@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dmed.kit import clock, ids
 from dmed.kit.errors import ConflictError, ForbiddenError, InvalidError, UnprocessableError
 from dmed.modules.facilities import api as facilities
@@ -18,6 +20,7 @@ from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Actor, Case, CaseItem, Event, ItemState, Who
 from dmed.modules.workforce import api as workforce
 from dmed.trust.model import Role, Subject
+from dmed.trust.oauth import scopes
 
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway, GatewayUnit
@@ -31,6 +34,21 @@ def pharmacy_of(subject: Subject) -> str:
     if subject.role not in {Role.PHARMACIST, Role.SERVICE} or not subject.organisation:
         raise ForbiddenError("Only a pharmacist in a post of a pharmacy may do this")
     return subject.organisation
+
+
+def till_of(subject: Subject) -> Subject:
+    """Who acts when a till calls an operation of the counter: its account, without the limits of
+    its scopes. A till that may write hand-overs needs no right to search persons, prescriptions and
+    Tasks: what an act reads is what the code, the lease or the pack opens to it. ForbiddenError for
+    a system that may not write hand-overs. Who is no system acts as he is.
+    """
+    if subject.role is not Role.SERVICE or not subject.scopes.is_app:
+        return subject
+    if not scopes.allows(subject.scopes, "create", "MedicationDispense"):
+        raise ForbiddenError("This system may not hand medicines over: it lacks the scope "
+                             "system/MedicationDispense.c")  # fmt: skip  # One sentence.
+    pharmacy_of(subject)
+    return msgspec.structs.replace(subject, scopes=scopes.EVERYTHING)
 
 
 def actor_of(subject: Subject) -> Actor:

@@ -14,7 +14,7 @@ from dmed.kit.errors import ConflictError, InvalidError, NotFoundError, Unproces
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.model import Claim, Pack, PackState, PackVerdict, ScannedPack
-from dmed.modules.pharmacy.rules import acts, dispenses, gs1, packs
+from dmed.modules.pharmacy.rules import acts, dispenses, gs1, packs, prices
 from dmed.modules.pharmacy.rules import stock as stock_rules
 from dmed.modules.pharmacy.service import operator, stock, views
 from dmed.modules.pharmacy.service.counter import (
@@ -25,6 +25,7 @@ from dmed.modules.pharmacy.service.counter import (
     require_licence,
 )
 from dmed.modules.pharmacy.tables import marking as marking_table
+from dmed.modules.pharmacy.tables import prices as prices_table
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Case, Event
 from dmed.trust.model import Subject
@@ -45,6 +46,8 @@ class GivenPack(msgspec.Struct, frozen=True, kw_only=True):
     """None: as much as the item still needs, at most the pack's balance."""
     lot: str = ""
     expiry: date | None = None
+    price: Decimal | None = None
+    """Of the whole pack, in so'm; None: as the pharmacy keeps it."""
 
 
 async def scan(
@@ -55,14 +58,16 @@ async def scan(
     quantity: Decimal | None,
     lot: str,
     expiry: date | None,
+    price: Decimal | None = None,
 ) -> PackVerdict:
     """Judge a pack and reserve it when it is green; see `api.scan_pack`."""
-    number = prescriptions.read_number(text)
+    number, price = prescriptions.read_number(text), prices.read(price)
     pharmacy = pharmacy_of(subject)
     words = await operator.words(gateway, [raw])
     async with gateway.unit(subject) as unit:
         case = await prescriptions.open_case(unit, number)
-        verdict, code = await scan_in(unit, case, pharmacy, raw, quantity, lot, expiry, words)
+        verdict, code = await scan_in(unit, case, pharmacy, raw, quantity, lot, expiry, words,
+                                      price=price)  # fmt: skip  # The order of the pack.
         if not verdict.ok:
             await _keep_refusal(unit, pharmacy, number, verdict, code)
     return verdict
@@ -104,9 +109,13 @@ async def scan_in(
     lot: str,
     expiry: date | None,
     words: Mapping[str, packs.Word],
+    *,
+    price: Decimal | None = None,
+    is_sold: bool = False,
 ) -> tuple[PackVerdict, gs1.Code | None]:
     """The same inside a unit whose case is locked; the code is None when none could be read.
-    `words`: what `operator.words` said before the unit began.
+    `words`: what `operator.words` said before the unit began. `is_sold`: it went out already, so
+    that its price is no reason to refuse it.
     """
     code = gs1.read(raw)
     if isinstance(code, gs1.Fault):
@@ -138,10 +147,14 @@ async def scan_in(
     if verdict.ok and product is not None:
         verdict = acts.as_named(verdict, prescriptions.product_of(case.item(verdict.item).request),
                                 product)  # fmt: skip  # One rule.
+    if verdict.ok and product is not None and not is_sold:
+        kept = await prices_table.known(unit, pharmacy, code.gtin, code.serial)
+        limit = prices.limit_of(product.price_ceiling, seen.price_max if seen else None)
+        verdict = prices.checked(verdict, prices.asked(price, *kept, limit))
     if verdict.ok and verdict.pack is not None:
         await tables.keep_hold(unit, code.gtin, code.serial, case.number, verdict.item, pharmacy,
                                verdict.quantity, verdict.pack.lot, verdict.pack.expiry,
-                               now + RESERVED)  # fmt: skip  # The order of the table.
+                               now + RESERVED, verdict.price)  # fmt: skip  # As in the table.
         if word.is_owed:
             await marking_table.owe(unit, code.gtin, code.serial, pharmacy, case.number)
     return verdict, code
@@ -275,7 +288,8 @@ async def _checked(
 ) -> ScannedPack:
     """A pack that may be handed over for this item, or UnprocessableError."""
     verdict, code = await scan_in(
-        unit, case, pharmacy, given.marking, given.quantity, given.lot, given.expiry, words
+        unit, case, pharmacy, given.marking, given.quantity, given.lot, given.expiry, words,
+        price=prices.read(given.price),
     )
     if not verdict.ok or verdict.pack is None or code is None:
         raise RefusedPackError(verdict, code, "Parameters.parameter")
@@ -286,6 +300,7 @@ async def _checked(
     return ScannedPack(
         item=item, gtin=code.gtin, serial=code.serial, trade="", quantity=verdict.quantity,
         lot=verdict.pack.lot, expiry=verdict.pack.expiry, marking=code.identity,
+        price=verdict.price,
     )  # fmt: skip  # Facts of one pack.
 
 
@@ -293,7 +308,7 @@ def _scanned(row: Any) -> ScannedPack:
     return ScannedPack(
         item=row["item"], gtin=row["gtin"], serial=row["serial"], trade="",
         quantity=row["quantity"], lot=row["lot"], expiry=row["expiry"],
-        marking=f"01{row['gtin']}21{row['serial']}",
+        marking=f"01{row['gtin']}21{row['serial']}", price=row["price"],
     )  # fmt: skip  # Facts of one pack.
 
 
@@ -316,6 +331,7 @@ async def hand_over(
     require_held(case, item, actor.organisation)
     standing = case.item(item).standing
     total = sum((pack.quantity for pack in chosen), Decimal(0))
+    percent = prescriptions.fund_percent(case.item(item).request)
     event = prescriptions.dispense_event(standing, total, release_rest)
     since = {
         row["item"]: row["since"]
@@ -324,12 +340,13 @@ async def hand_over(
     made = []
     for pack in chosen:
         product = medicines.product(pack.gtin)
+        charge = prices.of_pack(pack, product.pack_units, percent)
         await take_out(unit, pack, actor.organisation)
         record = dispenses.dispense_of(
             case.item(item).request, item, case.number, product, pack,
             performer=subject.practitioner_role, performer_name=subject.name,
             pharmacy=actor.organisation, pharmacy_name=subject.organisation_name, at=now,
-            receiver=receiver, base=base,
+            receiver=receiver, base=base, charge=charge,
         )  # fmt: skip  # Who, what, to whom.
         written = await unit.create("MedicationDispense", record)
         await stock.went_out(unit, subject, pack, written.id, case.number)
@@ -341,7 +358,8 @@ async def hand_over(
             gtin=pack.gtin, serial=pack.serial, lot=pack.lot, expiry=pack.expiry,
             quantity=pack.quantity, at=now,
             seconds=int((now - since[item]).total_seconds()) if item in since else 0,
-            instance=standing.instance,
+            instance=standing.instance, price=pack.price,
+            total=charge.total if charge else None, fund=charge.fund if charge else None,
         )  # fmt: skip  # One row.
         made.append(written.id)
     moved = await prescriptions.move(
@@ -495,7 +513,8 @@ async def _posted(
     await take(unit, subject, case, (item,), now)
     prescriptions.dispense_event(case.item(item).standing, amount, False)
     verdict, refused = await scan_in(
-        unit, case, pharmacy_of(subject), marking, amount, lot, expiry, words
+        unit, case, pharmacy_of(subject), marking, amount, lot, expiry, words,
+        price=prices.read(told.price if (told := prices.in_record(resource)) else None),
     )
     if not verdict.ok or verdict.pack is None:
         raise RefusedPackError(verdict, refused, "MedicationDispense.contained")
@@ -509,6 +528,7 @@ async def _posted(
     chosen = ScannedPack(
         item=item, gtin=code.gtin, serial=code.serial, trade="", quantity=amount,
         lot=verdict.pack.lot, expiry=verdict.pack.expiry, marking=code.identity,
+        price=verdict.price,
     )  # fmt: skip  # Facts of one pack.
     base = {name: value for name, value in resource.items() if name != "contained"}
     made = await hand_over(

@@ -313,7 +313,7 @@ async def _pack(
     given = act.packs[place]
     verdict, code = await handing.scan_in(
         unit, case, author.organisation, given.raw, given.quantity, given.lot, given.expiry,
-        looked.words)
+        looked.words, is_sold=True)
     if not verdict.ok or verdict.pack is None or code is None:
         raise UnfitError(Kind.PACK, Finding(verdict.reason, verdict.sentence))
     if verdict.item != act.item:

@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dmed.kit import clock
-from dmed.kit.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from dmed.kit.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    UnprocessableError,
+)
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.model import PackState, ScannedPack
-from dmed.modules.pharmacy.rules import gs1, stock
+from dmed.modules.pharmacy.rules import gs1, prices, stock
 from dmed.modules.pharmacy.rules.invoices import shelf_of
 from dmed.modules.pharmacy.rules.stock import Balance, Kind, Movement, Order
 from dmed.modules.pharmacy.service.counter import once, pharmacy_of
+from dmed.modules.pharmacy.tables import prices as prices_table
 from dmed.modules.pharmacy.tables import receipts as receipts_table
 from dmed.modules.pharmacy.tables import stock as ledger
 from dmed.trust.gateway.common import audit_of
@@ -172,6 +179,8 @@ class Sheet(msgspec.Struct, frozen=True, kw_only=True):
     """The last ones, newest first."""
     limits: tuple[Decimal, Decimal] | None
     """Least and most of the preparation."""
+    retail: Decimal | None = None
+    """What this pharmacy asks for a whole pack, in so'm."""
 
 
 async def sheet(gateway: Gateway, subject: Subject, gtin: str) -> Sheet:
@@ -182,6 +191,7 @@ async def sheet(gateway: Gateway, subject: Subject, gtin: str) -> Sheet:
         packs = await ledger.packs_here(unit, pharmacy, gtin, PACKS_SHOWN_MAX)
         last = await ledger.latest(unit, pharmacy, gtin, LATEST_MAX)
         wishes = await ledger.limits(unit, pharmacy)
+        retail = await prices_table.price(unit, pharmacy, gtin)
         stopped = [one for one in await receipts_table.recalls(unit, 1_000) if not one.ended_at]
         await noted(unit, subject, f"stock of {gtin} looked at")
     return Sheet(
@@ -193,7 +203,7 @@ async def sheet(gateway: Gateway, subject: Subject, gtin: str) -> Sheet:
             "left": row["balance"] if row["balance"] is not None else product.pack_units,
         } for row in packs),
         movements=tuple(last),
-        limits=wishes.get(product.preparation.key),
+        limits=wishes.get(product.preparation.key), retail=retail,
     )  # fmt: skip  # Facts of one page.
 
 
@@ -355,6 +365,21 @@ async def set_limits(
     async with gateway.unit(subject) as unit:
         await ledger.keep_limit(unit, pharmacy_of(subject), preparation, least, most)
         await noted(unit, subject, f"stock limits of {preparation}: {least:f} to {most:f}")
+
+
+async def set_price(
+    gateway: Gateway, subject: Subject, gtin: str, price: Decimal | None
+) -> None:
+    """What this pharmacy asks for a whole pack from now on, in so'm; None: nobody says.
+    UnprocessableError for a price above the register's ceiling.
+    """
+    product, price = _product(gtin), prices.read(price)
+    if price is not None and product.price_ceiling is not None and price > product.price_ceiling:
+        raise UnprocessableError(f"{price:f} so'm is above the register's ceiling, "
+                                 f"{product.price_ceiling:f} so'm")  # fmt: skip  # One sentence.
+    async with gateway.unit(subject) as unit:
+        await prices_table.keep(unit, pharmacy_of(subject), gtin, price, subject.user)
+        await noted(unit, subject, f"retail price of {gtin}: {price}")
 
 
 async def orders(gateway: Gateway, subject: Subject) -> list[Order]:

@@ -67,7 +67,7 @@ def _scanned(row: Any) -> ScannedPack:
     return ScannedPack(
         item=row["item"], gtin=row["gtin"], serial=row["serial"], trade=product,
         quantity=row["quantity"], lot=row["lot"], expiry=row["expiry"],
-        marking=f"01{row['gtin']}21{row['serial']}",
+        marking=f"01{row['gtin']}21{row['serial']}", price=row["price"],
     )  # fmt: skip  # Facts of one pack.
 
 
@@ -89,6 +89,8 @@ def _handover(row: Any) -> Handover:
         packs=(_scanned(row),),
         status="entered-in-error" if row["undone"] else "completed",
         patient=row["patient"],
+        total=row["total"],
+        fund=row["fund"],
     )
 
 
@@ -124,6 +126,8 @@ async def today(gateway: Gateway, subject: Subject, pharmacy: str) -> Today:
         refused_packs=counts["refused"],
         median_seconds=int(counts["median_seconds"]),
         handed=tuple(_handover(row) for row in rows),
+        total=counts["total"],
+        fund=counts["fund"],
     )
 
 

@@ -313,15 +313,17 @@ async def keep_hold(
     lot: str,
     expiry: date | None,
     until: datetime,
+    price: Decimal | None = None,
 ) -> None:
     """Reserve a pack for an item; an ended reservation gives way."""
     await connection.execute(
         "insert into pharmacy_hold (gtin, serial, number, item, pharmacy, quantity, lot, expiry,"
-        " until) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (gtin, serial) do update"
+        " until, price) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+        " on conflict (gtin, serial) do update"
         " set number = excluded.number, item = excluded.item, pharmacy = excluded.pharmacy,"
         " quantity = excluded.quantity, lot = excluded.lot, expiry = excluded.expiry,"
-        " until = excluded.until",
-        gtin, serial, number, item, pharmacy, quantity, lot, expiry, until,
+        " until = excluded.until, price = excluded.price",
+        gtin, serial, number, item, pharmacy, quantity, lot, expiry, until, price,
     )  # fmt: skip  # Same reason.
 
 
@@ -354,7 +356,7 @@ async def keep_handover(connection: Connection, **row: Any) -> None:
     """One MedicationDispense, for undo and for the day's list."""
     names = ("dispense", "number", "item", "pharmacy", "patient", "preparation", "unit", "gtin",
              "serial", "lot", "expiry", "quantity", "at", "seconds",
-             "instance")  # fmt: skip  # Columns.
+             "instance", "price", "total", "fund")  # fmt: skip  # Columns.
     places = ", ".join(f"${place}" for place in range(1, len(names) + 1))
     await connection.execute(
         f"insert into pharmacy_handover ({', '.join(names)}) values ({places})",
@@ -416,7 +418,8 @@ async def day(connection: Connection, pharmacy: str, since: datetime) -> Any:
     return await connection.fetchrow(
         "select count(distinct number) as prescriptions, count(distinct (number, item)) as items,"
         " count(*) as packs, coalesce(percentile_disc(0.5) within group (order by seconds), 0)"
-        " as median_seconds, (select count(*) from pharmacy_refusal where pharmacy = $1"
+        " as median_seconds, coalesce(sum(total), 0) as total, coalesce(sum(fund), 0) as fund,"
+        " (select count(*) from pharmacy_refusal where pharmacy = $1"
         " and at >= $2) as refused"
         " from pharmacy_handover where pharmacy = $1 and at >= $2 and not undone",
         pharmacy,

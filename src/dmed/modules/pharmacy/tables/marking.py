@@ -47,7 +47,13 @@ DDL: tuple[str, ...] = (
     """create unique index if not exists pharmacy_alert_open
         on pharmacy_alert (pharmacy, gtin, serial, reason) where settled is null""",
     "create index if not exists pharmacy_alert_place on pharmacy_alert (pharmacy, at)",
+    "alter table pharmacy_alert add column if not exists outcome text not null default ''",
+    "alter table pharmacy_alert add column if not exists words text not null default ''",
+    "create index if not exists pharmacy_alert_at on pharmacy_alert (at) where settled is null",
+    "create index if not exists pharmacy_alert_pack on pharmacy_alert (gtin, serial)",
 )
+_ALERT = ("id, at, pharmacy, number, gtin, serial, reason, fault, settled_as, outcome, words,"
+          " settled")  # fmt: skip  # Columns.
 
 
 async def marked(connection: Connection, codes: list[str]) -> list[Any]:
@@ -132,19 +138,56 @@ async def raise_alert(
 async def alerts(connection: Connection, pharmacy: str, limit: int) -> list[Any]:
     """Alerts of a pharmacy, open ones first, the newest of each first."""
     return await connection.fetch(
-        "select id, at, pharmacy, number, gtin, serial, reason, fault, settled_as"
-        " from pharmacy_alert where pharmacy = $1"
+        f"select {_ALERT} from pharmacy_alert where pharmacy = $1"
         " order by settled is not null, at desc, id desc limit $2", pharmacy, limit)
 
 
+async def listed_alerts(
+    connection: Connection, pharmacy: str, fault: str, limit: int, *, closed: bool
+) -> list[Any]:
+    """Open or closed alerts of a pharmacy ("": of all), newest first; open ones by whose fault they
+    look, closed ones by whose it was ("": all).
+    """
+    return await connection.fetch(
+        f"select {_ALERT} from pharmacy_alert where ($1 = '' or pharmacy = $1)"
+        " and (settled is not null) = $2"
+        " and ($3 = '' or $3 = case when $2 then settled_as else fault end)"
+        " order by at desc, id desc limit $4", pharmacy, closed, fault, limit)
+
+
+async def alert_counts(connection: Connection, pharmacy: str, since: datetime) -> list[Any]:
+    """How many alerts of a pharmacy ("": of all) are open, whenever they came, and how many of
+    those since a moment are closed, by class: rows (is_closed, class, n).
+    """
+    return await connection.fetch(
+        "select settled is not null as is_closed,"
+        " case when settled is null then fault else settled_as end as class, count(*) as n"
+        " from pharmacy_alert where ($1 = '' or pharmacy = $1)"
+        " and (settled is null or at >= $2) group by 1, 2", pharmacy, since)
+
+
+async def alert(connection: Connection, number: int) -> Any | None:
+    """One alert, or None."""
+    return await connection.fetchrow(
+        f"select {_ALERT} from pharmacy_alert where id = $1", number)
+
+
+async def alerts_of_pack(connection: Connection, gtin: str, serial: str, limit: int) -> list[Any]:
+    """Every alert about one pack in the country, newest first; none without a serial."""
+    return await connection.fetch(
+        f"select {_ALERT} from pharmacy_alert where gtin = $1 and serial = $2 and serial <> ''"
+        " order by at desc, id desc limit $3", gtin, serial, limit)
+
+
 async def settle_alert(
-    connection: Connection, number: int, pharmacy: str, settled_as: str, by: str
+    connection: Connection, number: int, pharmacy: str, settled_as: str, by: str,
+    outcome: str = "", words: str = "",
 ) -> bool:
-    """An open alert of a pharmacy was looked into; whether there was one."""
+    """An open alert of a pharmacy ("": of any) was looked into; whether there was one."""
     return bool(await connection.fetchval(
-        "update pharmacy_alert set settled_as = $3, settled_by = $4, settled = now()"
-        " where id = $1 and pharmacy = $2 and settled is null returning true",
-        number, pharmacy, settled_as, by))
+        "update pharmacy_alert set settled_as = $3, settled_by = $4, outcome = $5, words = $6,"
+        " settled = now() where id = $1 and ($2 = '' or pharmacy = $2) and settled is null"
+        " returning true", number, pharmacy, settled_as, by, outcome, words))
 
 
 async def before(

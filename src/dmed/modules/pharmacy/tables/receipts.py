@@ -114,12 +114,14 @@ async def begin_receipt(
     )  # fmt: skip  # The order of the statement.
     if row is None:
         return None
-    for place, line in enumerate(invoice.lines, 1):
-        await connection.execute(
-            "insert into pharmacy_receipt_line (receipt, line, gtin, lot, expiry, packs, price,"
-            " shelf) values ($1, $2, $3, $4, $5, $6, $7, $8)",
-            row["id"], place, line.gtin, line.lot, line.expiry, line.packs, line.price, line.shelf,
-        )  # fmt: skip  # Same reason.
+    rows = [(place, line.gtin, line.lot, line.expiry, line.packs, line.price, line.shelf)
+            for place, line in enumerate(invoice.lines, 1)]
+    await connection.execute(
+        "insert into pharmacy_receipt_line (receipt, line, gtin, lot, expiry, packs, price, shelf)"
+        " select $1, * from unnest($2::integer[], $3::text[], $4::text[], $5::date[],"
+        " $6::integer[], $7::numeric[], $8::text[])",
+        row["id"], *(list(column) for column in zip(*rows, strict=True)),
+    )
     return row
 
 

@@ -233,6 +233,28 @@ async def keep_stock_pack(connection: Connection, receipt: int, one: Movement, b
     return bool(done)
 
 
+async def keep_new_packs(
+    connection: Connection, receipt: int, packs: Sequence[Movement]
+) -> None:
+    """Packs that nobody has met came in by a receipt, all in one statement."""
+    rows = [(one.gtin, one.serial, one.pharmacy, one.lot, one.shelf, one.funding, one.expiry,
+             one.price) for one in packs]
+    if not rows:
+        return
+    await connection.execute(
+        "insert into pharmacy_stock_pack (gtin, serial, pharmacy, lot, shelf, funding, expiry,"
+        " price, receipt) select *, $9 from unnest($1::text[], $2::text[], $3::text[], $4::text[],"
+        " $5::text[], $6::text[], $7::date[], $8::numeric[])",
+        *(list(column) for column in zip(*rows, strict=True)), receipt,
+    )
+    await connection.execute(
+        "insert into pharmacy_receipt_pack (receipt, gtin, serial, lot, expiry)"
+        " select $1, * from unnest($2::text[], $3::text[], $4::text[], $5::date[])",
+        receipt, *(list(column) for column in zip(*(
+            (row[0], row[1], row[3], row[6]) for row in rows), strict=True)),
+    )
+
+
 async def keep_counted_packs(connection: Connection, count: int, pharmacy: str) -> None:
     """Packs that a count met stand on the shelf where it met them, those too that no receipt
     brought; a pack of another pharmacy stays that one's.

@@ -7,6 +7,8 @@ Cabinet Resolution 570 of 8 Sep 2025, as reported; each table names its source a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
 
 from dmed.modules.medicines.api import Preparation, Product
 from dmed.modules.prescriptions.model import INN_EXCEPTIONS, Alert, Draft, Reason, Tier
@@ -70,6 +72,14 @@ def _limits(draft: Draft) -> Iterator[Alert]:
             yield _alert("reimbursed-items", -1,
                          f"At most {row['items_max']} medicines are reimbursed at once", of,
                          most=row["items_max"])  # fmt: skip  # Same.
+
+
+def fund_percent(request: Mapping[str, Any]) -> Decimal:
+    """What the fund pays of the price of an item, in percent; 0 where no insurance pays for it."""
+    if not request.get("insurance"):
+        return Decimal(0)
+    row = next(each for each in table("law_limits").rows if each["class"] == "reimbursed")
+    return Decimal(row["percent"])
 
 
 def _alert(

@@ -132,10 +132,14 @@ def _value(row: dict[str, Any], of: Input, place: str) -> Any:
     return value
 
 
-async def called(request: Request, inputs: Sequence[Input]) -> TaskCall:
-    """What a request asks of the item of its Task; NotFoundError where there is none."""
+async def called(
+    request: Request, inputs: Sequence[Input], *, subject: Subject | None = None
+) -> TaskCall:
+    """What a request asks of the item of its Task; NotFoundError where there is none. `subject`:
+    who acts, where that is not simply who asks.
+    """
     gateway: Gateway = request.app.state.gateway
-    subject: Subject = request.state.subject
+    subject = subject or request.state.subject
     task = str(request.path_params["id"])
     given = read(await request.body(), inputs)
     number, item = await _item_of(gateway, subject, task)

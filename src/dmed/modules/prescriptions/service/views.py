@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dmed.kit.errors import ForbiddenError, GoneError, NotFoundError
 from dmed.modules.medicines import api as medicines
 from dmed.modules.prescriptions.model import Alert, Item, Prescription, Reason, Tier, reason_key
-from dmed.modules.prescriptions.rules import courses, numbers, papers, resources
+from dmed.modules.prescriptions.rules import courses, law, numbers, papers, resources
 from dmed.modules.prescriptions.service.case import Case, CaseItem
 from dmed.trust.model import Subject
 
@@ -228,6 +228,7 @@ def _item(request: dict[str, Any], task: dict[str, Any] | None, alerts: Iterable
         product=resources.product_of(request),
         reason=resources.reason_of(task or {}),
         vid=int(((task or {}).get("meta") or {}).get("versionId", 0)),
+        fund_percent=law.fund_percent(request),
     )
 
 
