@@ -19,6 +19,8 @@ EXEMPT = {
     "feed": "names of what was written; the gateway gives only definitions on",
     "jobs": "its own table", "reindex": "index rows, made of records by the platform itself",
     "reports.open_reports": "tables", "schema": "tables",
+    "confirm": "audit rows, and names of what was written",
+    "relabel": "labels that the platform puts down itself; what it reads it tells nobody",
     "upkeep": "the platform's own upkeep", "audit": "audit rows, no records",
     "seal": "audit rows", "pool": "connections", "connections": "connections",
     "links": "which cards are one person: ids for statements that carry a Scope of their own",
