@@ -5,8 +5,10 @@ another pharmacy, undo, a wish to cancel, paper typed in afterwards, a blister o
 from __future__ import annotations
 
 import asyncio
+import base64
 import re
 import secrets
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +28,7 @@ from dmed.kit.settings import Settings
 from dmed.modules.facilities import api as facilities
 from dmed.modules.medicines import api as medicines
 from dmed.modules.workforce import api as workforce
+from dmed.trust.factors import code_at, step_of
 from dmed.trust.gateway import Gateway
 from dmed.trust.identity import Account
 from dmed.trust.model import Role, Subject
@@ -33,6 +36,8 @@ from dmed.trust.model import Role, Subject
 pytestmark = pytest.mark.journey
 MEDICINE = "paracetamol-tablet-500mg"
 GS = "\x1d"
+CODES: dict[str, list[str]] = {}
+"""Recovery codes by user, as they were shown once."""
 
 
 def pack(key: str = MEDICINE, place: int = -1) -> str:
@@ -82,12 +87,25 @@ def second(live_server: str, live_folder: Path) -> tuple[str, str]:
 
 
 def enter(place: Any, user: str, word: str) -> None:
-    """Signs a person in who is no demo user."""
-    place.page.goto(place.address + "/signin")
-    place.page.locator("#f-user").fill(user)
-    place.page.locator("#f-password").fill(word)
+    """Signs a person in who is no demo user: he sets his second factor up the first time, and has
+    only the recovery codes with him later.
+    """
+    page = place.page
+    page.goto(place.address + "/signin")
+    page.locator("#f-user").fill(user)
+    page.locator("#f-password").fill(word)
     place.press("Enter")
-    place.page.locator("nav.rail").wait_for()
+    page.locator("#f-code").wait_for()
+    if page.url.endswith("/signin/enrol"):
+        secret = base64.b32decode(page.locator("[data-secret]").inner_text().replace(" ", ""))
+        page.locator("#f-code").fill(code_at(secret, step_of(time.time())))
+        place.press("Enter")
+        page.locator("ol.codes").wait_for()
+        CODES[user] = page.locator("ol.codes li").all_inner_texts()
+    else:
+        page.locator("#f-code").fill(CODES[user].pop())
+    place.press("Enter")
+    page.locator("nav.rail").wait_for()
 
 
 def card_of(doctor: Any, person: str) -> str:
