@@ -25,11 +25,6 @@ CONNECT_SECONDS_MAX = 5
 _ANSWER_SECONDS_MAX = 30.0
 _STATEMENTS_KEPT = 512
 
-_KEYED = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
-"""A kept plan may have been made while its table was small: reading all of it must not look
-cheap then, since the plan stays when the table has grown."""
-_SOUGHT = {"plan_cache_mode": "force_custom_plan"}
-
 _UNSTORABLE = {"22021", "22P05"}
 """PostgreSQL's codes for characters that its texts cannot hold."""
 _LOST = (
@@ -131,10 +126,10 @@ class Database:
     async def open(cls, url: str, settings: Settings) -> Database:
         """Connects; UnavailableError where the database does not answer."""
         with told():
-            hot = await _pool(url, _KEYED, settings.pool_size, WRITE_SECONDS_MAX)
+            hot = await _pool(url, "force_generic_plan", settings.pool_size, WRITE_SECONDS_MAX)
             try:
                 wide = await _pool(
-                    url, _SOUGHT, max(2, settings.pool_size // 2), SEARCH_SECONDS_MAX)
+                    url, "force_custom_plan", max(2, settings.pool_size // 2), SEARCH_SECONDS_MAX)
             except BaseException:
                 await hot.close()
                 raise
@@ -154,13 +149,13 @@ class Database:
         return ToldLoan(self.wide, CONNECT_SECONDS_MAX)
 
 
-async def _pool(url: str, plans: dict[str, str], size: int, seconds: int) -> Connections:
+async def _pool(url: str, plans: str, size: int, seconds: int) -> Connections:
     async def connect() -> Any:
         connection = await asyncpg.connect(
             url, timeout=CONNECT_SECONDS_MAX, command_timeout=_ANSWER_SECONDS_MAX,
             statement_cache_size=_STATEMENTS_KEPT, max_cached_statement_lifetime=0,
             max_cacheable_statement_size=0, server_settings={
-                "application_name": "dmed", **plans, "jit": "off",
+                "application_name": "dmed", "plan_cache_mode": plans, "jit": "off",
                 "timezone": "UTC", "statement_timeout": f"{seconds}s",
                 "lock_timeout": f"{LOCK_SECONDS_MAX}s",
                 "idle_in_transaction_session_timeout": f"{WRITE_SECONDS_MAX}s",

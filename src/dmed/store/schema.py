@@ -327,9 +327,6 @@ ALTER TABLE {table} SET (
 );
 """
 
-_CALM = 10_000
-"""Rows of a table that change before it is worth a look (and a fiftieth of all, `_UPKEEP`)."""
-
 _QUEUES = """
 ALTER TABLE job SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 ALTER TABLE criteria_lock SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0,
@@ -406,24 +403,10 @@ def _sections() -> str:
             "done = 0, vids = '{}';")
 
 
-def _calmer() -> str:
-    """Each vacuum and analyze makes every session plan its statements on the table anew.
-
-    A young installation grows by two per cent each minute: with thresholds of 1,000 rows a third
-    of the database's time under load went into planning the statement that writes records.
-    """
-    tables = ("resource", "resource_version", "compartment", "identity_claim", "words",
-              *INDEX_TABLES)
-    return "".join(
-        f"ALTER TABLE {table} SET (autovacuum_vacuum_threshold = {_CALM}, "
-        f"autovacuum_vacuum_insert_threshold = {_CALM}, autovacuum_analyze_threshold = {_CALM});"
-        for table in dict.fromkeys(tables))
-
-
 MIGRATIONS: tuple[tuple[int, str], ...] = (
     (1, _first()), (2, _middles()), (3, _words()), (4, audit_tables.DDL),
     (5, care.migration()), (6, budget.DDL), (7, links.DDL),
-    (8, persons.migration()), (9, _sections()), (10, _calmer()),
+    (8, persons.migration()), (9, _sections()),
 )  # fmt: skip  # One line reads as the list it is.
 """Numbered once and for ever; a change of the tables is a new number at the end."""
 
