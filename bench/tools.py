@@ -131,6 +131,9 @@ class Server:
 
     def __init__(self, command: Sequence[str], environment: dict[str, str], url: str,
                  log: Path) -> None:
+        # An installation keeps its compiled modules; some shells forbid Python to.
+        environment = {name: value for name, value in environment.items()
+                       if name != "PYTHONDONTWRITEBYTECODE"}
         self.command, self.environment, self.url, self.log = command, environment, url, log
         self.start_seconds = 0.0
 

@@ -15,7 +15,13 @@ from dmed.modules.analytics import tables
 from dmed.modules.analytics.model import Definition, Figure, House, Place, Post, Verdict
 from dmed.modules.analytics.rules import judging
 from dmed.modules.analytics.rules.definitions import definitions
-from dmed.modules.analytics.service.following import MINUTE_SECONDS, PLATFORM, follow
+from dmed.modules.analytics.service.following import (
+    MINUTE_RESTS,
+    MINUTE_SECONDS,
+    MINUTE_STRETCH,
+    PLATFORM,
+    follow,
+)
 
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway
@@ -177,7 +183,8 @@ async def keep(gateway: Gateway) -> None:
         leased = await tables.leased(unit)
     if leased is not None and now < leased:
         return
-    await follow(gateway, most=MINUTE_MAX, seconds=MINUTE_SECONDS)
+    await follow(gateway, stretch=MINUTE_STRETCH, most=MINUTE_MAX, seconds=MINUTE_SECONDS,
+                 rests=MINUTE_RESTS)
     async with gateway.unit(PLATFORM) as unit:
         position = await tables.position(unit)
         await tables.drop_old(unit, DROPPED_ROWS)
