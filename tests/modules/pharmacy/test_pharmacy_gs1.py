@@ -3,7 +3,7 @@
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dmed.modules.pharmacy.rules import gs1
@@ -248,6 +248,9 @@ def test_signs_of_office_programs_are_turned_back(rest: str, sign: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(SERIALS, st.text("ABCXYZ0123456789", min_size=1, max_size=20),
        st.sampled_from([GS, ""]), st.sampled_from(["280800", "280815", "290228"]))
+@example("q000000000000", "011000000", "", "280800")  # Looks like a day that there is not.
+@example("q000000000000", "A17290101", "", "280800")  # Looks like a second expiry.
+@example("q000000000000", "A17290101", GS, "280800")
 def test_a_batch_glued_to_the_serial_is_parted(
     serial: str, lot: str, separator: str, day: str
 ) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import calendar
 import html
 import re
+from collections.abc import Set as AbstractSet
 from datetime import date
 
 import msgspec
@@ -41,9 +42,9 @@ _SET_82 = frozenset(
 _DAYS = frozenset({"11", "15", "17"})
 _VARIABLE = frozenset({"10", "21", "91", "92", "93"})
 _LENGTHS = {"21": SERIAL_LENGTH, "91": KEY_LENGTH, "92": CRYPTO_LENGTH}
-_SERIAL_IN_LOT = re.compile(
-    r"(.{1,20}?)((?:1[157][0-9]{6})*21.{13}(?:91.{4}92.{44})?)"
-)
+_LOT_MAX = 20
+_DATE = r"1[157][0-9]{2}(?:0[1-9]|1[0-2])(?:[0-2][0-9]|3[01])"
+_AFTER_LOT = re.compile(rf"((?:{_DATE})*)21.{{13}}(?:91.{{4}}92.{{44}})?")
 _CYRILLIC = re.compile(r"[\u0400-\u04ff]")
 _KEYS_RU = "йцукенгшщзхъфывапролджэячсмитьбюё"
 _KEYS_US = "qwertyuiop[]asdfghjkl;'zxcvbnm,.`"
@@ -263,7 +264,7 @@ def _fields(gtin: str, rest: str, repairs: list[str]) -> Code | Fault:
     values: dict[str, str] = {}
     while rest:
         identifier = rest[:2]
-        if identifier in _DAYS and re.match(r"[0-9]{6}", rest[2:8]):
+        if identifier in _DAYS and identifier not in values and re.match(r"[0-9]{6}", rest[2:8]):
             values[identifier], rest = rest[2:8], rest[8:].lstrip(GS)
             continue
         if identifier not in _VARIABLE or identifier in values:
@@ -273,7 +274,7 @@ def _fields(gtin: str, rest: str, repairs: list[str]) -> Code | Fault:
         field, separator, after = rest[2:].partition(GS)
         if not field:
             return fault("cut_off", "The code is cut off: scan once more")
-        field, more = _part(identifier, field)
+        field, more = _part(identifier, field, values.keys())
         if more:
             repairs.append("separator")
             after = more + separator + after
@@ -281,19 +282,24 @@ def _fields(gtin: str, rest: str, repairs: list[str]) -> Code | Fault:
     return _code(gtin, values, repairs)
 
 
-def _part(identifier: str, field: str) -> tuple[str, str]:
+def _part(identifier: str, field: str, known: AbstractSet[str]) -> tuple[str, str]:
     """A field that swallowed the next because the separator was lost: its own part, and the rest.
 
     Serial, key and verification part have fixed lengths. A batch has none: it ends where a serial
-    of the right length begins that reaches to the end, or stands before "91" and "92".
+    of the right length begins that reaches to the end, or stands before "91" and "92". Before the
+    serial there may be days, but only such as there are, and none that was `known` before: a batch
+    that looks like an expiry may not become one.
     """
     length = _LENGTHS.get(identifier, 0)
     if length and field[length : length + 2] in _VARIABLE | _DAYS:
         return field[:length], field[length:]
     if identifier == "10":
-        found = _SERIAL_IN_LOT.fullmatch(field)
-        if found:
-            return found.group(1), found.group(2)
+        for end in range(1, min(len(field), _LOT_MAX) + 1):
+            found = _AFTER_LOT.fullmatch(field, end)
+            if found:
+                named = [field[at : at + 2] for at in range(*found.span(1), 8)]
+                if len({*named, *known}) == len(named) + len(known):
+                    return field[:end], field[end:]
     return field, ""
 
 
