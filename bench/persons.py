@@ -252,9 +252,13 @@ def _queries(keystrokes: Iterable[tuple[str, str]]) -> Iterable[str]:
 class Told(StringIO):
     """What is printed, kept for the page and shown at once."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown = sys.stdout
+
     def write(self, text: str) -> int:
-        sys.__stdout__.write(text)  # type: ignore[union-attr]  # A script has one.
-        sys.__stdout__.flush()  # type: ignore[union-attr]  # The same.
+        self._shown.write(text)
+        self._shown.flush()
         return super().write(text)
 
 

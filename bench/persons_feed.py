@@ -53,10 +53,10 @@ def line(number: int, *, is_moved: bool = False) -> str:
             f"1726266,{place},AA{number % 10**7:07d}")
 
 
-Making_ = Callable[[Item], Write]
+Make = Callable[[Item], Write]
 
 
-async def cost(cluster: Cluster, persons: int, making: Making_, way: str) -> None:
+async def cost(cluster: Cluster, persons: int, making: Make, way: str) -> None:
     """Prints a row: a tenth of the persons warm up, the rest are measured."""
     url = cluster.url("dmed_owner", cluster_database(way))
     await schema.migrate(url)

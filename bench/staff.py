@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from random import Random
@@ -29,7 +30,7 @@ import asyncpg
 
 from dmed.apps import staff_import
 from dmed.apps.accounts import opened
-from dmed.apps.database import database, prepare
+from dmed.apps.database import Addresses, database, prepare
 from dmed.apps.demo.loading import load as load_country
 from dmed.apps.staff_import import Outcome, import_staff
 from dmed.kit import clock
@@ -109,8 +110,6 @@ def make(count: int, path: Path, institutions: list[str]) -> None:
 
 async def institutions_of(settings: Settings, owner: str) -> list[str]:
     """Tax numbers of the institutions of an installation."""
-    from dmed.apps.database import Addresses
-
     async with opened(settings, Addresses(owner, owner)) as store:
         _, houses = await workforce.known(Gateway(store, settings))
     return sorted(number for number in houses if len(number) == 9 and number.isdecimal())
@@ -161,8 +160,9 @@ async def _items(owner: str) -> int:
         await connection.close()
 
 
-def run(count: int) -> None:
-    """The whole measurement in a folder of its own."""
+@contextmanager
+def installation(count: int) -> Iterator[tuple[Settings, Addresses, Path]]:
+    """A fresh installation with a small country, in a folder of its own, and a file of staff."""
     with tempfile.TemporaryDirectory(prefix="dmed-staff-") as folder:
         Path(folder).chmod(0o711)
         settings = Settings(data=Path(folder) / "data")
@@ -171,55 +171,54 @@ def run(count: int) -> None:
             asyncio.run(prepare(addresses))
             asyncio.run(load_country(addresses.owner, persons=120, processes=2))
             make(count, path, asyncio.run(institutions_of(settings, addresses.owner)))
-            _say(f"{count:,} rows, {path.stat().st_size / 1e6:.0f} MB")
-            began = time.monotonic()
-            child = subprocess.Popen(
-                [sys.executable, "-c", "from dmed.apps.cli import main; main()", "staff", "import",
-                 str(path)], env={**os.environ, "DMED_DATA": str(settings.data)},
-                start_new_session=True)
-            while child.poll() is None and asyncio.run(_items(addresses.owner)) < count // 3:
-                time.sleep(0.2)
-            if child.poll() is None:
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-            _say(f"killed after {time.monotonic() - began:.0f} s")
-            done: Outcome = asyncio.run(import_staff(addresses, settings, path))
-            _say(f"second run: {done.seconds:.1f} s, {done.rows:,} rows of which {done.skipped:,} "
-                 f"were in, {done.records:,} records, {done.refused:,} refused, "
-                 f"{done.peak_mb:,} MB at most a process; lists {done.list_seconds:.1f} s")
-            whole = count - done.skipped
-            _say(f"{whole / max(done.seconds, 0.001):,.0f} rows/s with index and lists")
-            for name, taken in asyncio.run(screens(settings, addresses.owner)):
-                _say(f"{name}: {taken:.1f} ms")
+            yield settings, addresses, path
+
+
+def run(count: int) -> None:
+    """The whole measurement in a folder of its own."""
+    with installation(count) as (settings, addresses, path):
+        _say(f"{count:,} rows, {path.stat().st_size / 1e6:.0f} MB")
+        began = time.monotonic()
+        child = subprocess.Popen(
+            [sys.executable, "-c", "from dmed.apps.cli import main; main()", "staff", "import",
+             str(path)], env={**os.environ, "DMED_DATA": str(settings.data)},
+            start_new_session=True)
+        while child.poll() is None and asyncio.run(_items(addresses.owner)) < count // 3:
+            time.sleep(0.2)
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        _say(f"killed after {time.monotonic() - began:.0f} s")
+        done: Outcome = asyncio.run(import_staff(addresses, settings, path))
+        _say(f"second run: {done.seconds:.1f} s, {done.rows:,} rows of which {done.skipped:,} "
+             f"were in, {done.records:,} records, {done.refused:,} refused, "
+             f"{done.peak_mb:,} MB at most a process; lists {done.list_seconds:.1f} s")
+        whole = count - done.skipped
+        _say(f"{whole / max(done.seconds, 0.001):,.0f} rows/s with index and lists")
+        for name, taken in asyncio.run(screens(settings, addresses.owner)):
+            _say(f"{name}: {taken:.1f} ms")
 
 
 def cost(count: int) -> None:
     """Processor time, not the clock: the machine may be busy."""
-    with tempfile.TemporaryDirectory(prefix="dmed-staff-") as folder:
-        Path(folder).chmod(0o711)
-        settings = Settings(data=Path(folder) / "data")
-        path = Path(folder) / "staff.csv"
-        with database(settings) as addresses:
-            asyncio.run(prepare(addresses))
-            asyncio.run(load_country(addresses.owner, persons=120, processes=2))
-            make(count, path, asyncio.run(institutions_of(settings, addresses.owner)))
-            followed = workforce.follow
-            meter, lists_began = Meter(settings.data), [Meter(settings.data)]
+    with installation(count) as (settings, addresses, path):
+        followed = workforce.follow
+        meter, lists_began = Meter(settings.data), [Meter(settings.data)]
 
-            async def following(gateway: Gateway) -> int:
-                lists_began[0] = Meter(settings.data)
-                return await followed(gateway)
+        async def following(gateway: Gateway) -> int:
+            lists_began[0] = Meter(settings.data)
+            return await followed(gateway)
 
-            staff_import.workforce.follow = following  # type: ignore[attr-defined]  # Told by itself.
-            done = asyncio.run(import_staff(addresses, settings, path, processes=0))
-            own, server = meter.read()
-            below, behind = lists_began[0].read()
-            each = 1e6 / max(done.rows, 1)
-            _say(f"{done.rows:,} rows, {done.records:,} records, {done.refused:,} refused; "
-                 f"microseconds of processor time a row: loader {(own - below) * each:,.0f}, "
-                 f"server {(server - behind) * each:,.0f}, lists {(below + behind) * each:,.0f}; "
-                 f"in all {(own + server) * each:,.0f}: {2e6 / ((own + server) * each):,.0f} "
-                 "rows/s on two cores")
+        staff_import.workforce.follow = following  # type: ignore[attr-defined]  # Told by itself.
+        done = asyncio.run(import_staff(addresses, settings, path, processes=0))
+        own, server = meter.read()
+        below, behind = lists_began[0].read()
+        each = 1e6 / max(done.rows, 1)
+        _say(f"{done.rows:,} rows, {done.records:,} records, {done.refused:,} refused; "
+             f"microseconds of processor time a row: loader {(own - below) * each:,.0f}, "
+             f"server {(server - behind) * each:,.0f}, lists {(below + behind) * each:,.0f}; "
+             f"in all {(own + server) * each:,.0f}: {2e6 / ((own + server) * each):,.0f} "
+             "rows/s on two cores")
 
 
 def _say(text: str) -> None:

@@ -6,23 +6,17 @@ import asyncio
 import sys
 import time
 from datetime import timedelta
-from typing import Any
-
-import asyncpg
 
 from dmed.apps.accounts import opened
 from dmed.apps.database import Addresses, database, prepare
 from dmed.kit.settings import Settings
 from dmed.modules.analytics import api
+from dmed.store import feed
 from dmed.trust.gateway import Gateway
 
 LEASE = timedelta(minutes=2)
 """So long after the last step servers leave the counting to this process."""
 SAID_EVERY_S = 2.0
-_LEFT = """
-SELECT count(*) FROM feed
-WHERE xid >= $1::bigint::text::xid8 AND (xid > $1::bigint::text::xid8 OR vid > $2)
-"""
 
 
 def count(settings: Settings, stretch: int) -> None:
@@ -37,7 +31,7 @@ async def _count(settings: Settings, addresses: Addresses, stretch: int) -> None
     await prepare(addresses)
     async with opened(settings, addresses) as store:
         gateway = Gateway(store, settings)
-        left = await _left(addresses, await api.position(gateway))
+        left = await feed.left(store, await api.position(gateway))
         sys.stdout.write(f"{left:,} changes to count\n")
         passed, began, said = 0, time.monotonic(), 0.0
         async for step in api.steps(gateway, stretch, lease=LEASE):
@@ -58,12 +52,3 @@ def _say(passed: int, whole: int, seconds: float) -> None:
     rest = timedelta(seconds=round((whole - passed) / rate)) if rate else timedelta()
     sys.stdout.write(f"{passed:,} counted ({share:.1%}), {rate:,.0f}/s, {rest} left\n")
     sys.stdout.flush()
-
-
-async def _left(addresses: Addresses, at: tuple[int, int]) -> int:
-    connection: Any = await asyncpg.connect(addresses.owner)
-    try:
-        found: int = await connection.fetchval(_LEFT, *at)
-    finally:
-        await connection.close()
-    return found

@@ -44,7 +44,7 @@ def fill_at(settings: Settings, addresses: Addresses, *, persons: int, seed: int
 
         loaded = asyncio.run(
             load(addresses.owner, persons=persons, seed=seed, until=last, report=report))
-    asyncio.run(_sign_ins(settings, addresses, persons, seed, last))
+    asyncio.run(_furnish(settings, addresses, persons, seed, last))
     _tell(loaded, persons, seed, last)
 
 
@@ -55,7 +55,7 @@ def _day(text: str) -> date:
         raise InvalidError(f"{text!r} is no day: write YYYY-MM-DD", "--until") from None
 
 
-async def _sign_ins(
+async def _furnish(
     settings: Settings, addresses: Addresses, persons: int, seed: int, last: date
 ) -> None:
     """Stock of the pharmacies, then accounts: an installation whose filling was interrupted is seen

@@ -27,8 +27,8 @@ from dmed.kit.text import fold, is_cyrillic, name_key
 from dmed.modules.medid.rules import drafts, feeding, numbers, spelling
 from dmed.modules.medid.service import feeding as feed
 from dmed.store import text as texts
-from dmed.store.keys import system_number
-from dmed.store.lines import NULL, array, grams, lines_of
+from dmed.store.keys import grams, system_number
+from dmed.store.lines import NULL, array, lines_of
 from dmed.store.model import Write, updated_of
 from dmed.store.rows import index_rows
 from dmed.trust.gateway import prepare as preparing
@@ -111,7 +111,9 @@ def _is_served(_generation: int) -> bool:
 def _read(values: Mapping[str, str], today: date) -> _Card | None:
     told = values.get
     pinfl = told("pinfl", "")
-    if not _PINFL.fullmatch(pinfl) or told("died") or not _is_check_right(pinfl):
+    if not _PINFL.fullmatch(pinfl) or told("died"):
+        return None
+    if numbers.pinfl_check_digit(pinfl[:13]) != pinfl[13]:
         return None
     born = _born(pinfl[:7], today)
     if born is None:
@@ -135,11 +137,6 @@ def _read(values: Mapping[str, str], today: date) -> _Card | None:
     if rest and not rest[0].folded:
         return None
     return _Card(pinfl, born, family, given, patronymic, phone, passport, place, rest)
-
-
-def _is_check_right(pinfl: str) -> bool:
-    a, b, c, d, e, f, g, h, i, j, k, m, n, check = map(int, pinfl)
-    return (7 * (a + d + g + j + n) + 3 * (b + e + h + k) + c + f + i + m) % 10 == check
 
 
 class _Born(NamedTuple):

@@ -13,9 +13,9 @@ import http.client
 import ipaddress
 import socket
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from dmed.kit.errors import InvalidError
 from dmed.kit.settings import Settings, variable
@@ -35,13 +35,17 @@ class OutgoingError(OSError):
 
 def places_of(settings: Settings) -> frozenset[tuple[str, int]]:
     """Host and port of every address that the settings name. Pure."""
-    found = set()
+    return frozenset((host.lower(), parts.port or _PORTS[parts.scheme])
+                     for _, parts, host in _named(settings))
+
+
+def _named(settings: Settings) -> Iterator[tuple[str, SplitResult, str]]:
+    """Setting, address and host of each http or https address that the settings name."""
     for field in FIELDS:
         for text in str(getattr(settings, field)).replace(",", " ").split():
             parts = urlsplit(text)
             if parts.scheme in _PORTS and parts.hostname:
-                found.add((parts.hostname.lower(), parts.port or _PORTS[parts.scheme]))
-    return frozenset(found)
+                yield field, parts, parts.hostname
 
 
 def is_near(host: str) -> bool:
@@ -62,14 +66,12 @@ def limit_to(settings: Settings | None) -> None:
     """
     global _allowed  # noqa: PLW0603  # One wall a process.
     if settings is not None and not settings.lines_unchecked:
-        for field in FIELDS:
-            for text in str(getattr(settings, field)).replace(",", " ").split():
-                parts = urlsplit(text)
-                if parts.scheme == "http" and parts.hostname and not is_near(parts.hostname):
-                    raise InvalidError(
-                        f"{variable(field)} names a service on another machine by http:, so nobody "
-                        "checks who answers: use https:, or set DMED_LINES_UNCHECKED=true where "
-                        "the line is guarded otherwise")
+        for field, parts, host in _named(settings):
+            if parts.scheme == "http" and not is_near(host):
+                raise InvalidError(
+                    f"{variable(field)} names a service on another machine by http:, so nobody "
+                    "checks who answers: use https:, or set DMED_LINES_UNCHECKED=true where the "
+                    "line is guarded otherwise")
     _allowed = None if settings is None else places_of(settings)
 
 

@@ -26,6 +26,11 @@ WHERE xid >= $1::bigint::text::xid8 AND (xid > $1::bigint::text::xid8 OR vid > $
 ORDER BY feed.xid, feed.vid LIMIT $3
 """
 
+_LEFT = """
+SELECT count(*) FROM feed
+WHERE xid >= $1::bigint::text::xid8 AND (xid > $1::bigint::text::xid8 OR vid > $2)
+"""
+
 RECENT_SQL = """
 SELECT edge, vid, bucket, type, kind, id, xid::text::bigint AS xid
 FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS edge) AS now
@@ -79,6 +84,12 @@ async def changes(
     async with db.connection() as connection:
         rows = await connection.fetch(_READ, after[0], after[1], max(1, min(limit, BATCH_MAX)))
     return [_change(row) for row in rows]
+
+
+async def left(db: Database, after: tuple[int, int]) -> int:
+    """How many changes come after a position, those of open transactions with them."""
+    async with db.connection() as connection:
+        return int(await connection.fetchval(_LEFT, *after))
 
 
 async def current(db: Database, found: Sequence[Change]) -> dict[tuple[str, str], bytes]:

@@ -118,5 +118,14 @@ def trigrams(folded: str) -> list[int]:
     Every run of a searched text is a run of a text that contains it: no padding is added. A
     text under three characters has none (search such by a walk).
     """
-    return sorted({zlib.crc32(folded[at : at + 3].encode()) - 2**31
-                   for at in range(len(folded) - 2)})
+    return sorted(grams(folded))
+
+
+def grams(folded: str) -> frozenset[int]:
+    """The numbers of `trigrams`, unsorted."""
+    return frozenset([_gram(folded[at : at + 3]) for at in range(len(folded) - 2)])
+
+
+@lru_cache(maxsize=65_536)
+def _gram(three: str) -> int:
+    return zlib.crc32(three.encode()) - 2**31

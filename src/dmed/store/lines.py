@@ -7,9 +7,7 @@ the very lines that `lines_of(index_rows([write]))` would give; its maker's test
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 NULL = "\\N"
@@ -31,11 +29,6 @@ def field(text: str) -> str:
     return text.translate(_ESCAPED)
 
 
-def grams(folded: str) -> frozenset[int]:
-    """The numbers of `keys.trigrams(folded)`."""
-    return frozenset([_gram(folded[at : at + 3]) for at in range(len(folded) - 2)])
-
-
 def array(numbers: Iterable[int]) -> str:
     """Distinct numbers in rising order as they stand in a line, NULL for none."""
     return f"{{{','.join(map(str, sorted(numbers)))}}}" if numbers else NULL
@@ -55,8 +48,3 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return f"{{{','.join(map(str, value))}}}"
     return str(value)
-
-
-@cache
-def _gram(text: str) -> int:
-    return zlib.crc32(text.encode()) - 2**31

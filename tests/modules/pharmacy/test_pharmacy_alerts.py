@@ -78,9 +78,10 @@ def test_who_may_end_an_alert_how(
     """A pack met in two places is cleared by the authority alone; everything else by the pharmacy;
     without words by nobody.
     """
-    assert (rules.refusal(reason, outcome, "Looked at it", is_authority=is_authority)
-            == "") == is_allowed
-    assert rules.refusal(reason, outcome, "", is_authority=is_authority)
+    wrong = rules.faulty(outcome, "Looked at it") or rules.refusal(
+        reason, rules.Outcome(outcome), is_authority=is_authority)
+    assert (wrong == "") == is_allowed
+    assert rules.faulty(outcome, "")
 
 
 async def test_a_pharmacy_sees_its_own_and_the_authority_all(ward: Any) -> None:

@@ -57,13 +57,18 @@ def outcomes(reason: str, *, is_authority: bool) -> tuple[Outcome, ...]:
     return tuple(Outcome)
 
 
-def refusal(reason: str, outcome: str, words: str, *, is_authority: bool) -> str:
-    """Why an alert cannot be ended so, in English; "" where it can."""
+def faulty(outcome: str, words: str) -> str:
+    """Why nobody can end an alert so, in English; "" where it is well said."""
     if outcome not in set(Outcome):
         return f"{outcome!r} is no outcome of the list"
     if not 3 <= len(words) <= WORDS_MAX:
         return f"Say what was found, in 3 to {WORDS_MAX} characters"
-    if Outcome(outcome) not in outcomes(reason, is_authority=is_authority):
+    return ""
+
+
+def refusal(reason: str, outcome: Outcome, *, is_authority: bool) -> str:
+    """Why this alert may not be ended so by who asks, in English; "" where it may."""
+    if outcome not in outcomes(reason, is_authority=is_authority):
         return ("A pack that was met in two places, or is reported stolen, is cleared by the "
                 "authority alone")  # fmt: skip  # One sentence.
     return ""

@@ -152,14 +152,13 @@ async def close(
         row = await table.alert(unit, number)
         if row is None or pharmacy not in {"", row["pharmacy"]}:
             raise NotFoundError(f"There is no alert {number}")
-        wrong = rules.refusal(row["reason"], outcome, words, is_authority=not pharmacy)
-        if wrong and outcome in set(rules.Outcome) and len(words) in range(3, rules.WORDS_MAX + 1):
-            raise ForbiddenError(wrong)
-        if wrong:
+        if wrong := rules.faulty(outcome, words):
             raise InvalidError(wrong)
+        ending = rules.Outcome(outcome)
+        if wrong := rules.refusal(row["reason"], ending, is_authority=not pharmacy):
+            raise ForbiddenError(wrong)
         if not await table.settle_alert(
-            unit, number, pharmacy, rules.FAULT_OF[rules.Outcome(outcome)], subject.user,
-            outcome, words,
+            unit, number, pharmacy, rules.FAULT_OF[ending], subject.user, outcome, words,
         ):  # fmt: skip  # One statement.
             raise ConflictError("This alert was ended before")
         await noted(unit, subject, f"pack alert {number} ended: {outcome}")
