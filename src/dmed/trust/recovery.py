@@ -71,9 +71,9 @@ class Recovery:
         the own account, or where the same administrator took the second factor away lately.
         """
         await self._check(PASSWORD, by, user, seen)
-        made = await self._identity.enlisting.renew(user)
+        # First the trace, then the act: one without the other errs on the side of the account.
         await people_tables.note_recovery(self._connection, user, PASSWORD, by, seen.strip())
-        return made
+        return await self._identity.enlisting.renew(user)
 
     async def factor(self, by: str, user: str, seen: str) -> None:
         """The second factor goes and all sessions end; its person sets a new one at the door.
@@ -81,7 +81,7 @@ class Recovery:
         Refused as `password` is.
         """
         await self._check(FACTOR, by, user, seen)
-        # First the trace, then the act: one without the other errs on the side of the account.
+        # As above.
         await people_tables.note_recovery(self._connection, user, FACTOR, by, seen.strip())
         await self._identity.factors.remove(user)
         await self._identity.sessions.end_others(user, "")
