@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
 from dmed.kit.errors import ForbiddenError, InvalidError, ThrottledError, UnauthorizedError
 from dmed.kit.settings import Settings
@@ -19,6 +20,7 @@ from dmed.trust.common_passwords import RangeFiles, fault_of
 from dmed.trust.identity import REMEMBERED, Account, Identity
 from dmed.trust.keys import load_keys
 from dmed.trust.model import Role
+from dmed.trust.passwords import MIN_CHARACTERS
 
 OLD = "ko'k daryo bo'yida 7"
 NEW = "uchta sariq tulpor!"
@@ -29,7 +31,8 @@ NEW = "uchta sariq tulpor!"
     ("parolparol1!", "words"), ("doctor-demo1", "words"), ("21.08.1990!!", "words"),
     ("998914408213", "words"), ("Karimova1990", "own"), ("malika_karimova", "own"),
     ("qwertyuiop", "row"), ("1234567890", "row"), ("zxcvbnm,123", "row"), ("йцукенгшщз", "row"),
-    ("aaaaaaaaaaaa", "repeats"), ("abcabcabcabc", "repeats"), ("1212121212", "repeats"),
+    ("realmadrid", "guessed"), ("strawberry", "guessed"), ("1qaz2wsx3edc", "guessed"),
+    ("manchester1", "guessed"), ("aaaaaaaaaaaa", "repeats"), ("abcabcabcabc", "repeats"), ("1212121212", "repeats"),
     ("uchta sariq tulpor", ""), ("Zg7!kkw-Lp2x", ""), ("correct horse battery staple", ""),
     ("salom doctor hello computer", ""), ("тихая река за домом", "")])
 def test_what_others_try_first_is_refused(password: str, fault: str) -> None:
@@ -41,7 +44,14 @@ def test_what_others_try_first_is_refused(password: str, fault: str) -> None:
 @examples(max_examples=200, deadline=None)
 def test_any_text_is_judged(password: str) -> None:
     """No text breaks the rule or makes it slow."""
-    assert fault_of(password, (password, "x")) in {"", "words", "own", "row", "repeats"}
+    assert fault_of(password, (password, "x")) in {"", "words", "own", "row", "repeats", "guessed"}
+
+
+def test_the_commonest_passwords_are_all_refused() -> None:
+    """Each of the 30,000 commonest that is long enough for us."""
+    common = [each for each in FREQUENCY_LISTS["passwords"] if len(each) >= MIN_CHARACTERS]
+    assert len(common) > 1_000
+    assert [each for each in common if not fault_of(each)] == []
 
 
 def test_stolen_passwords_are_looked_up_by_range(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ REMEMBERED = 5
 """So many passwords of a person are not taken again."""
 _FAULTS = {
     "words": "This password is one of those that are tried first",
+    "guessed": "This password is guessed within a hundred million tries",
     "own": "This password is made of your own names",
     "row": "This password is a row of the keyboard",
     "repeats": "This password repeats a few signs",
