@@ -32,7 +32,8 @@ NEW = "uchta sariq tulpor!"
     ("998914408213", "words"), ("Karimova1990", "own"), ("malika_karimova", "own"),
     ("qwertyuiop", "row"), ("1234567890", "row"), ("zxcvbnm,123", "row"), ("йцукенгшщз", "row"),
     ("realmadrid", "guessed"), ("strawberry", "guessed"), ("1qaz2wsx3edc", "guessed"),
-    ("manchester1", "guessed"), ("aaaaaaaaaaaa", "repeats"), ("abcabcabcabc", "repeats"), ("1212121212", "repeats"),
+    ("manchester1", "guessed"), ("aaaaaaaaaaaa", "repeats"),
+    ("abcabcabcabc", "repeats"), ("1212121212", "repeats"),
     ("uchta sariq tulpor", ""), ("Zg7!kkw-Lp2x", ""), ("correct horse battery staple", ""),
     ("salom doctor hello computer", ""), ("тихая река за домом", "")])
 def test_what_others_try_first_is_refused(password: str, fault: str) -> None:

@@ -5,7 +5,7 @@ Specification: https://hl7.org/fhir/R5/search.html#_summary, https://hl7.org/fhi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from functools import cache, partial
 from typing import Any, TypeAlias
@@ -46,6 +46,30 @@ def subset(body: bytes, summary: str, elements: Sequence[str] = ()) -> bytes:
     else:
         kept = {key: value for key, value in resource.items() if key != "text"}
     return _encoder.encode(_tagged(kept))
+
+
+def without(body: bytes, names: Collection[str], systems: tuple[str, ...] = ()) -> bytes:
+    """The canonical body without some elements at its top ("multipleBirth" names every type of
+    it) and without identifiers whose system begins with one of `systems`, tagged SUBSETTED. A body
+    that has nothing of it comes back as it is.
+    """
+    resource = _decoder.decode(body)
+    known = _elements(resource["resourceType"])
+    kept = {key: value for key, value in resource.items()
+            if not _is_named(key.removeprefix("_"), known, names)}  # fmt: skip  # One mapping.
+    numbers = kept.get("identifier", [])
+    told = [one for one in numbers if not one.get("system", "").startswith(systems)]
+    if len(told) < len(numbers):
+        kept = {**kept, "identifier": told} if told else {
+            key: value for key, value in kept.items() if key != "identifier"}
+    if len(kept) == len(resource) and len(told) == len(numbers):
+        return body
+    return _encoder.encode(_tagged(kept))
+
+
+def _is_named(key: str, known: Mapping[str, Element], names: Collection[str]) -> bool:
+    element = known.get(key)
+    return key in names or (element is not None and element.name in names)
 
 
 def _tagged(resource: dict[str, Any]) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def fault_of(password: str, own: Iterable[str] = ()) -> str:
 def _tries(password: str, names: Iterable[str]) -> Decimal:
     """After how many tries a guesser has a password who knows the person's names, too."""
     # Its lists take 70 ms and some megabytes: only a worker that judges a password loads them.
-    from zxcvbn import zxcvbn  # noqa: PLC0415  # See above.
+    from zxcvbn import zxcvbn  # See above.
 
     judged = zxcvbn(password[:_JUDGED_MAX], user_inputs=sorted(WORDS.union(names)))
     return Decimal(judged["guesses"])

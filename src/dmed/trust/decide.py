@@ -17,6 +17,7 @@ import msgspec
 from dmed.fhir.facts import facts
 from dmed.trust.model import Role, Subject
 from dmed.trust.oauth import scopes as smart
+from dmed.trust.policy.fields import HIDDEN
 from dmed.trust.policy.roles import (
     DEFINITIONS,
     MEDICINES,
@@ -221,6 +222,23 @@ def matrix() -> Iterator[str]:
         yield "|---|" + "---|" * len(roles)
         for name in sorted(names):
             yield f"| {name} | " + " | ".join(_letters(role, name) for role in roles) + " |"
+    yield from _fields()
+
+
+def _fields() -> Iterator[str]:
+    yield ""
+    yield "## Fields"
+    yield ""
+    yield "What a role does not see of a type that is open to it, in plain FHIR REST: the answer is"
+    yield "without it and tagged SUBSETTED, and no search may ask for it (403). Data:"
+    yield "`src/dmed/trust/policy/fields.py`. Who may write a type sees all of it."
+    yield ""
+    yield "| role | type | not seen |"
+    yield "|---|---|---|"
+    for role, types in HIDDEN.items():
+        for name, closed in types.items():
+            numbers = [f"identifiers of {one}..." for one in closed.systems]
+            yield f"| {role.value} | {name} | {', '.join([*sorted(closed.elements), *numbers])} |"
 
 
 def _letters(role: Role, name: str) -> str:

@@ -499,6 +499,7 @@ class Identity:
         if subject is None or subject.organisation != claims.organisation:
             raise refusal
         if claims.client_id:
+            self.sessions.check_strength(row, claims.acr)
             subject = msgspec.structs.replace(subject, scopes=_scopes(claims))
         if len(self._known) >= _CACHE_MAX:
             self._known.clear()

@@ -83,6 +83,13 @@ async def account_in_post(connection: Connection, name: str, post: str) -> Any |
     )
 
 
+async def signed_in_at(connection: Connection, digest: bytes) -> datetime | None:
+    """When the person of a page session gave the password; None where there is no such session."""
+    found: datetime | None = await connection.fetchval(
+        "select made from page_session where digest = $1 and ends > now()", digest)
+    return found
+
+
 async def posts(connection: Connection, name: str) -> list[Any]:
     """All posts of an account, its own first, in the columns of `account_in_post`."""
     return await connection.fetch(

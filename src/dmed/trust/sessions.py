@@ -18,7 +18,7 @@ from dmed.kit.clock import now
 from dmed.kit.errors import ForbiddenError, NotFoundError, UnauthorizedError
 from dmed.kit.ids import secret
 from dmed.kit.settings import Settings
-from dmed.trust import people_tables, tables
+from dmed.trust import people_tables, strength, tables
 from dmed.trust.factors import Factors
 from dmed.trust.model import Role, Subject
 from dmed.trust.oauth import tables as oauth_tables
@@ -166,7 +166,7 @@ class Sessions:
         stage = next_stage(
             None,
             has_factor=await self._factors.is_set(user),
-            is_required=not row["demo"] and any(each.role in self._demanding for each in posts),
+            is_required=any(self._demands(row, each.role) for each in posts),
             posts=len(posts),
             is_first=row["first_until"] is not None,
         )
@@ -192,6 +192,13 @@ class Sessions:
             return await self._move(cookie, posts[0], stage, about.place)
         subject = msgspec.structs.replace(subject, session=number_of(cookie))
         return SignedIn(cookie, csrf, subject, stage=stage, place=about.place)
+
+    def check_strength(self, row: Any, acr: str) -> None:
+        """UnauthorizedError for an app's token of a weaker sign-in than its role demands."""
+        strength.check(acr, is_demanded=self._demands(row, Role(row["role"])))
+
+    def _demands(self, row: Any, role: Role) -> bool:
+        return not row["demo"] and role in self._demanding
 
     async def find(self, cookie: str) -> Session | None:
         """The live session of a cookie at whatever stage, with standing, or None."""

@@ -48,6 +48,10 @@ class Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     encounter: str = ""
     family: str = ""
     """The consent it stems from; when that ends, so do all its tokens."""
+    acr: str = ""
+    """How strongly its person had signed in (trust.strength)."""
+    auth_time: int = 0
+    """When; 0 where no person did."""
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +74,8 @@ class Given(msgspec.Struct, frozen=True, kw_only=True):
     patient: str = ""
     encounter: str = ""
     family: str = ""
+    acr: str = ""
+    auth_time: int = 0
 
 
 NOTHING = Given()
@@ -104,6 +110,8 @@ def make(
         patient=given.patient,
         encounter=given.encounter,
         family=given.family,
+        acr=given.acr,
+        auth_time=given.auth_time,
     )
     return signed(keys, "at+jwt", msgspec.to_builtins(claims))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import re
+import time
 
 import httpx
 
 from dmed.apps.web import Platform
+from dmed.trust.factors import code_at, step_of
 from dmed.trust.identity import DEMO_PASSWORDS
 
 PUBLIC_URL = "https://dmed.example"
@@ -35,3 +38,10 @@ class Browser(httpx.AsyncClient):
         """Posts a form as its page would."""
         token = await self.csrf(shown or path)
         return await self.post(path, data={"csrf_token": token, **fields})
+
+
+def code(page: str, steps: int = 0) -> str:
+    """The number that the letters of an enrolment page stand for now."""
+    found = re.search(r"data-secret>([A-Z2-7 ]+)<", page)
+    assert found is not None
+    return code_at(base64.b32decode(found.group(1).replace(" ", "")), step_of(time.time()) + steps)

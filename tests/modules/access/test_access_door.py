@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import re
-import time
 
 import pytest
-from access_browser import Browser
+from access_browser import Browser, code
 
 from dmed.apps.web import Platform
 from dmed.pages.view import STATIC
-from dmed.trust.factors import code_at, step_of
 from dmed.trust.identity import DEMO_PASSWORDS, Account
 from dmed.trust.model import Role
 
 WORD = "long-enough-word"
-
-
-def code(page: str, steps: int = 0) -> str:
-    """The number that the letters of an enrolment page stand for now."""
-    found = re.search(r"data-secret>([A-Z2-7 ]+)<", page)
-    assert found is not None
-    return code_at(base64.b32decode(found.group(1).replace(" ", "")), step_of(time.time()) + steps)
 
 
 async def test_a_role_enrols_at_the_door(platform: Platform) -> None:

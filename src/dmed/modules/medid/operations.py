@@ -47,7 +47,7 @@ async def match(request: Request) -> Response:
     base = base_of(request.scope, gateway.settings)
     entries = [
         exchange.Entry(
-            f"{base}/Patient/{one.stored.id}", one.stored.body,
+            f"{base}/Patient/{one.stored.id}", gateway.seen(subject, one.stored).body,
             exchange.match_search(one.score.probability, one.score.grade, [
                 (each.name, each.level, each.weight) for each in one.score.fields]))
         for one in matched]
@@ -117,8 +117,9 @@ async def _found(
         gateway, subject, given.get("q", "")[:100], int(count), year=given.get("year", "")[:9],
         district=given.get("district", "")[:7], phone=given.get("phone", "")[:20])
     place = f"{base}/Patient" if base else "Patient"
-    entries = [exchange.Entry(f"{place}/{one.id}", one.body, {"mode": "match"})
-               for one, _ in found]
+    entries = [exchange.Entry(
+        f"{place}/{one.id}", gateway.seen(subject, one).body, {"mode": "match"})
+        for one, _ in found]
     return exchange.searchset(entries, f"{place}/$find-person?{urlencode(pairs)}")
 
 

@@ -39,7 +39,7 @@ from dmed.trust.decide import (
     Verdict,
     decide,
 )
-from dmed.trust.gateway import cards, kept, kept_patterns, prepare, references
+from dmed.trust.gateway import cards, kept, kept_patterns, prepare, references, seen
 from dmed.trust.gateway.audits import AuditDoor
 from dmed.trust.gateway.common import (
     LETTERS,
@@ -116,9 +116,18 @@ class Gateway:
             scope = beside(scope, type_)
         if subject.scopes.is_app:
             scope = await self._app_read(subject, scope, type_, id_)
-        return await store_read.read(
+        stored = await store_read.read(
             self._db, scope, audit_of(subject, "R", type_, id_), type_, id_
         )
+        return self.seen(subject, stored)
+
+    def seen(self, subject: Subject, stored: Stored) -> Stored:
+        """The version without what the role does not see in plain FHIR REST."""
+        return seen.of_record(subject, self.context, stored)
+
+    def hides(self, subject: Subject, type_: str, element: str) -> bool:
+        """Whether the role does not see an element of a type in plain FHIR REST."""
+        return seen.hides(subject, self.context, type_, element)
 
     async def vread(self, subject: Subject, type_: str, id_: str, vid: int) -> Stored:
         """One version; errors as `read`."""
@@ -126,7 +135,8 @@ class Gateway:
         scope = await self._scope(subject, Action.READ, type_)
         self._check_unrestricted(subject, type_)
         audit = audit_of(subject, "R", type_, id_, detail="vread")
-        return await store_read.vread(self._db, scope, audit, type_, id_, vid)
+        return self.seen(
+            subject, await store_read.vread(self._db, scope, audit, type_, id_, vid))
 
     async def history(
         self,
@@ -149,7 +159,7 @@ class Gateway:
             await self.check_allowed(subject, Action.READ, type_, id_)
             self._check_unrestricted(subject, type_)
         size = min(count or self.settings.count_default, self.settings.count_max)
-        return await store_history.history(
+        page = await store_history.history(
             self._db,
             await self._scope(subject, Action.READ, type_),
             audit_of(subject, "R", type_, id_, detail="history"),
@@ -161,6 +171,7 @@ class Gateway:
             count=size,
             cursor=cursor or None,
         )
+        return seen.of_history(subject, self.context, page)
 
     async def search(
         self,
@@ -179,12 +190,14 @@ class Gateway:
         more = smart.restriction(subject.scopes, "search", type_)
         every = await cards.across(self._db, type_, pairs)
         asked = query.parse(type_, [*every, *more], settings=self.settings, strict=strict)
+        await self._check_fields(subject, asked)
         own = await self._scope(subject, Action.SEARCH, type_)
         scope = within(own, patient)
         if patient and own.patients is None:
             scope = await cards.widened(self._db, scope, patient)
         audit = audit_of(subject, "E", type_, query=asked_text(pairs), patient=patient)
-        return asked, await store_search.search(self._db, scope, audit, asked)
+        page = await store_search.search(self._db, scope, audit, asked)
+        return asked, seen.of_page(subject, self.context, page)
 
     async def search_scope(self, subject: Subject, type_: str) -> Scope:
         """What a search of this type reaches; RefusedError where the subject may not search it."""
@@ -196,12 +209,23 @@ class Gateway:
         type_ = pattern.query.type
         if not decide(subject, Action.SEARCH, type_, self.context).allowed:
             await self.check_allowed(subject, Action.SEARCH, type_)
+        await self._check_fields(subject, pattern.query)
         scope = await self._scope(subject, Action.SEARCH, type_)
         audit = audit_of(subject, "E", type_, query=pattern.link(id_))
         if further := await cards.others(self._db, id_):
             asked = cards.filled(pattern, id_, further)
-            return await store_search.search(self._db, scope, audit, asked)
-        return await store_pattern.search_pattern(self._db, scope, audit, pattern, id_)
+            page = await store_search.search(self._db, scope, audit, asked)
+        else:
+            page = await store_pattern.search_pattern(self._db, scope, audit, pattern, id_)
+        return seen.of_page(subject, self.context, page)
+
+    async def _check_fields(self, subject: Subject, asked: Query) -> None:
+        """Refuse, and audit, a search by fields that the role does not see in plain REST."""
+        try:
+            seen.check_query(subject, self.context, asked)
+        except RefusedError as refusal:
+            await self.note(subject, "E", refusal.issues[0].diagnostics, outcome=403)
+            raise
 
     async def search_all(
         self,
@@ -235,8 +259,11 @@ class Gateway:
         asked = query_system.parse_all(names, pairs, settings=self.settings, strict=strict)
         if compartment is not None:
             asked = query_system.within(asked, *compartment)
+        for each in asked.queries:
+            await self._check_fields(subject, each)
         audit = audit_of(subject, "E", query=asked_text(pairs), patient=patient)
-        return asked, await store_search_system.search_all(self._db, scope, audit, asked)
+        page = await store_search_system.search_all(self._db, scope, audit, asked)
+        return asked, seen.of_page(subject, self.context, page)
 
     async def types_of(self, subject: Subject, patient: str) -> list[str]:
         """The types of which a person has records that the subject may see, in order."""

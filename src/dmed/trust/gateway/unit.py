@@ -24,7 +24,7 @@ from dmed.kit.settings import Settings
 from dmed.store.model import AuditRow, Relation, SearchPage, Stored, Write, Written
 from dmed.store.unit import Unit
 from dmed.trust.decide import Action, Context, decide
-from dmed.trust.gateway import prepare
+from dmed.trust.gateway import prepare, seen
 from dmed.trust.gateway.common import (
     RefusedError,
     asked_text,
@@ -82,7 +82,9 @@ class GatewayUnit:
         self.check(Action.READ, type_)
         audit = audit_of(self._subject, "R", type_, id_)
         found = await self._unit.read(audit, type_, id_, lock=lock)
-        return None if found is None or found.deleted else found
+        if found is None or found.deleted:
+            return None
+        return seen.of_record(self._subject, self._context, found)
 
     async def get_many(
         self, asked: Sequence[tuple[str, str]], *, lock: bool = False
@@ -91,7 +93,10 @@ class GatewayUnit:
         for type_, _ in asked:
             self.check(Action.READ, type_)
         found = await self._unit.read_many(audit_of(self._subject, "R"), asked, lock=lock)
-        return [None if each is None or each.deleted else decoded(each.body) for each in found]
+        return [
+            None if each is None or each.deleted
+            else decoded(seen.of_record(self._subject, self._context, each).body)
+            for each in found]
 
     @staticmethod
     def id_beside(patient: str) -> str:
@@ -295,8 +300,10 @@ class GatewayUnit:
         """A search inside this transaction."""
         self.check(Action.SEARCH, type_)
         asked = query.parse(type_, list(pairs), settings=self._settings, strict=strict)
+        seen.check_query(self._subject, self._context, asked)
         audit = audit_of(self._subject, "E", type_, query=asked_text(pairs))
-        return asked, await self._unit.search(audit, asked)
+        page = await self._unit.search(audit, asked)
+        return asked, seen.of_page(self._subject, self._context, page)
 
     async def deletable(self, type_: str, criteria: str) -> list[Stored]:
         """What a conditional delete removes, by id, under the lock of its criteria.
@@ -330,6 +337,7 @@ class GatewayUnit:
             type_, [*pairs, ("_count", str(most)), ("_total", "none")], settings=self._settings,
             strict=True,
         )  # fmt: skip
+        seen.check_query(self._subject, self._context, asked)
         if lock:
             await self.lock(criteria_key(type_, pairs))
         audit = audit_of(self._subject, "E", type_, query=asked_text(pairs))

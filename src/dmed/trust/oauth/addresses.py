@@ -14,6 +14,7 @@ import msgspec
 from dmed.kit.errors import UnprocessableError
 from dmed.kit.settings import Settings
 from dmed.trust.oauth.assertions import ALGORITHMS
+from dmed.trust.strength import VALUES
 
 _LOCAL = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.ASCII)
 CAPABILITIES = (
@@ -76,7 +77,10 @@ def openid_configuration(at: Addresses) -> dict[str, Any]:
         "response_modes_supported": ["query"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],
-        "claims_supported": ["sub", "name", "preferred_username", "fhirUser", "nonce", "auth_time"],
+        "claims_supported": [
+            "sub", "name", "preferred_username", "fhirUser", "nonce", "auth_time", "acr"],
+        "acr_values_supported": list(VALUES),
+        "prompt_values_supported": ["none", "login", "consent"],
         "authorization_response_iss_parameter_supported": True,
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,

@@ -21,8 +21,8 @@ from dmed.kit.clock import now
 from dmed.kit.errors import DmedError, UnauthorizedError
 from dmed.kit.ids import secret
 from dmed.kit.settings import Settings
+from dmed.trust import people_tables, strength, tokens
 from dmed.trust import tables as accounts
-from dmed.trust import tokens
 from dmed.trust.identity import Identity
 from dmed.trust.keys import Keys
 from dmed.trust.model import Role, Subject
@@ -155,13 +155,21 @@ class Grants:
             (family, asked.client.id, subject.user, subject.practitioner_role, scopes.text(),
              asked.patient, asked.encounter, asked.nonce,
              None if "offline_access" in scopes.plain else digest_of(session),
-             self._end_of(scopes)),
+             self._end_of(scopes), await self.signed_in_at(session),
+             strength.acr_of(has_factor=await self._identity.factors.is_set(subject.user))),
         )  # fmt: skip  # A row.
         await tables.save_code(
             self._connection, digest_of(code), family, redirect_uri=asked.redirect_uri,
             challenge=asked.challenge, ends=_in(CODE_S),
         )  # fmt: skip  # One call.
         return code
+
+    async def signed_in_at(self, session: str) -> datetime:
+        """When the person of a page session signed in; UnauthorizedError where it is over."""
+        found = await people_tables.signed_in_at(self._connection, digest_of(session))
+        if found is None:
+            raise UnauthorizedError("Sign in first")
+        return found
 
     def _end_of(self, scopes: Scopes) -> datetime:
         if "offline_access" in scopes.plain:
@@ -271,7 +279,8 @@ class Grants:
             raise OAuthError("invalid_grant", "the account or the post has ended") from over
         given = tokens.Given(
             client=family["client"], scope=scopes.text(), patient=family["patient"],
-            encounter=family["encounter"], family=family["id"],
+            encounter=family["encounter"], family=family["id"], acr=family["acr"],
+            auth_time=int(family["signed_in"].timestamp()),
         )  # fmt: skip  # One struct.
         answer: dict[str, Any] = {
             "access_token": tokens.make(
@@ -304,9 +313,11 @@ class Grants:
             "aud": family["client"],
             "iat": moment,
             "exp": moment + self._token_s,
-            "auth_time": int(family["made"].timestamp()),
+            "auth_time": int(family["signed_in"].timestamp()),
             **who(scopes, subject, at),
         }
+        if family["acr"]:
+            claims["acr"] = family["acr"]
         if family["nonce"]:
             claims["nonce"] = family["nonce"]
         return tokens.signed(self._keys, "JWT", claims)
@@ -349,6 +360,7 @@ class Grants:
             "username": subject.user, "token_type": "Bearer", "exp": claims.exp,
             "iat": claims.iat, "sub": claims.sub, "aud": at.fhir, "iss": at.issuer,
             "jti": claims.jti, "patient": claims.patient, "encounter": claims.encounter,
+            "acr": claims.acr, "auth_time": claims.auth_time or "",
         }  # fmt: skip  # One answer.
         return {name: value for name, value in found.items() if value != ""}
 

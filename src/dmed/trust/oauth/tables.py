@@ -62,6 +62,9 @@ DDL: tuple[str, ...] = (
         ends timestamptz not null,
         is_ended boolean not null default false
     )""",
+    """alter table oauth_family
+        add column if not exists signed_in timestamptz,
+        add column if not exists acr text not null default ''""",
     "create index if not exists oauth_family_account on oauth_family (account)",
     "create index if not exists oauth_family_ends on oauth_family (ends)",
     """create table if not exists oauth_remembered (
@@ -207,14 +210,16 @@ async def take_launch(connection: Connection, digest: bytes) -> bool:
 
 
 async def save_family(connection: Connection, values: tuple[Any, ...]) -> None:
-    """Keep a consent: id, client, account, post, scopes, patient, encounter, nonce, session, ends.
+    """Keep a consent: id, client, account, post, scopes, patient, encounter, nonce, session, ends,
+    when and how strongly (acr) its person had signed in.
 
     Sweeps what ended a day ago: until then its reuse is still recognised.
     """
     await connection.execute("delete from oauth_family where ends < now() - interval '1 day'")
     await connection.execute(
         "insert into oauth_family (id, client, account, post, scopes, patient, encounter, nonce,"
-        " session, ends) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        " session, ends, signed_in, acr)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         *values,
     )
 
@@ -250,7 +255,8 @@ async def family(connection: Connection, id_: str) -> Any | None:
     """A consent that was not ended, with whether its page session lives (`is_present`)."""
     return await connection.fetchrow(
         "select f.id, f.client, f.account, f.post, f.scopes, f.patient, f.encounter, f.nonce,"
-        " f.ends, f.made, (f.session is null or exists (select from page_session s"
+        " f.ends, coalesce(f.signed_in, f.made) as signed_in, f.acr,"
+        " (f.session is null or exists (select from page_session s"
         " where s.digest = f.session and s.ends > now())) as is_present"
         " from oauth_family f where f.id = $1 and not f.is_ended and f.ends > now()",
         id_,

@@ -5,17 +5,20 @@ SMART App Launch: https://hl7.org/fhir/smart-app-launch/STU2.2/app-launch.html
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from dmed.kit import clock
 from dmed.kit.errors import ForbiddenError, InvalidError, NotFoundError
 from dmed.modules.access import rules
 from dmed.modules.access.pages.door import cookie_of, guard_of, to_door
 from dmed.modules.medid import api as medid
 from dmed.pages import view
+from dmed.trust import strength
 from dmed.trust.model import Role, Subject
 from dmed.trust.oauth import requests
 from dmed.trust.oauth.addresses import Addresses, addresses
@@ -59,6 +62,10 @@ async def authorize(request: Request) -> Response:
         if subject is None and given.get("prompt") != "none":
             return to_door(request)
         subject = _person(subject)
+        if strength.must_prove(
+            given, await guard.grants.signed_in_at(cookie_of(request)), clock.now()
+        ):
+            return await _again(request, given)
         number = await guard.grants.ask(subject, cookie_of(request), wanted)
         let_in = await _unasked(request, subject, number, given.get("prompt", "").split())
     except OAuthError as fault:
@@ -66,6 +73,15 @@ async def authorize(request: Request) -> Response:
                   "state": given.get("state", "")}  # fmt: skip  # One answer.
         return RedirectResponse(requests.answer(place, values, at.issuer), 303)
     return let_in or RedirectResponse(f"/oauth/consent?request={number}", 303)
+
+
+async def _again(request: Request, given: Mapping[str, str]) -> Response:
+    """To the door for a sign-in of now: the session that there is ends."""
+    if "none" in given.get("prompt", "").split():
+        raise OAuthError("login_required", "the sign-in is older than the app allows")
+    await guard_of(request).identity.sign_out(cookie_of(request))
+    back = f"{request.url.path}?{urlencode(strength.proved(given))}"
+    return RedirectResponse(f"/signin?next={quote(back, safe='')}", 303)
 
 
 async def _unasked(

@@ -10,6 +10,7 @@ import msgspec
 
 from dmed.fhir import persons
 from dmed.fhir.persons import PersonRow
+from dmed.kit.errors import ForbiddenError
 from dmed.kit.text import name_words
 from dmed.modules.medid import rules
 from dmed.modules.medid.model import Draft, PersonHit
@@ -62,6 +63,11 @@ async def find_records(
         if by_number or len(number) > 8:
             return by_number
     typed = keys.read_typed(text, year=year, district=district, phone=phone)
+    for asked, element in ((typed.phone, "telecom"), (district, "address")):
+        if asked and gateway.hides(subject, "Patient", element):
+            raise ForbiddenError(
+                f"The role {subject.role.value} does not see Patient.{element} and finds nobody by "
+                "it: type a name, a birth date or a number")
     found_by = "name" if typed.words or not typed.phone else "phone"
     hits = await _by_words(gateway, subject, typed, text, limit)
     if not hits and not await gateway.people().is_whole():
