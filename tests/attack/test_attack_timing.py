@@ -2,7 +2,8 @@
 
 Time is compared pair by pair, in turns: in how many pairs was the hidden one slower? Chance gives
 one half; a difference in the work done gives nearly all. The bounds lie five standard deviations
-from one half, so that a busy machine does not fail the test.
+from one half. What one measurement tells is measured again: a busy machine slows one of the two
+down now and then, a difference in the work is there each time.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ PAIRS = 40
 SLOWER_SHARE = (0.1, 0.9)
 """Forty fair coins: standard deviation 0.079."""
 MEDIANS_RATIO_MAX = 2.0
+MEASUREMENTS = 3
 WAYS = {
     "read": "{type}/{id}",
     "version": "{type}/{id}/_history/1",
@@ -47,7 +49,17 @@ async def _asked(
 async def compared(
     client: httpx.AsyncClient, method: str, way: str, type_: str, hidden: str
 ) -> list[str]:
-    """What gives the hidden record away; nothing for a good wall."""
+    """What gives the hidden record away: words at once, a time when every measurement tells it."""
+    for _ in range(MEASUREMENTS):
+        words, times = await _measured(client, method, way, type_, hidden)
+        if words or not times:
+            break
+    return words + times
+
+
+async def _measured(
+    client: httpx.AsyncClient, method: str, way: str, type_: str, hidden: str
+) -> tuple[list[str], list[str]]:
     never = hidden[:-6] + ("000000" if hidden[-6:] != "000000" else "111111")
     paths = [(each, way.format(type=type_, id=each)) for each in (hidden, never)]
     times: dict[str, list[float]] = {hidden: [], never: []}
@@ -61,12 +73,13 @@ async def compared(
     slower = statistics.mean(one > other for one, other in zip(*times.values(), strict=True))
     medians = [statistics.median(each) for each in times.values()]
     told = [] if words[hidden] == words[never] else [f"{way}: {words[hidden] ^ words[never]}"]
+    late = []
     if not SLOWER_SHARE[0] <= slower <= SLOWER_SHARE[1] and (
             max(medians) > 1.1 * min(medians)):
-        told.append(f"{way}: hidden slower in {slower:.0%} of pairs, medians {medians}")
+        late.append(f"{way}: hidden slower in {slower:.0%} of pairs, medians {medians}")
     if max(medians) > MEDIANS_RATIO_MAX * min(medians):
-        told.append(f"{way}: medians {medians}")
-    return told
+        late.append(f"{way}: medians {medians}")
+    return told, late
 
 
 def _id_of(world: World, type_: str) -> str:

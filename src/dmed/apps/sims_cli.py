@@ -1,4 +1,4 @@
-"""`dmed sim darmon` and `dmed sim marking`: the register of medicines and the marking operator."""
+"""`dmed sim darmon`, `marking`, `scanner`: services of others that cannot be had here."""
 
 from __future__ import annotations
 
@@ -31,5 +31,15 @@ def sim_marking(port: int) -> None:
     It lets 100 requests a minute in; POST /sim/mode brings a bad day (down, slow, torn...).
     """
     from dmed.apps.sim_marking import run
+
+    run(port)
+
+
+@sim.command("scanner")
+@click.option("--port", type=int, default=64_650, show_default=True)
+@_plainly
+def sim_scanner(port: int) -> None:
+    """Runs a scanner of files (clamd) that knows EICAR's test file; prints the setting."""
+    from dmed.apps.sim_scanner import run
 
     run(port)

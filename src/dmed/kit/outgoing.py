@@ -9,6 +9,7 @@ holds that nobody else in the source opens a connection. OWASP ASVS 5: 1.3.6, 13
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import ipaddress
 import socket
@@ -22,10 +23,14 @@ from dmed.kit.settings import Settings, variable
 
 FIELDS = (
     "audit_lodge", "eimzo_url", "fund", "licence_register", "marking_operator", "medicine_feed",
-    "outgoing",
+    "outgoing", "scanner",
 )  # fmt: skip  # A list.
 """The settings whose values are addresses that the server asks; docs/security/outgoing.md."""
 _PORTS = {"http": 80, "https": 443}
+_STREAMS = {"tcp": 3310}
+"""Services that are spoken to by a protocol of their own, and its usual port (clamd)."""
+_OPEN = {"http", *_STREAMS}
+"""What shows everybody on the line what is said, and who answers is not checked."""
 _allowed: frozenset[tuple[str, int]] | None = None
 
 
@@ -35,16 +40,16 @@ class OutgoingError(OSError):
 
 def places_of(settings: Settings) -> frozenset[tuple[str, int]]:
     """Host and port of every address that the settings name. Pure."""
-    return frozenset((host.lower(), parts.port or _PORTS[parts.scheme])
+    return frozenset((host.lower(), parts.port or {**_PORTS, **_STREAMS}[parts.scheme])
                      for _, parts, host in _named(settings))
 
 
 def _named(settings: Settings) -> Iterator[tuple[str, SplitResult, str]]:
-    """Setting, address and host of each http or https address that the settings name."""
+    """Setting, address and host of each address of a network that the settings name."""
     for field in FIELDS:
         for text in str(getattr(settings, field)).replace(",", " ").split():
             parts = urlsplit(text)
-            if parts.scheme in _PORTS and parts.hostname:
+            if parts.scheme in {*_PORTS, *_STREAMS} and parts.hostname:
                 yield field, parts, parts.hostname
 
 
@@ -61,17 +66,17 @@ def is_near(host: str) -> bool:
 def limit_to(settings: Settings | None) -> None:
     """From here on this process asks only what these settings name; None: whatever it wants.
 
-    InvalidError where one names a service on another machine by `http:`, unless
+    InvalidError where one names a service on another machine by `http:` or `tcp:`, unless
     `lines_unchecked` says that the line is guarded otherwise.
     """
     global _allowed  # noqa: PLW0603  # One wall a process.
     if settings is not None and not settings.lines_unchecked:
         for field, parts, host in _named(settings):
-            if parts.scheme == "http" and not is_near(host):
+            if parts.scheme in _OPEN and not is_near(host):
                 raise InvalidError(
-                    f"{variable(field)} names a service on another machine by http:, so nobody "
-                    "checks who answers: use https:, or set DMED_LINES_UNCHECKED=true where the "
-                    "line is guarded otherwise")
+                    f"{variable(field)} names a service on another machine by {parts.scheme}:, so "
+                    "nobody checks who answers: use https: or a service of this machine, or set "
+                    "DMED_LINES_UNCHECKED=true where the line is guarded otherwise")
     _allowed = None if settings is None else places_of(settings)
 
 
@@ -119,6 +124,20 @@ def connection(
     """
     kind = _Https if scheme == "https" else _Http
     return kind(host, port, timeout=timeout_s)
+
+
+async def stream(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to `tcp://host:port` or to `unix:/path` of this machine; OSError where it cannot
+    be had.
+    """
+    parts = urlsplit(address)
+    if parts.scheme == "unix":
+        return await asyncio.open_unix_connection(parts.path)
+    if parts.scheme not in _STREAMS or not parts.hostname:
+        raise OutgoingError("only tcp://host:port and unix:/path are asked")
+    port = parts.port or _STREAMS[parts.scheme]
+    await asyncio.to_thread(check, parts.hostname, port)
+    return await asyncio.open_connection(parts.hostname, port)
 
 
 class _ByHttp(urllib.request.HTTPHandler):

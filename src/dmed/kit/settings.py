@@ -158,6 +158,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Address of the State Health Insurance Fund's service; empty: nothing is claimed."""
     fund_key: str = ""
     """Bearer key that the fund's service asks for; empty where it asks none."""
+    scanner: str = ""
+    """Scanner of files (clamd) that sees every attachment before it is stored, `tcp://host:port`
+    or `unix:/path`; empty: attachments are stored unseen."""
     outgoing: str = ""
     """Further addresses that the server may ask, by commas; those of other settings it may."""
     shared_data: Path = Path("../shared/data")

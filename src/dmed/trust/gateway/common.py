@@ -12,8 +12,9 @@ import msgspec
 
 from dmed.fhir.facts import facts
 from dmed.kit.errors import ForbiddenError, InvalidError, Issue, NotFoundError, PreconditionError
+from dmed.store.care import Standing
 from dmed.store.model import AuditRow, Scope, SearchPage, Stored
-from dmed.trust.decide import Action, Context, Verdict, readable
+from dmed.trust.decide import Action, Care, Context, Record, Refusal, Verdict, readable
 from dmed.trust.model import Role, Subject
 from dmed.trust.oauth import scopes as smart
 from dmed.trust.policy.care import principals_of
@@ -181,3 +182,15 @@ def only_matches(page: SearchPage) -> list[Stored]:
 def told_ids(records: Iterable[Stored]) -> str:
     """A few ids for a sentence."""
     return ", ".join(f"{record.type}/{record.id}" for record in list(records)[:3])
+
+
+def facts_of(known: Standing | None) -> Record:
+    """What the store knows of a record and of who asks, as the decision takes it."""
+    if known is None:
+        return Record(patients=("-",))
+    return Record(
+        known.patients,
+        known.labels,
+        tuple(Care(*one) for one in known.care),
+        tuple(Refusal(*one) for one in known.refusals),
+    )

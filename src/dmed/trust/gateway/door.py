@@ -32,14 +32,11 @@ from dmed.store.pool import Database
 from dmed.trust.decide import (
     DEFINITIONS,
     Action,
-    Care,
     Context,
-    Record,
-    Refusal,
     Verdict,
     decide,
 )
-from dmed.trust.gateway import cards, kept, kept_patterns, prepare, references, seen
+from dmed.trust.gateway import cards, files, kept, kept_patterns, prepare, references, seen
 from dmed.trust.gateway.audits import AuditDoor
 from dmed.trust.gateway.common import (
     LETTERS,
@@ -50,6 +47,7 @@ from dmed.trust.gateway.common import (
     bodies,
     check_type,
     decoded,
+    facts_of,
     mismatch,
     needs_institutions,
     pairs_of,
@@ -375,6 +373,8 @@ class Gateway:
             async with self.unit(subject) as unit:
                 return await unit.create(type_, content)
         write = prepare.write_of(resource, prepare.make_id(resource), is_new=True, by=subject)
+        async with self._told_of_files(subject):
+            await files.scan(self.settings, [write])
         audit = audit_of(subject, "C", type_, write.id, outcome=201)
         scope = await self._scope(subject, Action.CREATE, type_)
         return await store_write.write(self._db, scope, audit, write)
@@ -397,6 +397,8 @@ class Gateway:
                 return await unit.update(type_, id_, content, if_match=if_match)
         expected = demanded(self.settings, if_match) if self.context.is_plain else if_match
         write = prepare.write_of(resource, id_, expected_vid=expected, by=subject)
+        async with self._told_of_files(subject):
+            await files.scan(self.settings, [write])
         audit = audit_of(subject, "U", type_, id_)
         scope = await self._scope(subject, Action.UPDATE, type_)
         try:
@@ -438,13 +440,25 @@ class Gateway:
         try:
             async with store_unit.unit(self._db, scope, seconds_max=seconds_max) as unit:
                 yield GatewayUnit(unit, subject, self.settings, self.context)
-        except RefusedError as refusal:
-            await self.note(subject, "E", refusal.issues[0].diagnostics, outcome=403)
+        except (RefusedError, files.InfectedError) as refusal:
+            await self.note(
+                subject, "E", refusal.issues[0].diagnostics, outcome=refusal.status)
+            raise
+
+    @asynccontextmanager
+    async def _told_of_files(self, subject: Subject) -> AsyncIterator[None]:
+        """What the scanner finds in a file refuses the write, and is audited."""
+        try:
+            yield
+        except files.InfectedError as infected:
+            await self.note(
+                subject, "E", infected.issues[0].diagnostics, outcome=infected.status)
             raise
 
     async def make_ready(self, subject: Subject, changes: Sequence[Change]) -> None:
         """Do beforehand what writes need no database for; the resources are final then."""
-        await make_ready(changes, self.settings, self.context, subject)
+        async with self._told_of_files(subject):
+            await make_ready(changes, self.settings, self.context, subject)
 
     async def note(
         self, subject: Subject, action: str, detail: str, *, patient: str = "", outcome: int = 200
@@ -475,7 +489,7 @@ class Gateway:
             scope = await self._scope(subject, action, type_)
             known = await store_care.standing(self._db, scope, type_, id_)
             context = msgspec.structs.replace(
-                context, record=_facts(known), persons=scope.patients)
+                context, record=facts_of(known), persons=scope.patients)
         verdict = decide(subject, action, type_, context)
         row = audit_of(subject, "E", type_, id_, detail=f"explain-access {action.value}")
         await store_audit.note(self._db, [row])
@@ -575,14 +589,3 @@ class Gateway:
         """Refuse what a right restricted by a search cannot judge: older versions, many types."""
         if smart.restriction(subject.scopes, "read", type_):
             raise ForbiddenError(f"The app sees certain {type_} only, and these by its own search")
-
-
-def _facts(known: store_care.Standing | None) -> Record:
-    if known is None:
-        return Record(patients=("-",))
-    return Record(
-        known.patients,
-        known.labels,
-        tuple(Care(*one) for one in known.care),
-        tuple(Refusal(*one) for one in known.refusals),
-    )

@@ -24,7 +24,7 @@ from dmed.kit.settings import Settings
 from dmed.store.model import AuditRow, Relation, SearchPage, Stored, Write, Written
 from dmed.store.unit import Unit
 from dmed.trust.decide import Action, Context, decide
-from dmed.trust.gateway import prepare, seen
+from dmed.trust.gateway import files, prepare, seen
 from dmed.trust.gateway.common import (
     RefusedError,
     asked_text,
@@ -130,6 +130,7 @@ class GatewayUnit:
         writes = [
             prepare.write_of(one, one.id, is_new=is_new, expected_vid=vid, by=self._subject)
             for one, (_, _, vid) in zip(resources, contents, strict=True)]
+        await files.scan(self._settings, writes)
         audit = audit_of(self._subject, letter, outcome=201 if is_new else 200)
         try:
             return await self._unit.write_many(audit, writes)
@@ -157,6 +158,7 @@ class GatewayUnit:
             prepare.check_id(id_)
         record_id = id_ or prepare.make_id(resource)
         write = prepare.write_of(resource, record_id, is_new=True, by=self._subject)
+        await files.scan(self._settings, [write])
         try:
             return await self._unit.write(audit_of(self._subject, "C", outcome=201), write)
         except PreconditionError as exists:
@@ -177,6 +179,7 @@ class GatewayUnit:
         if self._context.is_plain:
             expected = demanded(self._settings, if_match)
         write = prepare.write_of(resource, id_, expected_vid=expected, by=self._subject)
+        await files.scan(self._settings, [write])
         try:
             return await self._unit.write(audit_of(self._subject, "U"), write)
         except PreconditionError as stale:
@@ -435,6 +438,7 @@ async def make_ready(
         change.write = prepare.write_of(
             change.resource, change.id, is_new=is_new, expected_vid=expected, by=subject
         )
+        await files.scan(settings, [change.write])
 
 
 def check_same_id(resource: Any, id_: str) -> None:
