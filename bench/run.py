@@ -34,6 +34,7 @@ from tools import (
     free_port,
     machine,
     pgbench,
+    statuses,
     workers_memory_mb,
     wrk,
 )  # fmt: skip  # A list of names.
@@ -55,7 +56,9 @@ class Results:
     crowded: Figures = field(default_factory=Figures)
     peer_read: Figures = field(default_factory=Figures)
     peer_create: Figures = field(default_factory=Figures)
-    peer_search: Figures = field(default_factory=Figures)
+    facts: dict[str, float] = field(default_factory=dict)
+    statuses: list[str] = field(default_factory=list)
+    """Of each round: what the server counted of answers that are none of 2xx and 3xx."""
     facts: dict[str, float] = field(default_factory=dict)
 
 
@@ -199,6 +202,8 @@ def measure_ours(cluster: Cluster, folder: Path, results: Results, seconds: int,
         wrk(results.crowded, base, "search", folder / "search.txt", token, seconds, connections=32)
         wrk(results.create, base, "create", folder / "create.txt", token, seconds,
             target="/fhir/Observation", connections=32)
+        if told := statuses(base):
+            results.statuses.append(told)
         results.facts["memory_mb"] = max(workers_memory_mb(server.process.pid), default=0.0)
 
 
@@ -273,8 +278,9 @@ def report(results: Results, rounds: int, seconds: int) -> str:
         (f"- Audit: {facts['audit_rows']:,.0f} rows for {facts['audited_reads']:,.0f} answered "
         "reads of the last round (a read of a record of a person leaves one row; requests in "
         "flight at the end are audited, but not counted by wrk)."),
-        (f"- Errors: reads {results.read.errors}, searches {results.search.errors}, creates "
-        f"{results.create.errors}."), "", table(results), "",
+        (f"- Errors: reads {results.read.told}, searches {results.search.told}, creates "
+        f"{results.create.told}; the server's own count by round: "
+        f"{'; '.join(results.statuses) or 'none'}."), "", table(results), "",
         f"Bytes per record with all indexes: {facts['bytes_per_record']:,.0f} (body "
         f"{facts['body_bytes_per_record']:,.0f}); Blaze states 1,075 for Synthea data. Largest "
         "tables: " + ", ".join(

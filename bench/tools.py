@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,15 @@ class Figures:
     p99_ms: list[float] = field(default_factory=list)
     requests: int = 0
     errors: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    """What the errors were: "refused" for an answer that is none of 2xx and 3xx, else what wrk
+    says of the connection ("timeout": no answer for two seconds)."""
+
+    @property
+    def told(self) -> str:
+        """The errors in words."""
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.kinds.items()))
+        return f"{self.errors}" + (f" ({kinds})" if kinds else "")
 
     @property
     def rate(self) -> float:
@@ -113,9 +123,22 @@ def wrk(into: Figures, base: str, kind: str, lines: Path, token: str, seconds: i
     into.p99_ms.append(_milliseconds(re.search(r"\n\s+99%\s+(\S+)", text)[1]))
     into.requests += int(re.search(r"(\d+) requests in", text)[1])
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
-    into.errors += int(failed[1]) if failed else 0
     broken = re.search(r"Socket errors: (.+)", text)
-    into.errors += sum(map(int, re.findall(r"\d+", broken[1]))) if broken else 0
+    found = Counter({"refused": int(failed[1]) if failed else 0})
+    found.update({kind: int(count) for kind, count in
+                  re.findall(r"(\w+) (\d+)", broken[1] if broken else "")})
+    into.kinds += found
+    into.errors += found.total()
+
+
+def statuses(base: str) -> str:
+    """What the server itself counted of answers that are none of 2xx and 3xx, by room."""
+    text = urllib.request.urlopen(f"{base}/metrics", timeout=10).read().decode()
+    found: Counter[str] = Counter()
+    for room, status, count in re.findall(
+        r'dmed_requests_total\{worker="[^"]*",room="([^"]*)",status="([45]\d\d)"\} (\d+)', text):
+        found[f"{status} {room}"] += int(count)
+    return ", ".join(f"{count} x {kind}" for kind, count in sorted(found.items()))
 
 
 def pgbench(into: Figures, program: Path, environment: dict[str, str], seconds: int) -> None:
