@@ -59,7 +59,6 @@ class Results:
     facts: dict[str, float] = field(default_factory=dict)
     statuses: list[str] = field(default_factory=list)
     """Of each round: what the server counted of answers that are none of 2xx and 3xx."""
-    facts: dict[str, float] = field(default_factory=dict)
 
 
 def country(folder: Path, persons: int, results: Results) -> None:
