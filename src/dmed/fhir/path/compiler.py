@@ -36,6 +36,7 @@ from dmed.fhir.path.tree import (
     Call,
     Empty,
     Indexer,
+    Instance,
     Literal,
     Member,
     Node,
@@ -61,6 +62,8 @@ NODES_MAX = 20_000
 RESERVED = frozenset({
     "resource", "rootResource", "context", "factory", "terminologies", *CONSTANTS,
 })  # fmt: skip  # One list.
+_WHOLE_DIGITS_MAX = 19
+"""Most digits of a whole number of 64 bits."""
 FACTORY = ("System.TypeFactory",)
 TERMINOLOGIES = ("System.TerminologyServer",)
 _SERVICE = TypeInfo("System", "Service")
@@ -161,6 +164,10 @@ class Compiler:
                 if node.sign == "as":
                     return self._restricted("as", node.operand, wanted, scope)[0]
                 return is_type(self.code(node.operand, scope), wanted)
+            case Instance():
+                from dmed.fhir.path.functions import factory
+
+                return factory.instance(self, node, scope)
         raise AssertionError(node)
 
     # Names and variables ---------------------------------------------------------------------
@@ -272,7 +279,10 @@ class Compiler:
         if isinstance(node, Literal):
             return node.text
         nothing = Stub("", "")
-        found = values(self.code(node, scope))(Env([], None, None, NoHooks()), [nothing])
+        try:
+            found = values(self.code(node, scope))(Env([], None, None, NoHooks()), [nothing])
+        except AttributeError:  # It asks for something of a record.
+            found = []
         if len(found) != 1 or not isinstance(found[0], str):
             raise PathSemanticError("defineVariable() takes its name as a fixed text")
         return found[0]
@@ -369,6 +379,8 @@ _PARSERS: Mapping[str, Callable[[str], object | None]] = {
 
 
 def _literal(node: Literal) -> Code:
+    if node.kind in ("Integer", "Long") and len(node.text.lstrip("0")) > _WHOLE_DIGITS_MAX:
+        raise PathSyntaxError(f"{node.text[:20]}… at {node.at} is too large a number")
     value = _PARSERS[node.kind](node.text)
     if value is None and node.kind == "Time" and re.search(r"Z|[+-]", node.text):
         return _zoned_time(node)

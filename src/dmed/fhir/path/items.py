@@ -19,7 +19,7 @@ from msgspec import UNSET
 from dmed.fhir.facts import facts
 from dmed.fhir.path import temporal
 from dmed.fhir.path.errors import PathExecutionError
-from dmed.fhir.path.quantity import Quantity, common
+from dmed.fhir.path.quantity import Quantity, common, identity
 from dmed.fhir.path.temporal import Temporal, parse_date, parse_datetime, parse_time
 from dmed.fhir.path.units import UCUM
 
@@ -144,10 +144,8 @@ def _equal_complex(left: Any, right: Any) -> bool | None:
         if one is None or other is None:
             return False
         values = common(one, other)
-        if values is not None:
-            return values[0] == values[1]
-        # A month of the calendar and UCUM's `mo` are of no comparable length: not decided.
-        return None if one.is_calendar != other.is_calendar else False
+        # Units of different kinds, and a month of the calendar beside UCUM's `mo`: not decided.
+        return None if values is None else values[0] == values[1]
     return type(left) is type(right) and bool(left == right)
 
 
@@ -171,7 +169,8 @@ def equivalent(left: Any, right: Any) -> bool:
 
 
 def _loose(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip().casefold()
+    """Any blank counts as a space; how many there are is not touched."""
+    return re.sub(r"\s", " ", text).casefold()
 
 
 def _close(left: Decimal, right: Decimal) -> bool:
@@ -272,4 +271,6 @@ def key(item: Any) -> Any:
         return (type(item), msgspec.json.encode(item))
     if isinstance(item, Temporal):
         return ("t", item.kind == "Time", temporal.normal(item))
+    if isinstance(item, Quantity):
+        return ("q", *identity(item))
     return item

@@ -24,7 +24,7 @@ _DATE = r"@\d{4}(?:-\d\d(?:-\d\d)?)?"
 _CLOCK = r"\d\d(?::\d\d(?::\d\d(?:\.\d+)?)?)?"
 _SCANNER = re.compile(
     rf"""
-      (?P<space>\s+|//[^\n]*|/\*.*?\*/)
+      (?P<space>\s+|//[^\r\n]*|/\*.*?\*/)
     | (?P<datetime>{_DATE}T(?:{_CLOCK}(?:Z|[+-]\d\d:\d\d)?)?)
     | (?P<date>{_DATE})
     | (?P<time>@T{_CLOCK}(?:Z|[+-]\d\d:\d\d)?)
@@ -35,11 +35,12 @@ _SCANNER = re.compile(
     | (?P<variable>%(?:[A-Za-z_][A-Za-z0-9_-]*|`(?:[^`\\]|\\.)*`|'(?:[^'\\]|\\.)*'))
     | (?P<special>\$[A-Za-z]+)
     | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
-    | (?P<sign><=|>=|!=|!~|[-+*/&|=<>~.,()\[\]{{}}])
+    | (?P<sign><=|>=|!=|!~|[-+*/&|=<>~.,:()\[\]{{}}])
     """,
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)", re.DOTALL)
+_HALF = re.compile("[\ud800-\udfff]").search
 _PLAIN_ESCAPES = {
     "r": "\r", "n": "\n", "t": "\t", "f": "\f",
     "\\": "\\", "/": "/", "'": "'", '"': '"', "`": "`",
@@ -72,7 +73,17 @@ def _meaning(kind: str, raw: str) -> str:
 
 
 def _unescape(text: str) -> str:
-    return _ESCAPE.sub(_plain, text) if "\\" in text else text
+    """A text without escapes. Raises PathSyntaxError for half of a UTF-16 pair that stands alone;
+    a whole pair is one character.
+    """
+    if "\\" in text:
+        text = _ESCAPE.sub(_plain, text)
+    if _HALF(text) is None:
+        return text
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError as error:
+        raise PathSyntaxError(f"{text!r} holds half a character") from error
 
 
 def _plain(match: re.Match[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal, DivisionByZero, InvalidOperation, localcontext
+from decimal import Decimal, DecimalException, localcontext
 from typing import Any
 
 import msgspec
@@ -29,12 +29,15 @@ from dmed.fhir.path.items import (
     equivalent_collections,
     key,
     order,
+    quantity_of,
     type_of,
 )
-from dmed.fhir.path.quantity import Quantity, divide, in_unit_of, multiply
+from dmed.fhir.path.quantity import Quantity, add, calendar_of, divide, multiply
 from dmed.fhir.path.temporal import Temporal, shift
 
 _INTEGER_MAX = 2**63 - 1
+_EXPONENT_MAX = 60
+"""Most digits before the point of a decimal that arithmetic gives; the language asks for 20."""
 
 
 def binary(sign: str, left: Code, right: Code) -> Code:
@@ -235,7 +238,7 @@ def unary(sign: str, operand: Code) -> Code:
     run = values(operand)
 
     def negate(env: Env, this: Items) -> Items:
-        value = single(run(env, this), sign)
+        value = _operand(single(run(env, this), sign))
         if value is None:
             return NONE
         if isinstance(value, Quantity):
@@ -244,7 +247,8 @@ def unary(sign: str, operand: Code) -> Code:
             raise PathExecutionError(f"{sign} takes a number, not {type_of(value)}")
         return [-value if sign == "-" else value]
 
-    return Code(negate, operand.types, many=False)
+    is_system = operand.types and all(each.startswith(SYSTEM) for each in operand.types)
+    return Code(negate, operand.types if is_system else None, many=False)
 
 
 def _arithmetic(sign: str, left: Code, right: Code) -> Code:
@@ -257,10 +261,23 @@ def _arithmetic(sign: str, left: Code, right: Code) -> Code:
             return [_text(mine) + _text(theirs)]
         if mine is None or theirs is None:
             return NONE
-        found = work(mine, theirs)
+        try:
+            found = _bounded(work(_operand(mine), _operand(theirs, beside=mine)))
+        except DecimalException:  # Too large, or by nothing: the language gives empty.
+            return NONE
         return NONE if found is None else [found]
 
     return Code(run, _result_types(sign, left, right), many=False)
+
+
+def _operand(value: Any, beside: Any = None) -> Any:
+    """What arithmetic works on: a FHIR Quantity as the language's own, beside a date as words of
+    the calendar.
+    """
+    found = quantity_of(value) if isinstance(value, msgspec.Struct) else None
+    if found is None:
+        return value
+    return calendar_of(found) if isinstance(beside, Temporal) else found
 
 
 def _result_types(sign: str, left: Code, right: Code) -> tuple[str, ...] | None:
@@ -300,15 +317,18 @@ def _wrong(sign: str, left: Any, right: Any) -> PathExecutionError:
 
 
 def _bounded(value: Any) -> Any:
-    """A whole number that fits; overflow gives empty."""
+    """A number that fits; overflow gives empty."""
     if isinstance(value, int) and not -_INTEGER_MAX - 1 <= value <= _INTEGER_MAX:
+        return None
+    amount = value.value if isinstance(value, Quantity) else value
+    if isinstance(amount, Decimal) and amount.adjusted() > _EXPONENT_MAX:
         return None
     return value
 
 
 def _add(left: Any, right: Any) -> Any:
     if _is_number(left, right):
-        return _bounded(left + right)
+        return left + right
     if isinstance(left, str) and isinstance(right, str):
         return left + right
     return _moved("+", left, right, 1)
@@ -316,24 +336,22 @@ def _add(left: Any, right: Any) -> Any:
 
 def _subtract(left: Any, right: Any) -> Any:
     if _is_number(left, right):
-        return _bounded(left - right)
+        return left - right
     return _moved("-", left, right, -1)
 
 
 def _moved(sign: str, left: Any, right: Any, direction: int) -> Any:
     if isinstance(left, Temporal) and isinstance(right, Quantity):
         return shift(left, right.value * direction, right.unit)
-    if isinstance(left, Quantity) and isinstance(right, Quantity):
-        if left.unit == right.unit:
-            return left._replace(value=left.value + direction * right.value)
-        moved = in_unit_of(right, left)
-        return None if moved is None else left._replace(value=left.value + direction * moved)
-    raise _wrong(sign, left, right)
+    one, other = _amounts(left, right)
+    if one is None or other is None:
+        raise _wrong(sign, left, right)
+    return add(one, other._replace(value=direction * other.value))
 
 
 def _multiply(left: Any, right: Any) -> Any:
     if _is_number(left, right):
-        return _bounded(left * right)
+        return left * right
     one, other = _amounts(left, right)
     if one is None or other is None:
         raise _wrong("*", left, right)
@@ -346,12 +364,8 @@ def _divide(left: Any, right: Any) -> Any:
         if one is None or other is None:
             raise _wrong("/", left, right)
         return divide(one, other)
-    try:
-        with localcontext() as context:
-            context.prec = 28
-            return Decimal(left) / Decimal(right)
-    except (DivisionByZero, InvalidOperation):
-        return None
+    with localcontext(prec=28):
+        return Decimal(left) / Decimal(right)
 
 
 def _amounts(left: Any, right: Any) -> tuple[Quantity | None, Quantity | None]:
@@ -368,11 +382,9 @@ def _whole(left: Any, right: Any) -> Any:
         raise _wrong("div", left, right)
     if right == 0:
         return None
-    return (
-        int(Decimal(left) / Decimal(right))
-        if isinstance(left, Decimal) or isinstance(right, Decimal)
-        else int(abs(left) // abs(right)) * (1 if (left < 0) == (right < 0) else -1)
-    )
+    if isinstance(left, Decimal) or isinstance(right, Decimal):
+        return Decimal(int(Decimal(left) / Decimal(right)))
+    return int(abs(left) // abs(right)) * (1 if (left < 0) == (right < 0) else -1)
 
 
 def _rest(left: Any, right: Any) -> Any:
@@ -380,7 +392,8 @@ def _rest(left: Any, right: Any) -> Any:
         raise _wrong("mod", left, right)
     if right == 0:
         return None
-    rest = abs(left) % abs(right)
+    with localcontext(prec=2 * _EXPONENT_MAX):
+        rest = abs(left) % abs(right)
     return -rest if left < 0 else rest
 
 

@@ -11,6 +11,7 @@ from dmed.fhir.path.tree import (
     Call,
     Empty,
     Indexer,
+    Instance,
     Literal,
     Member,
     Node,
@@ -73,6 +74,8 @@ def children(node: Node) -> list[Node]:
             return [operand]
         case Binary(left=left, right=right):
             return [left, right]
+        case Instance(elements=elements):
+            return [each for _, each in elements]
     return []
 
 
@@ -145,8 +148,28 @@ class _Parser:
                 index = self._expression(0)
                 self._expect("]")
                 node = Indexer(node, index, at)
+            elif self._is("{"):
+                node = self._instance(node)
             else:
                 return node
+
+    def _instance(self, named: Node) -> Node:
+        name = type_name(named)
+        if name is None:
+            raise self._unexpected()
+        at = self._take().at
+        found: list[tuple[str, Node]] = []
+        if self._is(":"):
+            self._take()
+        else:
+            while not found or self._is(","):
+                if found:
+                    self._take()
+                element = self._name()
+                self._expect(":")
+                found.append((element, self._expression(0)))
+        self._expect("}")
+        return Instance(name, tuple(found), at)
 
     def _invocation(self, source: Node | None) -> Node:
         token = self._take()
@@ -156,7 +179,8 @@ class _Parser:
             self._at -= 1
             raise self._unexpected()
         if token.kind == "name" and self._is("("):
-            return Call(source, token.text, self._arguments(), token.at)
+            found = self._arguments(is_sort=token.text == "sort")
+            return Call(source, token.text, found, token.at)
         return Member(source, token.text, token.at)
 
     def _special(self, token: Token) -> Node:
@@ -164,13 +188,16 @@ class _Parser:
             raise PathSyntaxError(f"${token.text} at {token.at} is not known")
         return Special(token.text, token.at)
 
-    def _arguments(self) -> tuple[Node, ...]:
+    def _arguments(self, *, is_sort: bool) -> tuple[Node, ...]:
         self._expect("(")
         found: list[Node] = []
         while not self._is(")"):
             if found:
                 self._expect(",")
             found.append(self._expression(0))
+            if is_sort and self._now.kind == "name" and self._now.text in ("asc", "desc"):
+                token = self._take()
+                found[-1] = Unary(token.text, found[-1], token.at)
         self._take()
         return tuple(found)
 

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import calendar
 import re
-from datetime import datetime, timedelta, timezone
-from decimal import Decimal
+from datetime import date, datetime, timedelta
+from decimal import Decimal, DecimalException
 from typing import NamedTuple
 
 from dmed.fhir.path.errors import PathExecutionError
 
 _DATE = r"(\d{4})(?:-(0[1-9]|1[0-2])(?:-(0[1-9]|[12]\d|3[01]))?)?"
-_CLOCK = r"([01]\d|2[0-4])(?::([0-5]\d)(?::([0-5]\d|60)(?:\.(\d+))?)?)?"
+_CLOCK = r"([01]\d|2[0-3])(?::([0-5]\d)(?::([0-5]\d|60)(?:\.(\d+))?)?)?"
 _DATE_ONLY = re.compile(_DATE, re.ASCII)
-_DATE_TIME = re.compile(rf"{_DATE}(?:T(?:{_CLOCK}(Z|[+-]\d\d:\d\d)?)?)?", re.ASCII)
+_ZONE = r"(Z|[+-](?:(?:0\d|1[0-3]):[0-5]\d|14:00))"
+_DATE_TIME = re.compile(rf"{_DATE}(?:T(?:{_CLOCK}{_ZONE}?)?)?", re.ASCII)
 _TIME_ONLY = re.compile(_CLOCK, re.ASCII)
 _DAY, _SECOND = 3, 6
+_ZONE_MINUTES = 14 * 60
+"""The farthest that a zone lies from UTC."""
 _UNIT_FIELDS = {"year": 1, "month": 2, "day": 3, "hour": 4, "minute": 5, "second": 6}
 
 
@@ -110,7 +113,9 @@ def _offset(zone: str | None) -> int | None:
 def _checked(
     kind: str, parts: list[int | Decimal], offset: int | None, digits: int
 ) -> Temporal | None:
-    if len(parts) >= _DAY and parts[2] > calendar.monthrange(int(parts[0]) or 1, int(parts[1]))[1]:
+    if not parts[0]:  # The calendar begins with the year 1.
+        return None
+    if len(parts) >= _DAY and parts[2] > calendar.monthrange(int(parts[0]), int(parts[1]))[1]:
         return None
     return Temporal(kind, tuple(parts), offset, digits)
 
@@ -134,30 +139,31 @@ def _compare_zoneless(left: Temporal, right: Temporal) -> int | None:
     """One side has no zone: decided only if no zone on earth could turn it round."""
     if len(left.parts) < 5 or len(right.parts) < 5:
         return None
-    margin = timedelta(hours=14)
-    gap = _moment(left) - _moment(right)
-    if abs(gap) <= margin:
-        return None
-    return -1 if gap < timedelta(0) else 1
+    gap = _minutes(left) - _minutes(right)
+    return None if abs(gap) <= _ZONE_MINUTES else -1 if gap < 0 else 1
 
 
-def _moment(value: Temporal) -> datetime:
+def _minutes(value: Temporal) -> Decimal:
+    """Minutes since the calendar began, in UTC where the zone is told."""
     year, month, day, hour, minute = (int(part) for part in value.parts[:5])
-    seconds = value.parts[5] if len(value.parts) > 5 else Decimal(0)
-    zone = timezone(timedelta(minutes=value.offset or 0))
-    start = datetime(year, month, day, hour, minute, tzinfo=zone)
-    return start + timedelta(microseconds=int(seconds * 1_000_000))
+    seconds = value.parts[5] if len(value.parts) > 5 else 0
+    whole = (date(year, month, day).toordinal() * 24 + hour) * 60 + minute - (value.offset or 0)
+    return whole + Decimal(seconds) / 60
 
 
 def _utc(value: Temporal) -> tuple[int | Decimal, ...]:
     if not value.offset or len(value.parts) < 5:
         return value.parts
     year, month, day, hour, minute = (int(part) for part in value.parts[:5])
+    days, rest = divmod(hour * 60 + minute - value.offset, 1440)
+    clock = (*divmod(rest, 60), *value.parts[5:])
+    if not days:
+        return (year, month, day, *clock)
     try:
-        moved = datetime(year, month, day, hour, minute) - timedelta(minutes=value.offset)  # noqa: DTZ001  # Plain fields; the zone is what is taken off.
-    except OverflowError:
-        return value.parts
-    return (moved.year, moved.month, moved.day, moved.hour, moved.minute, *value.parts[5:])
+        moved = date.fromordinal(date(year, month, day).toordinal() + days)
+    except (OverflowError, ValueError):  # The first or the last day of the calendar.
+        return (0, 12, 31, *clock) if days < 0 else (10_000, 1, 1, *clock)
+    return (moved.year, moved.month, moved.day, *clock)
 
 
 def equal(left: Temporal, right: Temporal) -> bool | None:
@@ -178,14 +184,14 @@ def shift(value: Temporal, amount: Decimal, unit: str) -> Temporal:
 
     Raises PathExecutionError where the unit does not suit or the calendar ends.
     """
-    unit, amount = _known_unit(unit, amount)
     try:
+        unit, amount = _known_unit(unit, amount)
         return (
             _shift_time(value, amount, unit)
             if value.kind == "Time"
             else _shift_date(value, amount, unit)
         )
-    except (OverflowError, ValueError) as error:
+    except (OverflowError, ValueError, DecimalException) as error:
         raise PathExecutionError(f"{value} moved by {amount} {unit} leaves the calendar") from error
 
 

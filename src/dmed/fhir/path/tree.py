@@ -73,7 +73,7 @@ class Indexer(msgspec.Struct, frozen=True):
 
 
 class Unary(msgspec.Struct, frozen=True):
-    """`+x` or `-x`."""
+    """`+x` or `-x`; also `x asc` and `x desc` as an argument of sort()."""
 
     sign: str
     operand: Node
@@ -105,6 +105,14 @@ class TypeTest(msgspec.Struct, frozen=True):
     at: int = 0
 
 
+class Instance(msgspec.Struct, frozen=True):
+    """`Coding { code: 'a' }`: a new value of a type, its elements by name."""
+
+    type: TypeName
+    elements: tuple[tuple[str, Node], ...]
+    at: int = 0
+
+
 Node: TypeAlias = (
     Literal
     | QuantityLiteral
@@ -117,4 +125,5 @@ Node: TypeAlias = (
     | Unary
     | Binary
     | TypeTest
+    | Instance
 )

@@ -18,6 +18,8 @@ from dmed.fhir.path.operators import distinct, item_key, union
 from dmed.fhir.path.parser import type_name
 from dmed.fhir.path.tree import Node, Unary
 
+_MANY = 50
+"""Most arguments of the functions that take any number."""
 _REPEAT_MAX = 100_000
 """Most items that repeat() may gather; more is taken for an endless loop."""
 
@@ -129,32 +131,38 @@ def _is(compiler: Compiler, source: Code, arguments: Arguments, _scope: Scope) -
     return is_type(source, compiler.wanted(type_name(arguments[0])))
 
 
-@function("sort", 0, 9)
+_DIRECTIONS = {"asc": (1, 1), "desc": (-1, -1), "-": (-1, 1)}
+"""What a sign makes of the order of items with a key, and of those without one."""
+
+
+@function("sort", 0, _MANY)
 def _sort(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) -> Code:
+    """`-key` turns the order of what has a key, as `key desc` turns it of all."""
     run = source.run
-    keys: list[tuple[Run, int]] = []
+    keys: list[tuple[Run, int, int]] = []
     for node in arguments:
-        is_falling = isinstance(node, Unary) and node.sign == "-"
-        body = node.operand if isinstance(node, Unary) and is_falling else node
-        keys.append((values(loop(compiler, source, body, scope)), -1 if is_falling else 1))
+        sign = node.sign if isinstance(node, Unary) else ""
+        body = node.operand if isinstance(node, Unary) and sign in _DIRECTIONS else node
+        with_key, without = _DIRECTIONS.get(sign, (1, 1))
+        keys.append((values(loop(compiler, source, body, scope)), with_key, without))
     if not keys:
         itself = Code(lambda _env, this: this, source.types, many=False)
-        keys.append((values(itself), 1))
+        keys.append((values(itself), 1, 1))
 
     def compare(left: tuple[Items, ...], right: tuple[Items, ...]) -> int:
-        for mine, theirs, (_, direction) in zip(left[1:], right[1:], keys, strict=True):
+        for mine, theirs, (_, direction, outside) in zip(left[1:], right[1:], keys, strict=True):
             one, other = single(mine, "sort()"), single(theirs, "sort()")
             if one is None or other is None:
-                # What has no key counts as the greatest.
-                found = int(one is None) - int(other is None)
+                # What has no key is lower than all that has one.
+                found = (int(other is None) - int(one is None)) * outside
             else:
-                found = order(one, other) or 0
+                found = (order(one, other) or 0) * direction
             if found:
-                return found * direction
+                return found
         return 0
 
     def arrange(env: Env, this: Items) -> Items:
-        rows = [([item], *(give(env, [item]) for give, _ in keys)) for item in run(env, this)]
+        rows = [([item], *(give(env, [item]) for give, _, _ in keys)) for item in run(env, this)]
         return [row[0][0] for row in sorted(rows, key=cmp_to_key(compare))]
 
     return Code(arrange, source.types, source.many)
@@ -244,7 +252,7 @@ def _exclude(compiler: Compiler, source: Code, arguments: Arguments, scope: Scop
     return Code(keep, source.types, source.many)
 
 
-@function("coalesce", 1, 9)
+@function("coalesce", 1, _MANY)
 def _coalesce(compiler: Compiler, _source: Code, arguments: Arguments, scope: Scope) -> Code:
     runs, types = join(*(compiler.code(each, scope) for each in arguments))
 
@@ -278,7 +286,8 @@ def _iif(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) -
     """Without an input of its own it sees the focus; with one, each argument sees that input."""
     inner = scope.over(source)
     criterion = compiler.code(arguments[0], inner)
-    if criterion.types and not {"System.Boolean", "boolean"} & {*criterion.types}:
+    # One item that is no boolean counts as true; several never can.
+    if criterion.many and criterion.types and not {"System.Boolean", "boolean"} & {*criterion.types}:
         raise PathSemanticError(f"iif() takes a condition, not {' or '.join(criterion.types)}")
     test, run = tester(criterion), source.run
     codes = [compiler.code(each, inner) for each in arguments[1:]]

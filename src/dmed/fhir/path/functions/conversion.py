@@ -9,10 +9,12 @@ from typing import Any
 
 from dmed.fhir.path.code import NONE, Code, Env, Items, condition, single, values
 from dmed.fhir.path.compiler import Compiler, Scope
+from dmed.fhir.path.errors import PathExecutionError
+from dmed.fhir.path.functions.formats import moment
 from dmed.fhir.path.functions.table import Arguments, function
-from dmed.fhir.path.items import quantity_of
+from dmed.fhir.path.items import quantity_of, type_of
 from dmed.fhir.path.operators import as_text
-from dmed.fhir.path.quantity import CALENDAR_CODES, Quantity, common
+from dmed.fhir.path.quantity import Quantity, calendar_word, converted
 from dmed.fhir.path.temporal import Temporal, parse_date, parse_datetime, parse_time
 
 _INTEGER = re.compile(r"[+-]?\d{1,10}", re.ASCII)
@@ -101,8 +103,8 @@ def _quantity_text(text: str) -> Quantity | None:
     word = match[3]
     if word is None:
         return Quantity(Decimal(match[1]), match[2] or "1")
-    unit = word.removesuffix("s")
-    return Quantity(Decimal(match[1]), unit, is_calendar=True) if unit in CALENDAR_CODES else None
+    unit = calendar_word(word)
+    return Quantity(Decimal(match[1]), unit, is_calendar=True) if unit else None
 
 
 _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
@@ -118,41 +120,67 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
 
 
 def _enter(name: str, convert: Callable[[Any], Any]) -> None:
-    @function(f"to{name}")
-    def to(_compiler: Compiler, source: Code, _arguments: Arguments, _scope: Scope) -> Code:
-        run = values(source)
+    most = 1 if name in _BY_FORMAT else 0
+
+    @function(f"to{name}", 0, most)
+    def to(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) -> Code:
+        run, form = values(source), _format_run(compiler, arguments, scope)
 
         def give(env: Env, this: Items) -> Items:
             value = single(run(env, this), f"to{name}()")
+            if form is not None and isinstance(value, str):
+                value = moment(value, form(env, this))
             found = None if value is None else convert(value)
             return NONE if found is None else [found]
 
         return Code(give, (f"System.{name}",), many=False)
 
-    @function(f"convertsTo{name}")
-    def converts(_compiler: Compiler, source: Code, _arguments: Arguments, _scope: Scope) -> Code:
-        run = values(source)
+    @function(f"convertsTo{name}", 0, most)
+    def converts(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) -> Code:
+        run, form = values(source), _format_run(compiler, arguments, scope)
 
         def test(env: Env, this: Items) -> bool | None:
             value = single(run(env, this), f"convertsTo{name}()")
             if value is None:
                 return None
+            if form is not None and isinstance(value, str):
+                return moment(value, form(env, this)) is not None
             return _converts_to_date(value) if name == "Date" else convert(value) is not None
 
         return condition(test)
+
+
+_BY_FORMAT = frozenset({"Date", "DateTime"})
+
+
+def _format_run(
+    compiler: Compiler, arguments: Arguments, scope: Scope
+) -> Callable[[Env, Items], str] | None:
+    """What gives the format of a date; None where none is given."""
+    if not arguments:
+        return None
+    run = values(compiler.code(arguments[0], scope))
+
+    def give(env: Env, this: Items) -> str:
+        form = single(run(env, this), "a format")
+        if not isinstance(form, str):
+            raise PathExecutionError("a format of a date is a text such as 'yyyy-MM-dd'")
+        return form
+
+    return give
 
 
 for _name, _convert in _CONVERSIONS.items():
     _enter(_name, _convert)
 
 
-def _in_unit(value: Any, unit: str | None) -> Quantity | None:
+def _in_unit(value: Any, unit: object) -> Quantity | None:
     found = _quantity(value)
     if found is None or unit is None:
         return found
-    wanted = Quantity(Decimal(1), unit)
-    both = common(found, wanted, loose=True)
-    return None if both is None or not both[1] else Quantity(both[0] / both[1], unit)
+    if not isinstance(unit, str):
+        raise PathExecutionError(f"a unit is a text, not {type_of(unit)}")
+    return converted(found, unit)
 
 
 @function("toQuantity", 0, 1)

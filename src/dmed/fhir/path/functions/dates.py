@@ -100,16 +100,19 @@ def _apart(
     is_time = value.kind == "Time"
     if is_time != (other.kind == "Time") or (is_time and _LEVELS[unit] <= _DAY):
         return None
-    first, second = (_filled(each, is_time=is_time) for each in (value, other))
     least = min(len(value.parts), len(other.parts)) + (_DAY if is_time else 0)
     if least < _LEVELS[unit]:
         return None
     if least > _DAY and (value.offset is None) != (other.offset is None):
         return None
-    if value.offset is not None and other.offset is not None:
-        second += timedelta(minutes=value.offset - other.offset)
-    answers = {count(one, two, unit) for one in _reach(value, other, first)
-               for two in _reach(other, value, second)}  # fmt: skip  # One set.
+    try:
+        first, second = (_filled(each, is_time=is_time) for each in (value, other))
+        if value.offset is not None and other.offset is not None:
+            second += timedelta(minutes=value.offset - other.offset)
+        answers = {count(one, two, unit) for one in _reach(value, other, first)
+                   for two in _reach(other, value, second)}  # fmt: skip  # One set.
+    except OverflowError:  # The first or the last hours of the calendar.
+        return None
     return answers.pop() if len(answers) == 1 else None
 
 

@@ -8,7 +8,7 @@ from dmed.fhir.path.code import Code, Env, Items, condition, join, tester, value
 from dmed.fhir.path.compiler import Compiler, Scope
 from dmed.fhir.path.errors import PathExecutionError
 from dmed.fhir.path.functions.collections import where
-from dmed.fhir.path.functions.table import Arguments, function, loop
+from dmed.fhir.path.functions.table import Arguments, counts, function, loop
 from dmed.fhir.path.items import type_of
 from dmed.fhir.path.operators import distinct, item_key
 
@@ -28,6 +28,18 @@ def _exists(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope
 @function("all", 1)
 def _all(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) -> Code:
     run, test = source.run, tester(loop(compiler, source, arguments[0], scope))
+    if counts(arguments[0]):
+
+        def hold_counting(env: Env, this: Items) -> bool:
+            outer, found = env.index, True
+            for env.index, item in enumerate(run(env, this)):
+                if test(env, [item]) is not True:
+                    found = False
+                    break
+            env.index = outer
+            return found
+
+        return condition(hold_counting)
     return condition(lambda env, this: all(test(env, [item]) is True for item in run(env, this)))
 
 

@@ -18,7 +18,7 @@ from dmed.fhir.path.errors import PathExecutionError, PathSemanticError
 from dmed.fhir.path.items import SYSTEM, Typed, type_of
 from dmed.fhir.path.model import is_open, is_primitive
 from dmed.fhir.path.quantity import Quantity
-from dmed.fhir.path.tree import Call
+from dmed.fhir.path.tree import Call, Instance
 from dmed.fhir.path.units import UCUM
 from dmed.fhir.types import attribute, struct_of
 
@@ -54,6 +54,47 @@ def build(compiler: Compiler, node: Call, scope: Scope) -> Code:
     if is_primitive(name) and 1 <= count <= 2:
         return Code(_primitive(name, runs), None, many=False)
     raise PathSemanticError(f"%factory has no {name}() of {count} arguments")
+
+
+def instance(compiler: Compiler, node: Instance, scope: Scope) -> Code:
+    """`Coding { code: 'a' }` on the one item of the focus; nothing where there is none.
+
+    https://build.fhir.org/ig/HL7/FHIRPath/#instance-selector
+    """
+    name = next((each for each in compiler.wanted(node.type) if each in facts().types), "")
+    known = facts().types.get(name)
+    if known is None or known.is_abstract or known.kind == "backbone":
+        raise PathSemanticError(f"{node.type.name} is no type that can be made")
+    runs = [(element, boxed(compiler.code(each, scope))) for element, each in node.elements]
+    is_primitive_ = known.kind == "primitive"
+
+    def make(env: Env, this: Items) -> Items:
+        if len(this) > 1:
+            raise PathExecutionError(f"{name} {{…}} takes one item, not {len(this)}")
+        if not this:
+            return NONE
+        if is_primitive_:
+            return _plain(name, {element: run(env, this) for element, run in runs})
+        made = struct_of(name)()
+        for element, run in runs:
+            put(made, element, run(env, this))
+        return [made]
+
+    return Code(make, None if is_primitive_ else (name,), many=False)
+
+
+def _plain(name: str, given: dict[str, Items]) -> Items:
+    """A primitive from its `value`, `id` and `extension`."""
+    unknown = given.keys() - {"value", "id", "extension"}
+    found = given.pop("value", NONE)
+    if unknown or len(found) > 1:
+        raise PathExecutionError(f"{name} takes one value, an id and extensions")
+    element = struct_of("Element")() if any(given.values()) else None
+    for each, items in given.items():
+        put(element, each, items)
+    if not found and element is None:
+        return NONE
+    return [Typed(json_of(found[0], name) if found else None, name, element)]
 
 
 def _complex(name: str, runs: list[Run]) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import (
     ROUND_CEILING,
+    ROUND_DOWN,
     ROUND_FLOOR,
     ROUND_HALF_UP,
     Decimal,
@@ -12,40 +13,57 @@ from decimal import (
 )
 from typing import Any
 
+from dmed.fhir.path.errors import PathExecutionError
 from dmed.fhir.path.functions.table import scalar
 from dmed.fhir.path.quantity import Quantity
 
 _NUMBERS = (int, Decimal)
+_AMOUNTS = (int, Decimal, Quantity)
 _PRECISION = 28
+_DIGITS_MAX = 60
 
 
-@scalar("abs", (int, Decimal, Quantity), "Any")
+@scalar("abs", _AMOUNTS, "Any")
 def _abs(value: Any) -> Any:
     return value._replace(value=abs(value.value)) if isinstance(value, Quantity) else abs(value)
 
 
-@scalar("ceiling", _NUMBERS, "Integer")
-def _ceiling(value: int | Decimal) -> int:
-    return int(Decimal(value).to_integral_value(ROUND_CEILING))
+@scalar("ceiling", _AMOUNTS, "Any")
+def _ceiling(value: int | Decimal | Quantity) -> int | Quantity:
+    return _whole(value, ROUND_CEILING)
 
 
-@scalar("floor", _NUMBERS, "Integer")
-def _floor(value: int | Decimal) -> int:
-    return int(Decimal(value).to_integral_value(ROUND_FLOOR))
+@scalar("floor", _AMOUNTS, "Any")
+def _floor(value: int | Decimal | Quantity) -> int | Quantity:
+    return _whole(value, ROUND_FLOOR)
 
 
-@scalar("truncate", _NUMBERS, "Integer")
-def _truncate(value: int | Decimal) -> int:
-    return int(value)
+@scalar("truncate", _AMOUNTS, "Any")
+def _truncate(value: int | Decimal | Quantity) -> int | Quantity:
+    return _whole(value, ROUND_DOWN)
 
 
-@scalar("round", _NUMBERS, "Decimal", 0, 1)
-def _round(value: int | Decimal, digits: int = 0) -> Decimal | None:
-    if digits < 0 or digits > _PRECISION:
-        return None
-    with localcontext() as context:
-        context.prec = 60
-        return Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+def _whole(value: int | Decimal | Quantity, rounding: str) -> int | Quantity:
+    """A whole number; of a quantity one in the same unit."""
+    if isinstance(value, Quantity):
+        return value._replace(value=Decimal(_whole(value.value, rounding)))
+    return int(Decimal(value).to_integral_value(rounding))
+
+
+@scalar("round", _AMOUNTS, "Any", 0, 1, given=(int,))
+def _round(value: int | Decimal | Quantity, digits: int = 0) -> Decimal | Quantity | None:
+    if digits < 0:
+        raise PathExecutionError(f"round() takes no {digits} digits")
+    if isinstance(value, Quantity):
+        return value._replace(value=_rounded(value.value, digits))
+    return _rounded(Decimal(value), digits)
+
+
+def _rounded(value: Decimal, digits: int) -> Decimal:
+    if digits >= _DIGITS_MAX:
+        return value
+    with localcontext(prec=4 * _DIGITS_MAX):
+        return value.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
 
 
 @scalar("exp", _NUMBERS, "Decimal")
@@ -87,4 +105,4 @@ def _worked(work: Any) -> Decimal | None:
             found: Decimal = work()
     except (InvalidOperation, ArithmeticError):
         return None
-    return found if found.is_finite() else None
+    return found if found.is_finite() and found.adjusted() < _DIGITS_MAX else None

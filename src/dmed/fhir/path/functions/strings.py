@@ -27,7 +27,7 @@ def _last_index_of(text: str, part: str) -> int:
     return text.rfind(part)
 
 
-@scalar("substring", TEXTS, "String", 1, 2)
+@scalar("substring", TEXTS, "String", 1, 2, given=(int,))
 def _substring(text: str, start: int, length: int | None = None) -> str | None:
     if not 0 <= start < len(text):
         return None
@@ -64,12 +64,16 @@ def _replace(text: str, old: str, new: str) -> str:
     return text.replace(old, new)
 
 
+_GROUP_NAME = re.compile(r"(?<!\\)\(\?<(?![=!])")
+"""How the name of a group begins; Python writes a P there."""
+
+
 @lru_cache(maxsize=1024)
 def _pattern(text: str) -> re.Pattern[str]:
     try:
         # The specification's single-line mode: a dot takes line ends too.
-        return re.compile(text, re.DOTALL)
-    except re.error as error:
+        return re.compile(_GROUP_NAME.sub("(?P<", text), re.DOTALL)
+    except (re.error, OverflowError, RecursionError) as error:
         raise PathExecutionError(f"{text!r} is no regular expression: {error}") from error
 
 
@@ -89,12 +93,17 @@ def _replace_matches(text: str, pattern: str, new: str, flags: str = "") -> str:
         return text
     # Groups are written $1 or ${name} here, \1 or \g<name> in Python.
     new = re.sub(r"\$\{(\w+)\}|\$(\d+)", r"\\g<\1\2>", new.replace("\\", "\\\\"))
-    return _flagged(pattern, flags).sub(new, text)
+    try:
+        return _flagged(pattern, flags).sub(new, text)
+    except (re.error, IndexError) as error:
+        raise PathExecutionError(f"{pattern!r} has no such group: {error}") from error
 
 
 def _flagged(pattern: str, flags: str) -> re.Pattern[str]:
-    known = "".join(flag for flag in flags if flag in "im")
-    return _pattern(f"(?{known}){pattern}" if known else pattern)
+    unknown = flags.strip("im")
+    if unknown:
+        raise PathExecutionError(f"{unknown!r} is no flag of a regular expression")
+    return _pattern(f"(?{flags}){pattern}" if flags else pattern)
 
 
 @scalar("length", TEXTS, "Integer")
@@ -104,7 +113,7 @@ def _length(text: str) -> int:
 
 @scalar("trim", TEXTS, "String")
 def _trim(text: str) -> str:
-    return text.strip()
+    return text.strip(" \t\r\n")
 
 
 @scalar("encode", TEXTS, "String", 1)
@@ -117,6 +126,8 @@ def _encode(text: str, scheme: str) -> str | None:
             return base64.b64encode(raw).decode()
         case "urlbase64":
             return base64.urlsafe_b64encode(raw).decode()
+        case "ascii":
+            return text.encode("ascii", "replace").decode()
     return None
 
 

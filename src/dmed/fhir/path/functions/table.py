@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
+
 from dmed.fhir.path.code import NONE, Code, Env, Items, Run, single, values
 from dmed.fhir.path.compiler import Compiler, Scope
 from dmed.fhir.path.errors import PathExecutionError, PathSemanticError
-from dmed.fhir.path.items import SYSTEM, type_of
+from dmed.fhir.path.items import SYSTEM, quantity_of, type_of
 from dmed.fhir.path.parser import children
+from dmed.fhir.path.quantity import Quantity
 from dmed.fhir.path.tree import Node, Special
 
 Arguments: TypeAlias = tuple[Node, ...]
@@ -41,12 +44,18 @@ TEXTS = (str,)
 
 
 def scalar(
-    name: str, takes: tuple[type, ...], gives: str, least: int = 0, most: int | None = None
+    name: str,
+    takes: tuple[type, ...],
+    gives: str,
+    least: int = 0,
+    most: int | None = None,
+    given: tuple[type, ...] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a function of one value and single arguments; empty in, empty out.
 
-    `takes` are the Python types of its input; `gives` is the System type of its result. A result
-    of None is empty. Input of another type is an error.
+    `takes` are the Python types of its input, `given` those of its arguments (by default the
+    same); `gives` is the System type of its result. A result of None is empty. Values of another
+    type are an error. A FHIR Quantity counts as the language's own.
     """
 
     def enter(work: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,9 +63,8 @@ def scalar(
             _static_check(name, takes, source)
             # Arguments see the focus of the whole expression, not the input of this function.
             runs = [values(compiler.code(each, scope)) for each in arguments]
-            return Code(
-                _scalar_run(name, takes, values(source), runs, work), (SYSTEM + gives,), many=False
-            )
+            run = _scalar_run(name, (takes, given or takes), values(source), runs, work)
+            return Code(run, None if gives == "Any" else (SYSTEM + gives,), many=False)
 
         FUNCTIONS[name] = Function(least, least if most is None else most, build)
         return work
@@ -77,24 +85,51 @@ def _static_check(name: str, takes: tuple[type, ...], source: Code) -> None:
 
 
 def _scalar_run(
-    name: str, takes: tuple[type, ...], source: Run, arguments: list[Run], work: Callable[..., Any]
+    name: str,
+    kinds: tuple[tuple[type, ...], tuple[type, ...]],
+    source: Run,
+    arguments: list[Run],
+    work: Callable[..., Any],
 ) -> Run:
+    takes, takes_given = kinds
+    usual, usual_given = takes[0], takes_given[0]
+    forgives = _FORGIVING.get(name, len(arguments))
+
     def run(env: Env, this: Items) -> Items:
         value = single(source(env, this), f"{name}()")
         if value is None:
             return NONE
         given = []
-        for each in arguments:
+        for at, each in enumerate(arguments):
             found = single(each(env, this), f"an argument of {name}()")
             if found is None:
+                if at >= forgives:
+                    break
                 return NONE
-            given.append(found)
-        if not isinstance(value, takes) or (isinstance(value, bool) and bool not in takes):
-            raise PathExecutionError(f"{name}() does not take {type_of(value)}")
+            given.append(
+                found if type(found) is usual_given else _suited(name, found, takes_given)
+            )
+        if type(value) is not usual:
+            value = _suited(name, value, takes)
         result = work(value, *given)
         return NONE if result is None else [result]
 
     return run
+
+
+_FORGIVING = {"substring": 1}
+"""Where an empty argument counts as none: from which place on."""
+
+
+def _suited(name: str, value: Any, takes: tuple[type, ...]) -> Any:
+    """A value that a function takes. Raises PathExecutionError for another."""
+    if Quantity in takes and isinstance(value, msgspec.Struct):
+        value = quantity_of(value) or value
+    if not isinstance(value, takes) or (
+        isinstance(value, bool) and bool not in takes and object not in takes
+    ):
+        raise PathExecutionError(f"{name}() does not take {type_of(value)}")
+    return value
 
 
 def loop(compiler: Compiler, source: Code, body: Node, scope: Scope) -> Code:

@@ -15,6 +15,7 @@ from dmed.fhir.facts import facts
 from dmed.fhir.path.boundaries import boundary, precision
 from dmed.fhir.path.code import NONE, Code, Env, Items, boxed, condition, single, values
 from dmed.fhir.path.compiler import Compiler, Scope
+from dmed.fhir.path.errors import PathExecutionError
 from dmed.fhir.path.functions.table import Arguments, function, loop, scalar
 from dmed.fhir.path.items import SYSTEM, Typed, TypeInfo, quantity_of, type_of
 from dmed.fhir.path.quantity import Quantity, common
@@ -36,7 +37,10 @@ def _trace(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope)
     def note(env: Env, this: Items) -> Items:
         items = run(env, this)
         if body is not None:
-            shown = [each for item in items for each in body(env, [item])]
+            outer, shown = env.index, []
+            for env.index, item in enumerate(items):
+                shown += body(env, [item])
+            env.index = outer
         else:
             shown = items if not kind else [_with_type(each, kind) for each in items]
         env.hooks.trace(str(single(name(env, this), "trace()") or ""), shown)
@@ -103,6 +107,8 @@ def _bounded(name: str, *, high: bool) -> None:
             if value is None:
                 return NONE
             wanted = None if digits is None else single(digits(env, this), f"{name}()")
+            if wanted is not None and not isinstance(wanted, int):
+                raise PathExecutionError(f"{name}() takes a number of digits")
             if isinstance(value, msgspec.Struct):
                 return _of_struct(value, wanted, high=high)
             found = boundary(value, wanted, high=high)
@@ -143,4 +149,4 @@ def _comparable(compiler: Compiler, source: Code, arguments: Arguments, scope: S
 
 
 def _have_common_unit(left: Quantity, right: Quantity) -> bool:
-    return common(left, right, loose=True) is not None
+    return common(left, right) is not None
