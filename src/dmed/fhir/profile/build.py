@@ -32,24 +32,27 @@ class Builder:
         element belongs to, "" for a root.
         """
         allowed = kinds(owner, node.name) if owner else ()
+        is_resource = bool(owner) and node.name in {"contained", "resource", "outcome"}
+        rules = leaves.constraints_check(node)
         parts = [
             leaves.types_check(node, allowed),
             leaves.value_check(node),
             leaves.range_check(node),
             leaves.text_check(node),
             leaves.bindings_check(node, owner),
-            leaves.constraints_check(node),
+            None if is_resource else rules,
             type_profiles_check(node),
             target_check(node),
             self._inside(node, kind),
         ]
         kept = [part for part in parts if part is not None]
-        if not kept:
-            return None
-        check = kept[0] if len(kept) == 1 else _all(kept)
-        if node.name in {"contained", "resource", "outcome"} and owner:
-            return _resource(check, owns=node.name != "contained")
-        return check
+        check = None if not kept else kept[0] if len(kept) == 1 else _all(kept)
+        if not is_resource:
+            return check
+        # Rules on the element that holds a resource know the resource around it as theirs.
+        inner = None if check is None else _resource(check, owns=node.name != "contained")
+        both = [each for each in (rules, inner) if each is not None]
+        return _all(both) if both else None
 
     def _inside(self, node: Node, kind: str) -> Check | None:
         """The check of a value's children; compiled for each type that is met."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 from typing import Any, NamedTuple
 
 from dmed.fhir.facts import UNBOUNDED, facts
@@ -264,10 +265,11 @@ def define(resource: Mapping[str, Any], find: Found) -> Definition:
         node = root
         for place in places[1:]:
             name, _, slice_name = place.partition(":")
-            node = node.child(name.removesuffix("[x]"))
-            if slice_name:
-                node = node.slice(slice_name)
-        node.read(element)
+            choice = _choices().get(name, "")
+            node = node.child(choice or name.removesuffix("[x]"))
+            if choice or slice_name:
+                node = node.slice(slice_name or name)
+        node.read(_of_choice(element, places[-1]))
         content = str(element.get("contentReference", ""))
         if content.startswith("#"):
             referring.append((node, content[1:].split(".")))
@@ -295,6 +297,31 @@ def define(resource: Mapping[str, Any], find: Found) -> Definition:
             if each.get("url") in _IMPOSED and each.get("valueCanonical")
         ),
     )
+
+
+@cache
+def _choices() -> dict[str, str]:
+    """The elements with a choice of types by the names that JSON gives them: valueCode > value."""
+    every = [each for known in facts().types.values() for each in known.elements]
+    plain = {each.name for each in every}
+    return {
+        each.json_name(one.code): each.name
+        for each in every
+        if each.is_choice
+        for one in each.types
+        if each.json_name(one.code) not in plain
+    }
+
+
+def _of_choice(element: Element, place: str) -> Element:
+    """What is said of `valueCode` alone is a slice of `value[x]` by that type."""
+    name = place.partition(":")[0]
+    choice = _choices().get(name, "")
+    if not choice or "type" in element:
+        return element
+    code = name.removeprefix(choice)
+    lower = code[0].lower() + code[1:]
+    return {**element, "type": [{"code": lower if lower in facts().types else code}]}
 
 
 def _found(root: Node, names: Sequence[str]) -> Node | None:

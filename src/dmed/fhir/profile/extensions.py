@@ -55,6 +55,13 @@ def _unknown(met: Met, url: str, run: ProfileRun) -> None:
              "information")  # fmt: skip  # One sentence.
 
 
+def _is_inside(above: Place, outer: Any, url: str, by_place: dict[int, Any]) -> bool:
+    """Whether an extension stands in the extension of that address, or on its value."""
+    if outer is None and above[1].startswith(("value", "_value")):
+        outer = by_place.get(id(above[0]))
+    return outer is not None and outer.url == url
+
+
 _CANONICAL = {"CanonicalResource", "MetadataResource"}
 """Interfaces of R5 that stand in contexts, but are the base of no type."""
 
@@ -76,7 +83,7 @@ def _context(met: Met, found: Definition, by_place: dict[int, Any], run: Profile
     for kind, expression in found.contexts:
         if kind == "fhirpath" and _is_selected(expression, focus, met):
             return
-        if kind == "extension" and outer is not None and outer.url == expression:
+        if kind == "extension" and _is_inside(above, outer, expression, by_place):
             return
         if kind == "element" and expression in _CANONICAL and _is_canonical(path):
             return

@@ -51,8 +51,9 @@ def located(slice_: Node, base: Node, steps: tuple[Step, ...], library: Library)
     for step in steps:
         nodes = [found for node in nodes for found in _down(node, step, library)]
     rest = [base]
-    for step in steps:
-        rest = [found for node in rest for found in _down(node, step, library)]
+    for number, step in enumerate(steps):
+        # What the other slices say of the path is no word about this one.
+        rest = [found for node in rest for found in _down(node, step, library, number > 0)]
     if not steps:
         profiles = [library.root_of(p) for each in slice_.types for p in each.profiles]
         nodes += [each for each in profiles if each is not None]
@@ -60,11 +61,12 @@ def located(slice_: Node, base: Node, steps: tuple[Step, ...], library: Library)
     return nodes + [each for each in rest if each not in nodes]
 
 
-def _down(node: Node, step: Step, library: Library) -> list[Node]:
+def _down(node: Node, step: Step, library: Library, into_slices: bool = True) -> list[Node]:
     roots = [library.root_of(p) for each in node.types for p in each.profiles]
     every = [node, *(root for root in roots if root is not None)]
     if step.kind == "child":
-        every += [slice_ for each in every for slice_ in each.slices.values()]
+        if into_slices:
+            every += [slice_ for each in every for slice_ in each.slices.values()]
         return [each.children[step.name] for each in every if step.name in each.children]
     if step.kind == "ofType":
         return [

@@ -35,6 +35,8 @@ class Matcher(msgspec.Struct, frozen=True):
     test: Test
     said: str
     key: tuple[str, str] | None = None
+    is_told: bool = True
+    """Whether the slice says anything that decides."""
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -143,9 +145,11 @@ def matcher(node: Node, slice_: Node, library: Library, quietly: Quietly) -> Mat
         slicing = slicing if is_choice else Slicing((), "open", False)
     if not slicing.discriminators:
         return _fitting(slice_, quietly)
-    parts = [
+    found = [
         _discriminator(each, node, slice_, library, quietly) for each in slicing.discriminators
     ]
+    # A slice that says nothing of one discriminator is told by the others.
+    parts = [each for each in found if each.is_told] or found
     if len(parts) == 1:
         return parts[0]
     tests = [part.test for part in parts]
@@ -211,7 +215,8 @@ def _type(nodes: list[Node], steps: tuple[Step, ...], library: Library, path: st
             for found in values(item, steps, run)
         )
 
-    return Matcher(test, f"the type of {path} is {' or '.join(sorted(codes))}")
+    return Matcher(test, f"the type of {path} is {' or '.join(sorted(codes))}",
+                   is_told=bool(codes))  # fmt: skip  # One sentence.
 
 
 def _profile(nodes: list[Node], steps: tuple[Step, ...], path: str) -> Matcher:
@@ -230,7 +235,7 @@ def _profile(nodes: list[Node], steps: tuple[Step, ...], path: str) -> Matcher:
     def test(item: Item, _index: int, run: ProfileRun) -> bool:
         return any(fits(each, p, run) for each in values(item, steps, run) for p in profiles)
 
-    return Matcher(test, f"{path} fits {' or '.join(profiles)}")
+    return Matcher(test, f"{path} fits {' or '.join(profiles)}", is_told=bool(profiles))
 
 
 def _value(
@@ -245,7 +250,7 @@ def _value(
     if own:
         # The profile of an extension need not be installed to know its address.
         return Matcher(lambda item, _i, _r: item.value.url == own, f"url is '{own}'", ("url", own))
-    for node in nodes:
+    for node in [one for each in nodes for one in (*each.slices.values(), each)]:
         expected = node.fixed or node.pattern
         if expected is not None:
             is_key = isinstance(expected.value, str) and len(steps) == 1
@@ -260,7 +265,10 @@ def _value(
     path = given.path
     if nodes and nodes[0].max == 0:
         return Matcher(lambda item, _i, run: not values(item, steps, run), f"it has no {path}")
-    return Matcher(lambda item, _i, run: bool(values(item, steps, run)), f"it has {path}")
+    is_told = not steps or any(node.min > 0 for node in nodes)
+    return Matcher(
+        lambda item, _i, run: bool(values(item, steps, run)), f"it has {path}", is_told=is_told
+    )
 
 
 def _profile_url(slice_: Node) -> str:
