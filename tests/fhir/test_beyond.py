@@ -41,6 +41,20 @@ def document(**attachment: Any) -> dict[str, Any]:
     }
 
 
+def waiting(question: str) -> dict[str, Any]:
+    """A Questionnaire whose second item waits for the answer to that question."""
+    rule = {"question": question, "operator": "exists", "answerBoolean": True}
+    inner = {"linkId": "c", "type": "string"}
+    return {
+        "resourceType": "Questionnaire",
+        "status": "draft",
+        "item": [
+            {"linkId": "a", "type": "string"},
+            {"linkId": "b", "type": "group", "enableWhen": [rule], "item": [inner]},
+        ],
+    }
+
+
 def narrative(link: str) -> dict[str, Any]:
     """A Patient whose narrative links there."""
     div = f'<div xmlns="http://www.w3.org/1999/xhtml"><a href="{link}">x</a></div>'
@@ -99,6 +113,14 @@ def bundle(address: str) -> dict[str, Any]:
             observation(instantiatesCanonical="http://x.example/a|1"),
             "Observation.instantiatesCanonical",
         ),
+        (
+            patient(identifier=[{"system": "urn:oid:1.2.860.0x"}]),
+            patient(identifier=[{"system": "urn:oid:1.2.860.0"}]),
+            "Patient.identifier[0].system",
+        ),
+        (waiting("x"), waiting("a"), "Questionnaire.item[1].enableWhen[0].question"),
+        (waiting("c"), waiting("a"), "Questionnaire.item[1].enableWhen[0].question"),
+        (waiting("b"), waiting("a"), "Questionnaire.item[1].enableWhen[0].question"),
         (document(data=_BODY, size="7"), document(data=_BODY, size="6"), "attachment"),
         (document(data=_BODY, hash=_BODY), document(data=_BODY, hash=_SHA1), "attachment"),
         (document(data="YSBw bGFu"), document(data="YSBwbGFu"), "attachment.data"),

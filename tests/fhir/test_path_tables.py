@@ -218,6 +218,7 @@ def test_texts_follow_their_tables(expression: str, expected: str) -> None:
         ("Period {:}.start", []),
         ("Coding { code: {} }.code", []),
         ("code { value: 'final' }", ["final"]),
+        ("Observation { value: status }.value", ["final"]),
         ("{}.select(Coding { code: 'a' })", []),
     ],
 )
@@ -243,6 +244,8 @@ def test_order_operands_and_instances(expression: str, expected: list[str]) -> N
         ("(1 | 2).combine(3).select($this).where(true) * 2", path.PathExecutionError),
         ("note.Coding { code: 'a' }", path.PathError),
         ("'abc'.startsWith(1)", path.PathExecutionError),
+        ("'a,b'.split(1)", path.PathExecutionError),
+        ("('a' | 'b').join(1)", path.PathExecutionError),
         ("'abc'.substring('a')", path.PathExecutionError),
         ("1.5.round('a')", path.PathExecutionError),
         ("1.5.round(-1)", path.PathExecutionError),

@@ -69,6 +69,35 @@ def test_an_element_needs_more_than_an_id():
     assert patient(birthDate="1990", _birthDate={"id": "x"}) == []
 
 
+def test_a_primitive_needs_more_than_an_id():
+    """Without a value there must be an extension, in each entry of a list too (ele-1)."""
+    [(where, sentence)] = patient(_birthDate={"id": "x"})
+    assert (where, "ele-1" in sentence) == ("Patient.birthDate", True)
+    extension = {"extension": [{"url": "http://x.uz", "valueCode": "unknown"}]}
+    assert patient(_birthDate=extension) == []
+    names = {"given": ["A", None], "_given": [{"id": "a"}, {"id": "b"}]}
+    [(where, _)] = patient(name=[names])
+    assert where == "Patient.name[0].given[1]"
+
+
+def test_what_a_narrative_shows_is_referred_to():
+    """A contained picture may be named by the narrative alone (narrative.html, dom-3)."""
+    picture = {"resourceType": "Binary", "id": "pic", "contentType": "image/png", "data": "AAAA"}
+    div = f'<div {XHTML}><img src="#pic" alt="x"/></div>'
+    assert patient(contained=[picture], text={"status": "additional", "div": div}) == []
+    other = {"status": "additional", "div": div.replace("#pic", "#pics")}
+    [(where, sentence)] = patient(contained=[picture], text=other)
+    assert (where, "dom-3" in sentence) == ("Patient", True)
+
+
+def test_a_narrative_may_keep_its_blanks():
+    """xml:space is XML's own; another attribute of that name is refused."""
+    div = f'<div {XHTML}><pre xml:space="preserve"> a  b </pre></div>'
+    assert patient(text={"status": "generated", "div": div}) == []
+    [(_, sentence)] = patient(text={"status": "generated", "div": div.replace("xml:", "")})
+    assert "the attribute space" in sentence
+
+
 @pytest.mark.parametrize(
     "day",
     ["1990-02-30", "1990-13", "90", "0000", "1990-02-29", "2100-02-29", "1990-1-1", "1990-04-31"],

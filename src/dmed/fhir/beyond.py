@@ -21,6 +21,7 @@ from msgspec import UNSET
 
 from dmed.fhir.facts import facts
 from dmed.fhir.types import attribute
+from dmed.fhir.validate_formats import format_of, format_said
 from dmed.fhir.values import named_type
 from dmed.fhir.walk import structs
 from dmed.kit.errors import Issue
@@ -44,6 +45,8 @@ def issues(resource: Any) -> list[Issue]:
         rules = _RULES.get(node.fhir_type)
         for code, text in rules(node) if rules else ():
             found.append(Issue(code, f"{path}: {text}", path))
+        if node.fhir_type == "Questionnaire":
+            found += _conditions(node, path)
         if node.fhir_type == "Bundle" and path != "Bundle":
             found += _inner_bundle(node, path)
     return [*_repeated_ids(resource), *found]
@@ -102,7 +105,18 @@ def _decimal(value: Decimal) -> str:
     return "" if _DECIMAL.fullmatch(str(value)) else f"the decimal {value} has too many digits"
 
 
+def _uri(value: str) -> str:
+    """A urn:uuid or urn:oid is one in full."""
+    for head, kind in _URNS:
+        if value.startswith(head) and not format_of(kind)(value.partition("#")[0]):  # type: ignore[misc]  # Both types have a format.
+            return f"'{value:.100}' is not {format_said(kind)}"
+    return ""
+
+
+_URNS = (("urn:uuid:", "uuid"), ("urn:oid:", "oid"))
 _VALUES: dict[str, Callable[[Any], str]] = {
+    "uri": _uri,
+    "url": _uri,
     "canonical": _canonical,
     "base64Binary": _base64,
     "decimal": _decimal,
@@ -190,6 +204,30 @@ def _inner_bundle(bundle: Any, path: str) -> Iterator[Issue]:
             where = f"{path}.entry[{index}]"
             text = f"the address {entry.fullUrl:.100} does not end with {kind} and its id"
             yield Issue("invalid", f"{where}: {text}", where)
+
+
+def _conditions(questionnaire: Any, path: str) -> Iterator[Issue]:
+    """enableWhen asks another question of the questionnaire, none inside the item itself."""
+    items: list[tuple[str, Any, tuple[str, ...]]] = []
+    waiting = [(path, questionnaire, ())]
+    inside: dict[str, tuple[str, ...]] = {}
+    while waiting:
+        here, node, above = waiting.pop()
+        for index, item in enumerate(() if node.item is UNSET else node.item):
+            link = "" if item.linkId is UNSET else item.linkId
+            inside[link] = (*above, link)
+            where = f"{here}.item[{index}]"
+            items.append((where, item, inside[link]))
+            waiting.append((where, item, inside[link]))
+    for where, item, own in items:
+        for number, rule in enumerate(() if item.enableWhen is UNSET else item.enableWhen):
+            asked = inside.get(rule.question)
+            spot = f"{where}.enableWhen[{number}].question"
+            if asked is None:
+                yield Issue("not-found", f"{spot}: there is no item '{rule.question:.100}'", spot)
+            elif own[-1] in asked:
+                text = f"the item '{own[-1]:.100}' cannot wait for itself or for what it holds"
+                yield Issue("business-rule", f"{spot}: {text}", spot)
 
 
 def _own_address(node: Any) -> Iterator[Fault]:

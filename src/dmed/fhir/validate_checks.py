@@ -168,7 +168,23 @@ def _field(
 
 
 def _extension(element: Element, name: str) -> Callable[[Source, str], None]:
-    return _each(element, "_" + name, [_complex("Element")])
+    return _each(element, "_" + name, [_complex("Element"), _valueless(name, element)])
+
+
+def _valueless(name: str, element: Element) -> _Part:
+    """A primitive with an id alone: ele-1 asks for a value or an extension."""
+
+    def write(source: Source, variable: str, _where: str) -> None:
+        unset, own = source.name(UNSET), f"value.{attribute(name)}"
+        has_none = f"{own} is {unset}"
+        if element.is_list:
+            has_none += f" or at >= len({own}) or {own}[at] is None"
+        source.open(f"if {variable}.extension is {unset} and ({has_none}):")
+        at = "at" if element.is_list else -1
+        source.add(f"{source.name(_empty)}((place, {name!r}, {at}), run)")
+        source.close()
+
+    return write
 
 
 def _each(element: Element, name: str, parts: list[_Part]) -> Callable[[Source, str], None]:
@@ -275,6 +291,10 @@ def _known_code(code: str, plain: frozenset[str], codes: Check) -> _Part:
 
 def _unsound(value: Any, code: str, place: Place, run: Run) -> None:
     run.fault("value", f"'{value!s:.60}' is not {format_said(code)}", place)
+
+
+def _empty(place: Place, run: Run) -> None:
+    run.fault("structure", "an element needs a value or children (ele-1)", place)
 
 
 def _simple_quantity(value: Any, place: Place, run: Run) -> None:

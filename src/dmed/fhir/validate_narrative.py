@@ -17,6 +17,8 @@ _ELEMENTS = words(
     "h3 h4 h5 h6 hr i img li ol p pre q samp small span strong sub sup table tbody td tfoot th "
     "thead tr tt u ul var"
 )
+_XML_SPACE = "http://www.w3.org/XML/1998/namespace space"
+"""XML's own word that blanks count, which <pre> carries in XHTML."""
 _EMPTY_ELEMENTS = frozenset({"img", "br", "hr"})
 _ATTRIBUTES = words(
     "abbr accesskey align alt axis bgcolor border cellhalign cellpadding cellspacing cellvalign "
@@ -47,7 +49,7 @@ class _Checks:
             raise _Refused(f"<{local}> is not allowed in a narrative")
         for key, value in attributes.items():
             plain = key.rpartition(" ")[2]
-            if plain not in _ATTRIBUTES:
+            if plain not in _ATTRIBUTES and key != _XML_SPACE:
                 raise _Refused(f"the attribute {plain} of <{local}> is not allowed in a narrative")
             if plain in {"href", "src"} and value.strip().lower().startswith(_ACTIVE):
                 raise _Refused(f'{plain}="{value[:20]}" would run in a browser')

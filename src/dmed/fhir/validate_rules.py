@@ -7,6 +7,7 @@ NOT_RUN lists those that cannot be decided from one record, with the reason.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeAlias
@@ -191,11 +192,17 @@ def _con_3(value: Any, run: Run) -> str:
     return _whole("Condition", "con-3")(value, run)
 
 
+def _is_shown(value: Any, name: str) -> bool:
+    """Whether the narrative shows or links to a contained resource, as narrative.html allows."""
+    div = UNSET if value.text is UNSET else value.text.div
+    return div is not UNSET and re.search(rf"""["']#{re.escape(name)}["']""", div) is not None
+
+
 def _dom_3(value: Any, _run: Run) -> str:
     named = local_addresses(value)
     for each in value.contained:
         is_named = each.id is UNSET or f"#{each.id}" in named
-        if not is_named and "#" not in local_addresses(each):
+        if not is_named and "#" not in local_addresses(each) and not _is_shown(value, each.id):
             return f"the contained resource '{each.id}' is referred to from nowhere"
     return ""
 

@@ -12,6 +12,7 @@ from definitions import BASE, URL, definition
 
 from dmed.fhir.profile import validate_with
 
+UCUM = "http://unitsofmeasure.org"
 MARK = "https://example.uz/StructureDefinition/mark"
 
 
@@ -156,3 +157,66 @@ def test_a_profile_narrows_what_it_derives_from(
 ) -> None:
     """What fits a profile must fit its base: each widening is told at its place."""
     assert derived(element) == places
+
+
+def test_a_range_counts_in_ucum_and_from_now() -> None:
+    """Limits of a quantity hold in any unit of its kind; a time beside a date counts from today."""
+    weight = definition("Observation", {
+        "id": "Observation.value[x]", "type": [{"code": "Quantity"}],
+        "minValueQuantity": {"value": 1, "system": UCUM, "code": "kg"}})  # fmt: skip
+    born = definition("Patient", {
+        "id": "Patient.birthDate",
+        "minValueQuantity": {"value": 100, "system": UCUM, "code": "a"}})  # fmt: skip
+
+    def grams(value: int) -> dict[str, Any]:
+        return {"resourceType": "Observation", "status": "final", "code": {"text": "x"},
+                "valueQuantity": {"value": value, "system": UCUM, "code": "g"}}  # fmt: skip
+
+    assert found(grams(1000), weight) == []
+    assert found(grams(999), weight) == [("value", "Observation.valueQuantity")]
+    assert found({"resourceType": "Patient", "birthDate": "1990-05-17"}, born) == []
+    assert found({"resourceType": "Patient", "birthDate": "1850-05-17"}, born) == [
+        ("value", "Patient.birthDate")]  # fmt: skip  # One look.
+
+
+def test_a_value_that_must_be_there_or_its_stand_in() -> None:
+    """mustHaveValue refuses extensions alone; valueAlternatives names those that may stand."""
+    reason = "https://example.uz/why-not"
+    must = definition("Patient", {"id": "Patient.active", "mustHaveValue": True})
+    either = definition("Patient", {"id": "Patient.active", "valueAlternatives": [reason]})
+
+    def inactive(url: str) -> dict[str, Any]:
+        return {"resourceType": "Patient",
+                "_active": {"extension": [{"url": url, "valueCode": "unknown"}]}}  # fmt: skip
+
+    assert found({"resourceType": "Patient", "active": False}, must) == []
+    assert found(inactive(reason), must) == [("required", "Patient.active")]
+    assert found(inactive(reason), either) == []
+    assert found(inactive("https://example.uz/other"), either) == [("required", "Patient.active")]
+
+
+def test_a_rule_on_an_element_that_holds_a_resource_knows_the_one_around() -> None:
+    """%resource is the Bundle for a rule on Bundle.entry.resource, whose focus is the entry's."""
+    rule = {"key": "x-1", "severity": "error", "human": "who is who",
+            "expression": "%context is Patient and %resource is Bundle and %rootResource is Bundle"}
+    profile = definition("Bundle", {"id": "Bundle.entry.resource", "constraint": [rule]})
+    entry = {"fullUrl": "urn:uuid:c757873d-ec9a-4326-a141-556f43239520",
+             "resource": {"resourceType": "Patient", "active": True}}  # fmt: skip
+
+    assert found({"resourceType": "Bundle", "type": "collection", "entry": [entry]}, profile) == []
+
+
+def test_profiles_of_types_and_paths_of_discriminators() -> None:
+    """A profile names profiles of the element's own type, and tells slices by what it has."""
+    other = definition("Organization", {"id": "Organization.name", "min": 1},
+                       url="https://example.uz/org")  # fmt: skip  # One look.
+    wrong = definition("Observation", {"id": "Observation.code", "type": [
+        {"code": "CodeableConcept", "profile": ["https://example.uz/org"]}]})  # fmt: skip
+    sliced = definition("Patient", {"id": "Patient.name", "slicing": {
+        "rules": "open", "discriminator": [{"type": "value", "path": "colour"}]}})  # fmt: skip
+
+    assert [place for _, place in found(msgspec.json.decode(wrong), other, url="")] == [
+        "StructureDefinition.differential.element[0].type[0].profile[0]"]  # fmt: skip  # One look.
+    issues = validate_with(sliced, (), ())
+    assert [each.expression for each in issues if "colour" in each.diagnostics] == [
+        "StructureDefinition.differential.element[0].slicing.discriminator[0]"]  # fmt: skip

@@ -47,6 +47,23 @@ def test_an_address_ends_with_the_id() -> None:
     assert [place for _, place in found(wrong)] == ["Bundle.entry[0].fullUrl"]
 
 
+def test_a_page_of_a_search_says_what_it_is() -> None:
+    """Links of a page stand once; an outcome is an OperationOutcome; what is found has an id."""
+    self_ = {"relation": "self", "url": "http://x.uz/fhir/Patient"}
+
+    def page(*links: dict[str, Any], mode: str = "match", **more: Any) -> dict[str, Any]:
+        entry = {"fullUrl": "urn:uuid:c757873d-ec9a-4326-a141-556f43239520",
+                 "search": {"mode": mode}, "resource": {"resourceType": "Patient", **more}}
+        return {"resourceType": "Bundle", "type": "searchset", "link": list(links),
+                "entry": [entry]}  # fmt: skip  # One look.
+
+    assert found(page(self_, id="1")) == []
+    assert found(page(self_, self_, id="1")) == [("structure", "Bundle.link[1]")]
+    assert found(page(self_)) == [("required", "Bundle.entry[0].resource")]
+    assert found(page(self_, mode="outcome", id="1")) == [
+        ("structure", "Bundle.entry[0].resource")]  # fmt: skip  # One look.
+
+
 QUESTIONS: dict[str, Any] = {
     "resourceType": "Questionnaire", "url": "https://x.uz/q", "status": "active", "item": [
         {"linkId": "smokes", "type": "boolean", "required": True},
@@ -140,6 +157,25 @@ def test_an_extension_stands_where_its_definition_lets_it() -> None:
         ("structure", "Patient.extension[0]")]  # fmt: skip  # One look.
     assert found({**record, "name": [{"_text": {"extension": [one]}}]}, EXTENSION) == [
         ("structure", "Patient.name[0].text.extension[0]")]  # fmt: skip  # One look.
+
+
+def test_a_short_name_is_that_of_a_part() -> None:
+    """A part of an extension has a name that the definition fixes; elsewhere an address is asked."""
+    parts = {**EXTENSION, "context": [{"type": "element", "expression": "Patient"}],
+             "differential": {"element": [
+                 {"id": "Extension.extension:a", "path": "Extension.extension", "sliceName": "a"},
+                 {"id": "Extension.extension:a.url", "path": "Extension.extension.url",
+                  "fixedUri": "a"}]}}  # fmt: skip  # One look.
+
+    def record(url: str) -> dict[str, Any]:
+        inner = {"url": url, "valueString": "x"}
+        return {"resourceType": "Patient",
+                "extension": [{"url": "https://x.uz/e", "extension": [inner]}]}  # fmt: skip
+
+    assert found(record("a"), parts) == []
+    assert found(record("b"), parts) == [("structure", "Patient.extension[0].extension[0]")]
+    assert found({"resourceType": "Patient", "extension": [{"url": "a", "valueString": "x"}]}) == [
+        ("value", "Patient.extension[0]")]  # fmt: skip  # One look.
 
 
 def test_unknown_extensions_are_told_not_refused() -> None:

@@ -189,3 +189,58 @@ def test_slices_of_slices() -> None:
 
     assert found(patient(official, {"system": "http://a", "use": "old"}), profile) == []
     assert found(patient(official, official), profile) == [("structure", "Patient")]
+
+
+def test_a_slice_is_told_by_the_discriminators_that_it_speaks_of() -> None:
+    """What another slice says of a path is no word about this one; what it forbids must be away."""
+    two = {"slicing": {"rules": "closed", "discriminator": [
+        {"type": "value", "path": "system"}, {"type": "value", "path": "use"}]}}  # fmt: skip
+    profile = definition(
+        "Patient", {"id": "Patient.telecom", **two},
+        {"id": "Patient.telecom:home"},
+        {"id": "Patient.telecom:home.system", "min": 1, "fixedCode": "phone"},
+        {"id": "Patient.telecom:home.use", "min": 1, "fixedCode": "home"},
+        {"id": "Patient.telecom:mail"},
+        {"id": "Patient.telecom:mail.system", "min": 1, "fixedCode": "email"},
+        {"id": "Patient.telecom:mail.use", "max": "0"},
+        {"id": "Patient.telecom:fax", "min": 1},
+        {"id": "Patient.telecom:fax.system", "min": 1, "fixedCode": "fax"})  # fmt: skip
+    fax = {"system": "fax", "value": "1", "use": "work"}
+    home = {"system": "phone", "value": "1", "use": "home"}
+    mail = {"system": "email", "value": "a@x.uz"}
+
+    def record(*telecom: dict[str, Any]) -> dict[str, Any]:
+        return {"resourceType": "Patient", "telecom": list(telecom)}
+
+    assert found(record(home, mail, fax), profile) == []
+    assert found(record(fax, {**mail, "use": "home"}), profile) == [
+        ("structure", "Patient.telecom[1]")]  # fmt: skip  # One look.
+    assert found(record(home), profile) == [("required", "Patient")]
+
+
+def test_a_choice_named_by_its_type_is_a_slice_of_it() -> None:
+    """valueCode of a differential speaks of value[x] as a code, for discriminators too."""
+    url = "https://example.uz/kind"
+    by_value = {"slicing": {"rules": "open", "discriminator": [
+        {"type": "value", "path": f"extension('{url}').value"}]}}  # fmt: skip
+    profile = definition(
+        "Patient", {"id": "Patient.contact", **by_value},
+        {"id": "Patient.contact:near", "min": 1},
+        {"id": "Patient.contact:near.extension:kind", "min": 1,
+         "type": [{"code": "Extension", "profile": [url]}]},
+        {"id": "Patient.contact:near.extension:kind.valueCode", "fixedCode": "near"},
+        {"id": "Patient.contact:near.name", "min": 1},
+        {"id": "Patient.contact:far"},
+        {"id": "Patient.contact:far.extension:kind", "min": 1,
+         "type": [{"code": "Extension", "profile": [url]}]},
+        {"id": "Patient.contact:far.extension:kind.valueCode", "fixedCode": "far"},
+        {"id": "Patient.contact:far.address", "min": 1})  # fmt: skip
+
+    def contact(kind: str, **more: Any) -> dict[str, Any]:
+        return {"extension": [{"url": url, "valueCode": kind}], **more}
+
+    near, far = contact("near", name={"text": "a"}), contact("far", address={"text": "b"})
+    assert found({"resourceType": "Patient", "contact": [near, far]}, profile) == []
+    assert found({"resourceType": "Patient", "contact": [
+        near, contact("far", name={"text": "c"})]}, profile) == [
+        ("required", "Patient.contact[1]")]  # fmt: skip  # One look.

@@ -19,7 +19,9 @@ import msgspec
 
 from dmed.apps.conformance.model import Verdict, judged, read
 from dmed.fhir import xml
-from dmed.fhir.profile.check import validate_with
+from dmed.fhir.profile import Catalogue, validate_with
+from dmed.fhir.terminology import Library
+from dmed.fhir.terminology.model import KINDS as TERMS
 from dmed.kit.errors import DmedError, InvalidError, Issue
 
 _FAULTS = {"error", "fatal"}
@@ -134,7 +136,18 @@ def _issues(
             body, form = xml.read(xml.parse(body))
         except DmedError as error:
             return list(error.issues)
-    return [*form, *validate_with(body, profiles, definitions)]
+    return [*form, *validate_with(body, profiles, Catalogue(definitions, _terms(definitions)))]
+
+
+def _terms(definitions: Sequence[bytes]) -> Library:
+    """The terminology that a server with these definitions has, R5's own included."""
+    library = Library()
+    for number, body in enumerate(definitions):
+        given = msgspec.json.decode(body)
+        if given.get("resourceType") in TERMS:
+            # A definition without an id has its place on the shelf all the same.
+            library.put(msgspec.json.encode({"id": f"supporting-{number}", **given}))
+    return library
 
 
 def _meet(ours: Sequence[str], theirs: Sequence[str]) -> bool:

@@ -39,6 +39,7 @@ class Builder:
             leaves.value_check(node),
             leaves.range_check(node),
             leaves.text_check(node),
+            leaves.presence_check(node),
             leaves.bindings_check(node, owner),
             None if is_resource else rules,
             type_profiles_check(node),

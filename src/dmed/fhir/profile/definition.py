@@ -86,9 +86,9 @@ class Node:
     """What a profile says of one element or slice. `max` is UNBOUNDED for `*`."""
 
     __slots__ = (
-        "bindings", "children", "constraints", "content", "fixed", "id", "max", "max_length",
-        "max_value", "min", "min_length", "min_value", "name", "pattern", "regex", "slice_name",
-        "slices", "slicing", "types",
+        "alternatives", "bindings", "children", "constraints", "content", "fixed", "id", "max",
+        "max_length", "max_value", "min", "min_length", "min_value", "must_have_value", "name",
+        "pattern", "regex", "slice_name", "slices", "slicing", "types",
     )  # fmt: skip  # One look.
 
     def __init__(self, id_: str, name: str, slice_name: str = "") -> None:
@@ -102,6 +102,9 @@ class Node:
         self.pattern: Value | None = None
         self.min_value: Value | None = None
         self.max_value: Value | None = None
+        self.must_have_value = False
+        self.alternatives: tuple[str, ...] = ()
+        """Extensions that may stand instead of a value."""
         self.max_length: int | None = None
         self.min_length: int | None = None
         self.regex = ""
@@ -141,6 +144,10 @@ class Node:
         self.min_value = _value(element, "minValue") or self.min_value
         self.max_value = _value(element, "maxValue") or self.max_value
         self.max_length = element.get("maxLength", self.max_length)
+        self.must_have_value = element.get("mustHaveValue", self.must_have_value) is True
+        if "valueAlternatives" in element:
+            self.alternatives = tuple(
+                str(each).partition("|")[0] for each in element["valueAlternatives"] if each)
         for each in _extensions(element):
             if each.get("url") == _REGEX and each.get("valueString"):
                 self.regex = str(each["valueString"])

@@ -15,6 +15,7 @@ from msgspec import UNSET
 from dmed.fhir.facts import UNBOUNDED, facts
 from dmed.fhir.profile.definition import CORE, Node, TypeRef
 from dmed.fhir.profile.fields import element_of, kinds
+from dmed.fhir.profile.locate import steps_of
 from dmed.fhir.profile.run import Library, ProfileRun
 from dmed.fhir.types import struct_of
 from dmed.fhir.validate_run import Place, any_of
@@ -49,9 +50,11 @@ def _one(element: Any, type_name: str, root: Node | None, where: Place, run: Pro
     node = root
     for name in names:
         node = None if node is None else node.children.get(name.removesuffix("[x]"))
+    own = kinds(found, names[-1].removesuffix("[x]")) if names else ()
+    _discriminators(element, own, where, run)
     if names:
         _cardinality(element, (found, names[-1]), node, where, run)
-    _types(element, kinds(found, names[-1].removesuffix("[x]")) if names else (), node, where, run)
+    _types(element, own, node, where, run)
     if node is not None:
         _values(element, node, where, run)
 
@@ -98,12 +101,44 @@ def _types(
     for index, each in enumerate(element.type):
         code = each.code
         place: Place = (where, "type", index)
+        if code is not UNSET and each.profile is not UNSET:
+            _profiles(code, each.profile, place, run)
         if code is UNSET or "/" in code or not codes or _OPEN.intersection(codes):
             continue
         if not any(facts().is_a(code, one) for one in codes):
             run.note("structure", f"the type {code} is none of the base's {any_of(codes)}", place)
         elif code in above and each.targetProfile is not UNSET:
             _targets(above[code], each.targetProfile, place, run)
+
+
+def _profiles(code: str, profiles: Sequence[Any], place: Place, run: ProfileRun) -> None:
+    """A profile of a type is one of that type, or of what derives from it."""
+    for number, profile in enumerate(profiles):
+        kind = run.library.type_of(profile) if profile else ""
+        if kind and code in facts().types and not facts().is_a(kind, code):
+            run.note("structure", f"{profile:.200} is a profile of {kind}, the element is a {code}",
+                     (place, "profile", number))  # fmt: skip  # One sentence.
+
+
+def _discriminators(
+    element: Any, allowed: tuple[str, ...], where: Place, run: ProfileRun
+) -> None:
+    """The path of a discriminator leads to an element of what is sliced. A warning, since R5's
+    own subscription-notification-bundle has one that does not.
+    """
+    slicing = element.slicing
+    given = UNSET if slicing is UNSET else slicing.discriminator
+    known = [kind for kind in allowed if kind in facts().types and kind not in _OPEN]
+    if given is UNSET or len(known) != len(allowed) or not known:
+        return
+    for number, each in enumerate(given):
+        steps = () if each.path is UNSET else steps_of(each.path)
+        first = steps[0] if steps else None
+        if first is None or first.kind != "child":
+            continue
+        if not any(kinds(kind, first.name) for kind in known):
+            run.note("structure", f"'{each.path:.100}' is no element of {any_of(known)}",
+                     ((where, "slicing", -1), "discriminator", number), "warning")  # fmt: skip
 
 
 def _targets(base: TypeRef, targets: Sequence[Any], place: Place, run: ProfileRun) -> None:

@@ -16,6 +16,7 @@ from dmed.fhir.profile.run import ProfileRun
 from dmed.fhir.validate_run import Place
 
 _REST = re.compile(r"https?://.{1,400}/([A-Z][A-Za-z]{1,40})/([A-Za-z0-9\-.]{1,64})")
+_PAGES = frozenset({"self", "first", "prev", "previous", "next", "last"})
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]{1,20}:.{1,400}")
 
 
@@ -24,10 +25,36 @@ def document_issues(resource: Any, run: ProfileRun) -> None:
     if resource.fhir_type != "Bundle" or resource.entry is UNSET:
         return
     top: Place = (None, "Bundle", -1)
+    _links(resource, top, run)
     for index, entry in enumerate(resource.entry):
+        if entry.search is not UNSET:
+            _search(entry, (top, "entry", index), run)
         _full_url(entry, ((top, "entry", index), "fullUrl", -1), run)
     if resource.type == "document":
         _document(resource, top, run)
+
+
+def _links(bundle: Any, top: Place, run: ProfileRun) -> None:
+    """A page has one address of itself and one of each neighbour."""
+    met: set[str] = set()
+    for index, link in enumerate(() if bundle.link is UNSET else bundle.link):
+        name = link.relation
+        if name in met and name in _PAGES:
+            run.note("structure", f"the link '{name}' may stand once", (top, "link", index))
+        met.add(name)
+
+
+def _search(entry: Any, place: Place, run: ProfileRun) -> None:
+    """What the mode of a found entry says of its resource."""
+    resource = entry.resource
+    if resource is UNSET:
+        return
+    is_outcome = resource.fhir_type == "OperationOutcome"
+    if entry.search.mode == "outcome" and not is_outcome:
+        run.note("structure", f"an outcome is an OperationOutcome, not a {resource.fhir_type}",
+                 (place, "resource", -1))  # fmt: skip  # One sentence.
+    if resource.id is UNSET and not is_outcome:
+        run.note("required", "what a search finds has an id", (place, "resource", -1))
 
 
 def _full_url(entry: Any, place: Place, run: ProfileRun) -> None:

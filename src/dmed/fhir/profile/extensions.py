@@ -27,7 +27,10 @@ def extension_issues(met: Sequence[Met], run: ProfileRun) -> None:
     by_place = {id(each.place): each.value for each in met}
     for each in met:
         url = each.value.url
-        if not isinstance(url, str) or ":" not in url:
+        if not isinstance(url, str):
+            continue
+        if ":" not in url:
+            _inner(each, url, by_place, run)
             continue
         found = run.library.definition(url)
         if found is None:
@@ -42,6 +45,32 @@ def extension_issues(met: Sequence[Met], run: ProfileRun) -> None:
             check(Item(each.value, None, "Extension", each.place), run)
             run.resource, run.root = outer
         _context(each, found, by_place, run)
+
+
+def _inner(met: Met, url: str, by_place: dict[int, Any], run: ProfileRun) -> None:
+    """A short name is that of a part of the extension around it, and has no meaning elsewhere."""
+    above = met.place[0]
+    outer = None if above is None else by_place.get(id(above))
+    if outer is None:
+        run.note("value", f"'{url:.100}' is no absolute address of an extension", met.place)
+        return
+    found = run.library.definition(outer.url) if isinstance(outer.url, str) else None
+    parts = None if found is None else _parts_of(found)
+    if parts and url not in parts:
+        run.note("structure", f"the extension {outer.url:.200} has no part '{url:.100}', only "
+                 f"{any_of(sorted(parts))}", met.place)  # fmt: skip  # One sentence.
+
+
+def _parts_of(found: Definition) -> frozenset[str]:
+    """The names of the parts that a definition fixes; none where one of them is not fixed."""
+    inner = found.root.children.get("extension")
+    names = []
+    for each in () if inner is None else inner.slices.values():
+        fixed = each.children.get("url")
+        if fixed is None or fixed.fixed is None:
+            return frozenset()
+        names.append(str(fixed.fixed.value))
+    return frozenset(names)
 
 
 def _unknown(met: Met, url: str, run: ProfileRun) -> None:

@@ -14,6 +14,10 @@ from dmed.fhir import path
 from dmed.fhir.bindings import ValueSets
 from dmed.fhir.facts import facts
 from dmed.fhir.path import Typed
+from dmed.fhir.path.items import quantity_of
+from dmed.fhir.path.quantity import Quantity, calendar_of, common
+from dmed.fhir.path.temporal import compare, parse_datetime, shift
+from dmed.fhir.path.units import UCUM
 from dmed.fhir.profile.definition import Binding, Constraint, Node, Usage, Value, decimal_of
 from dmed.fhir.profile.fields import element_of
 from dmed.fhir.profile.match import fixed_test, pattern_test, said
@@ -96,10 +100,26 @@ def range_check(node: Node) -> Check | None:
         if length is not None and isinstance(value, str) and len(value) > length:
             run.note("too-long", f"the text has {len(value)} characters, at most {length} are "
                      "allowed", item.place)  # fmt: skip  # One sentence.
-        if low is not None and _order(value, low) < 0:
+        if low is not None and _order(value, low, -1) < 0:
             run.note("value", f"the value must be at least {said(low.value)}", item.place)
-        if high is not None and _order(value, high) > 0:
+        if high is not None and _order(value, high, 1) > 0:
             run.note("value", f"the value must be at most {said(high.value)}", item.place)
+
+    return check
+
+
+def presence_check(node: Node) -> Check | None:
+    """A primitive that must have a value, or else one of the extensions that stand for it."""
+    if not (node.must_have_value or node.alternatives):
+        return None
+
+    def check(item: Item, run: ProfileRun, /) -> None:
+        given = UNSET if item.ext is None else item.ext.extension
+        if item.value is None and not any(
+            each.url in node.alternatives for each in (() if given is UNSET else given)
+        ):
+            others = f", or the extension {any_of(node.alternatives)}" if node.alternatives else ""
+            run.note("required", f"a value is needed here{others}", item.place)
 
     return check
 
@@ -133,13 +153,20 @@ def text_check(node: Node) -> Check | None:
     return check
 
 
-def _order(value: Any, limit: Value) -> int:
-    """-1, 0 or 1; 0 too where the two cannot be compared."""
+def _order(value: Any, limit: Value, direction: int) -> int:
+    """-1, 0 or 1; 0 too where the two cannot be compared.
+
+    A quantity of time beside a date counts from now, back for a least value (direction -1) and
+    forward for a greatest one.
+    """
     expected = limit.value
     if isinstance(expected, dict):
-        if getattr(value, "code", UNSET) != expected.get("code", UNSET):
-            return 0
-        value, expected = getattr(value, "value", UNSET), expected.get("value")
+        amount = _quantity(expected)
+        if isinstance(value, str):
+            return 0 if amount is None else _from_now(value, amount, direction)
+        own = quantity_of(value)
+        both = None if own is None or amount is None else common(own, amount)
+        return 0 if both is None else _sign(*both)
     number, other = decimal_of(value), decimal_of(expected)
     if number is not None and other is not None:
         return _sign(number, other)
@@ -147,6 +174,25 @@ def _order(value: Any, limit: Value) -> int:
         shared = min(len(value), len(expected))
         return (value[:shared] > expected[:shared]) - (value[:shared] < expected[:shared])
     return 0
+
+
+def _quantity(given: dict[str, Any]) -> Quantity | None:
+    """A quantity as JSON has it; None where its unit is not UCUM's."""
+    number = decimal_of(given.get("value"))
+    if number is None or given.get("system", UCUM) != UCUM:
+        return None
+    return Quantity(number, str(given.get("code") or given.get("unit") or "1"))
+
+
+def _from_now(value: str, amount: Quantity, direction: int) -> int:
+    """A date or moment beside now moved by a time."""
+    now = path.compile("now()", "")
+    own, moved = parse_datetime(value), calendar_of(amount)
+    try:
+        limit = shift(now.evaluate(NOTHING)[0], moved.value * direction, moved.unit)
+    except path.PathExecutionError:
+        return 0
+    return 0 if own is None else compare(own, limit._replace(parts=limit.parts[: len(own.parts)])) or 0
 
 
 def _sign(number: Decimal, other: Decimal) -> int:

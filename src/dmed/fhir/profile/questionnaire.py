@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from dmed.fhir.bindings import ValueSets
+from dmed.fhir.bindings import GuideValueSets, ValueSets
+from dmed.fhir.profile.answers import answer_issues, count_issues, exclusive_issues
 from dmed.fhir.profile.definition import decimal_of
 from dmed.fhir.profile.leaves import codings_of, verdict_of
 from dmed.fhir.profile.match import pattern_test
@@ -36,6 +37,8 @@ _ANSWERS: dict[str, frozenset[str]] = {
     "coding": frozenset({"valueCoding"}),
 }
 _ALL = frozenset().union(*_ANSWERS.values())
+_UNANSWERED = frozenset({"group", "display", "question"})
+"""Items without answers of their own; `question` is abstract, only its kinds are asked."""
 _DONE = frozenset({"completed", "amended"})
 Given = Mapping[str, Any]
 
@@ -126,13 +129,17 @@ class _Response:
         repeats = question.get("repeats") is True
         if len(found) > 1 and not (repeats and kind == "group"):
             self.run.note("structure", f"the item '{link}' stands {len(found)} times", found[1][1])
+        if self.is_done or found:
+            count = len(found) if kind == "group" else sum(
+                len(item.answer) for item, _ in found if item.answer is not UNSET)
+            count_issues(question, count, found[0][1] if found else place, self.run)
         for item, where in found:
             self._item(question, item, where, repeats=repeats)
 
     def _item(self, question: Given, item: Any, where: Place, *, repeats: bool) -> None:
         link, kind = str(question.get("linkId")), str(question.get("type"))
         answers = () if item.answer is UNSET else item.answer
-        if kind in {"group", "display"}:
+        if kind in _UNANSWERED:
             if answers:
                 self.run.note("structure", f"'{link}' is a {kind} and takes no answer", where)
             if kind == "group":
@@ -140,10 +147,14 @@ class _Response:
             return
         if len(answers) > 1 and not repeats:
             self.run.note("structure", f"'{link}' takes one answer, found {len(answers)}", where)
+        values: list[tuple[Any, Place]] = []
         for index, answer in enumerate(answers):
             spot: Place = (where, "answer", index)
+            values += [(getattr(answer, name), spot) for name in _ALL
+                       if getattr(answer, name) is not UNSET]
             self._answer(question, answer, spot)
             self._items(question.get("item", ()), answer, spot)
+        exclusive_issues(question, values, self.run)
 
     def _answer(self, question: Given, answer: Any, place: Place) -> None:
         kind = str(question.get("type"))
@@ -168,6 +179,7 @@ class _Response:
         )
         if not is_free:
             self._option(question, name, value, place)
+        answer_issues(question, value, (place, name, -1), self.run)
 
     def _option(self, question: Given, name: str, value: Any, place: Place) -> None:
         options = [
@@ -184,6 +196,10 @@ class _Response:
 
     def _of_value_set(self, value_set: str, value: Any, place: Place) -> None:
         sets: ValueSets = self.run.library.value_sets
+        if value_set.startswith("#"):
+            inside = {f"#{each.get('id')}": each for each in self.questionnaire.get("contained", ())
+                      if each.get("resourceType") == "ValueSet"}  # fmt: skip  # One table.
+            sets = GuideValueSets(inside, {}, sets)
         verdict = verdict_of(sets, value_set, codings_of(Item(value, None, "Coding", place)))
         if verdict is None:
             self.run.note("not-supported", f"the answer could not be checked: the content of "

@@ -217,9 +217,10 @@ def _fitting(item: Any, element: Element, owner: str) -> tuple[str, Any]:
     wanted = _FHIR_OF.get(kind.removeprefix(SYSTEM), kind) if kind.startswith(SYSTEM) else kind
     if isinstance(item, Quantity) and "Quantity" in codes:
         return "Quantity", _quantity(item)
-    for code in codes:
-        if code == wanted or is_open(code) or facts().is_a(wanted, code):
-            return (wanted if element.is_choice else code), json_of(item, wanted)
+    fitting = [code for code in codes if is_open(code) or facts().is_a(wanted, code)]
+    if wanted in codes or fitting:
+        code = wanted if wanted in codes else fitting[0]
+        return (wanted if element.is_choice and is_open(code) else code), json_of(item, wanted)
     if len(codes) == 1 and is_primitive(codes[0]) and is_primitive(wanted):
         return codes[0], json_of(item, codes[0])
     raise PathExecutionError(f"{owner}.{element.name} does not take {kind}")

@@ -187,7 +187,8 @@ def _split(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope)
         text, separator = single(run(env, this), "split()"), single(mark(env, this), "split()")
         if text is None or separator is None:
             return NONE
-        return _text("split", text).split(separator) if separator else list(text)
+        text, separator = _text("split", text), _text("split", separator)
+        return text.split(separator) if separator else list(text)
 
     return Code(split, ("System.String",))
 
@@ -198,7 +199,7 @@ def _join(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) 
     mark = values(compiler.code(arguments[0], scope)) if arguments else None
 
     def join(env: Env, this: Items) -> Items:
-        separator = "" if mark is None else single(mark(env, this), "join()") or ""
+        separator = _text("join", "" if mark is None else single(mark(env, this), "join()") or "")
         items = run(env, this)
         return [separator.join(_text("join", item) for item in items)] if items else NONE
 
