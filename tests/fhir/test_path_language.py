@@ -269,7 +269,7 @@ def test_logic_is_that_of_kleene(left: bool | None, right: bool | None) -> None:
     [
         ("(1.5 | 2).sum()", ["3.5"]),
         ("{}.sum()", []),
-        ("(0 'kg' | 500 'g').sum()", ["0.5 'kg'"]),
+        ("(0 'kg' | 500 'g').sum()", ["500 'g'"]),
         ("(1 'm' | 3 's').max()", []),
         ("(3 | 1 | 2).min()", ["1"]),
         ("('b' | 'a').max()", ["b"]),
@@ -284,8 +284,8 @@ def test_logic_is_that_of_kleene(left: bool | None, right: bool | None) -> None:
         ("@2014-01-05T10:30:15.dateOf()", ["2014-01-05"]),
         ("'x'.yearOf()", []),
         ("birthDate.yearOf()", ["1990"]),
-        ("1 'h' + 30 'min'", ["1.5 'h'"]),
-        ("0 'kg' - 500 'g'", ["-0.5 'kg'"]),
+        ("1 'h' + 30 'min'", ["90 'min'"]),
+        ("0 'kg' - 500 'g'", ["-500 'g'"]),
     ],
 )
 def test_totals_and_parts_of_dates(expression: str, wanted: list[str]) -> None:

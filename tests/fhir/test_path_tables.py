@@ -111,6 +111,8 @@ def shown(expression: str, focus: object = BASIC) -> list[str]:
         ("1 'wk'.toQuantity('days')", "7 days"),
         ("2 '[in_i]'.convertsToQuantity('cm')", "true"),
         ("2 'm'.convertsToQuantity('kg')", "false"),
+        ("(2 'cm' + 2 'm').value", "202"),
+        ("(2 days).unit", "day"),
         # Rounding keeps the unit.
         ("(-2.5 'mg').abs()", "2.5 'mg'"),
         ("2.1 'mg'.ceiling()", "3 'mg'"),
@@ -154,6 +156,8 @@ def test_quantities_follow_their_tables(expression: str, expected: str) -> None:
         ("@0001-01-01T00:00:00Z < @0001-01-01T00:00:00+14:00", "false"),
         ("@0001-01-01T00:00 < @0001-01-02T23:00Z", "true"),
         ("@9999-12-31T23:59:59-12:00 > @9999-12-31T23:59:59Z", "true"),
+        ("@2018-02-02T22-04:00 = @2018-02-03T06+04:00", "true"),
+        ("@2018-02-02T22-04:00 = @2018-02-03T06:03+04:00", ""),
         # Formats.
         ("'150124'.toDate('ddMMyy')", "2024-01-15"),
         ("'15-01-2024'.toDate('dd-MM-yyyy')", "2024-01-15"),
@@ -193,7 +197,7 @@ def test_dates_follow_their_tables(expression: str, expected: str) -> None:
     ],
 )  # fmt: skip  # A table.
 def test_texts_follow_their_tables(expression: str, expected: str) -> None:
-    """Characters are Unicode's, whatever way they are written; blanks and comments count as said."""
+    """Characters are Unicode's in whatever way they are written; blanks and comments count."""
     assert shown(expression) == [expected]
 
 

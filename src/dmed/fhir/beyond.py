@@ -207,9 +207,9 @@ def _inner_bundle(bundle: Any, path: str) -> Iterator[Issue]:
 
 
 def _conditions(questionnaire: Any, path: str) -> Iterator[Issue]:
-    """enableWhen asks another question of the questionnaire, none inside the item itself."""
+    """An item waits for another question of the questionnaire, for none inside itself."""
     items: list[tuple[str, Any, tuple[str, ...]]] = []
-    waiting = [(path, questionnaire, ())]
+    waiting: list[tuple[str, Any, tuple[str, ...]]] = [(path, questionnaire, ())]
     inside: dict[str, tuple[str, ...]] = {}
     while waiting:
         here, node, above = waiting.pop()

@@ -83,7 +83,7 @@ def test_an_answer_keeps_the_limits_of_its_question(
 
 
 def test_how_many_answers_there_may_be() -> None:
-    """minOccurs and maxOccurs count answers; the place is that of the item."""
+    """The least and the greatest number count answers; the place is that of the item."""
     question = {"type": "string", "repeats": True, "extension": [
         ext("questionnaire-minOccurs", valueInteger=2),
         ext("questionnaire-maxOccurs", valueInteger=3)]}  # fmt: skip  # One look.
@@ -113,7 +113,7 @@ def test_an_abstract_question_takes_no_answer() -> None:
 
 
 def test_options_of_a_value_set_inside_the_questionnaire() -> None:
-    """answerValueSet may name a value set that the questionnaire contains."""
+    """The options may be a value set that the questionnaire contains."""
     inside = {"resourceType": "ValueSet", "id": "v", "status": "active", "compose": {
         "include": [{"system": "http://s", "concept": [{"code": "a"}]}]}}  # fmt: skip
     question = {"type": "coding", "answerValueSet": "#v"}

@@ -180,7 +180,7 @@ def test_a_range_counts_in_ucum_and_from_now() -> None:
 
 
 def test_a_value_that_must_be_there_or_its_stand_in() -> None:
-    """mustHaveValue refuses extensions alone; valueAlternatives names those that may stand."""
+    """A profile may refuse extensions alone, or name those that stand for a value."""
     reason = "https://example.uz/why-not"
     must = definition("Patient", {"id": "Patient.active", "mustHaveValue": True})
     either = definition("Patient", {"id": "Patient.active", "valueAlternatives": [reason]})

@@ -160,7 +160,7 @@ def test_an_extension_stands_where_its_definition_lets_it() -> None:
 
 
 def test_a_short_name_is_that_of_a_part() -> None:
-    """A part of an extension has a name that the definition fixes; elsewhere an address is asked."""
+    """A part of an extension has a name that its definition fixes; others have an address."""
     parts = {**EXTENSION, "context": [{"type": "element", "expression": "Patient"}],
              "differential": {"element": [
                  {"id": "Extension.extension:a", "path": "Extension.extension", "sliceName": "a"},

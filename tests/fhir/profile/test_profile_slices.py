@@ -219,7 +219,7 @@ def test_a_slice_is_told_by_the_discriminators_that_it_speaks_of() -> None:
 
 
 def test_a_choice_named_by_its_type_is_a_slice_of_it() -> None:
-    """valueCode of a differential speaks of value[x] as a code, for discriminators too."""
+    """The name valueCode in a differential means value[x] as a code, for discriminators too."""
     url = "https://example.uz/kind"
     by_value = {"slicing": {"rules": "open", "discriminator": [
         {"type": "value", "path": f"extension('{url}').value"}]}}  # fmt: skip

@@ -12,7 +12,9 @@ from dmed.fhir.path.code import NONE, Code, Env, Items, Run, itself
 from dmed.fhir.path.errors import PathSemanticError
 from dmed.fhir.path.items import Typed, TypeInfo, is_of
 from dmed.fhir.path.model import Step, is_open, is_primitive, members, steps
+from dmed.fhir.path.quantity import Quantity
 
+_QUANTITY_MEMBERS = {"value": "System.Decimal", "unit": "System.String"}
 _ELEMENT_MEMBERS = {"id": "string", "extension": "Extension"}
 
 
@@ -23,6 +25,8 @@ def navigate(source: Code, name: str, *, strict: bool) -> Code:
         return Code(_dynamic(source.run, name))
     if source.primitive:
         return _of_primitive(source, name, strict=strict)
+    if types == ("System.Quantity",) and name in _QUANTITY_MEMBERS:
+        return Code(_dynamic(source.run, name), (_QUANTITY_MEMBERS[name],), source.many)
     found = tuple(dict.fromkeys(step for each in types for step in steps(each, name)))
     if not found and any(is_primitive(each) for each in types):
         return Code(_dynamic(source.run, name))
@@ -186,7 +190,9 @@ def _dynamic(source: Run, name: str) -> Run:
                     found += read(item, step)
             elif type(item) is Typed:
                 found += _of_typed(item, name)
-            elif isinstance(item, TypeInfo) and name in TypeInfo._fields:
+            elif (isinstance(item, TypeInfo) and name in TypeInfo._fields) or (
+                isinstance(item, Quantity) and name in _QUANTITY_MEMBERS
+            ):
                 found.append(getattr(item, name))
         return found
 

@@ -103,7 +103,8 @@ def _in_word(value: Quantity, word: str) -> Decimal:
     with localcontext(prec=_DIGITS):
         if not value.is_calendar:
             one, target = canonical(value.unit), canonical(CALENDAR_CODES[word])
-            assert one is not None and target is not None, value  # The table knows all of them.
+            if one is None or target is None:
+                raise AssertionError(value)  # The table of units knows them all.
             return (one.convert(value.value) / target.factor).normalize()
         if {value.unit, word} == _VARIABLE:
             twelve = Decimal(12)
@@ -196,7 +197,7 @@ _PART = re.compile(r"([./]?)([A-Za-z%\[\]_']+)(-?[1-9])?")
 
 
 def _joined(first: str, second: str, direction: int) -> str:
-    """The unit of a product (direction 1) or a quotient (-1), each atom once: cm times cm is cm2."""
+    """The unit of a product (direction 1) or quotient (-1), each atom once: cm times cm is cm2."""
     powers: dict[str, int] = {}
     for unit, sign in ((first, 1), (second, direction)):
         if "".join(found[0] for found in _PART.finditer(unit)) != unit and unit != "1":

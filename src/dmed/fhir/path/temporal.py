@@ -152,11 +152,11 @@ def _minutes(value: Temporal) -> Decimal:
 
 
 def _utc(value: Temporal) -> tuple[int | Decimal, ...]:
-    if not value.offset or len(value.parts) < 5:
+    if not value.offset or len(value.parts) <= _DAY:
         return value.parts
-    year, month, day, hour, minute = (int(part) for part in value.parts[:5])
+    year, month, day, hour, minute = (int(part) for part in (*value.parts, 0)[:5])
     days, rest = divmod(hour * 60 + minute - value.offset, 1440)
-    clock = (*divmod(rest, 60), *value.parts[5:])
+    clock = (*divmod(rest, 60), *value.parts[5:])[: len(value.parts) - _DAY]
     if not days:
         return (year, month, day, *clock)
     try:

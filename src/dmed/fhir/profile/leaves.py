@@ -192,7 +192,9 @@ def _from_now(value: str, amount: Quantity, direction: int) -> int:
         limit = shift(now.evaluate(NOTHING)[0], moved.value * direction, moved.unit)
     except path.PathExecutionError:
         return 0
-    return 0 if own is None else compare(own, limit._replace(parts=limit.parts[: len(own.parts)])) or 0
+    if own is None:
+        return 0
+    return compare(own, limit._replace(parts=limit.parts[: len(own.parts)])) or 0
 
 
 def _sign(number: Decimal, other: Decimal) -> int:

@@ -287,8 +287,9 @@ def _iif(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) -
     inner = scope.over(source)
     criterion = compiler.code(arguments[0], inner)
     # One item that is no boolean counts as true; several never can.
-    if criterion.many and criterion.types and not {"System.Boolean", "boolean"} & {*criterion.types}:
-        raise PathSemanticError(f"iif() takes a condition, not {' or '.join(criterion.types)}")
+    types_ = {*criterion.types} if criterion.many and criterion.types else set()
+    if types_ and not types_ & {"System.Boolean", "boolean"}:
+        raise PathSemanticError(f"iif() takes a condition, not {' or '.join(sorted(types_))}")
     test, run = tester(criterion), source.run
     codes = [compiler.code(each, inner) for each in arguments[1:]]
     runs, types = join(*codes)

@@ -32,7 +32,8 @@ def _all(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) -
 
         def hold_counting(env: Env, this: Items) -> bool:
             outer, found = env.index, True
-            for env.index, item in enumerate(run(env, this)):
+            for index, item in enumerate(run(env, this)):
+                env.index = index
                 if test(env, [item]) is not True:
                     found = False
                     break

@@ -46,7 +46,7 @@ def _truncate(value: int | Decimal | Quantity) -> int | Quantity:
 def _whole(value: int | Decimal | Quantity, rounding: str) -> int | Quantity:
     """A whole number; of a quantity one in the same unit."""
     if isinstance(value, Quantity):
-        return value._replace(value=Decimal(_whole(value.value, rounding)))
+        return value._replace(value=value.value.to_integral_value(rounding))
     return int(Decimal(value).to_integral_value(rounding))
 
 

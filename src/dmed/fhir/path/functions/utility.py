@@ -38,7 +38,8 @@ def _trace(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope)
         items = run(env, this)
         if body is not None:
             outer, shown = env.index, []
-            for env.index, item in enumerate(items):
+            for index, item in enumerate(items):
+                env.index = index
                 shown += body(env, [item])
             env.index = outer
         else:
