@@ -123,7 +123,10 @@ async def act(request: Request) -> Response:
     try:
         claim = await _acted(request, form, what, which)
     except REFUSALS as refusal:
-        return await _show(request, await _present(request, number), refusal=refusal, typed=form)
+        lacking = {f"{which}-{part}" for part in ("lot", "expiry") if what == "supply"
+                   and not view.field(form, f"supply-{which}-{part}")}  # fmt: skip  # Two fields.
+        return await _show(request, await _present(request, number), refusal=refusal, typed=form,
+                           lacking=frozenset(lacking))  # fmt: skip  # One page.
     is_gone = what in {"return", "dispense-release"} and not claim.held
     return await _show(request, None if is_gone else claim, done=DONE.get(what, ""),
                        typed=form if what == "stay" else None)
@@ -248,6 +251,7 @@ async def _show(
     done: str = "",
     hint: str = "",
     typed: FormData | None = None,
+    lacking: frozenset[str] = frozenset(),
 ) -> Response:
     gateway, subject = view.gateway(request), view.signed_in(request)
     t = view.speech(request)
@@ -272,7 +276,7 @@ async def _show(
             gateway, subject, claim.prescription.number)]  # fmt: skip  # One list.
     facts["money"] = lambda value: receipt_slip.said(t, value)
     facts["bill"] = _bill(claim)
-    facts["supply"] = _typed(typed)
+    facts["supply"], facts["lacking"] = _typed(typed), lacking
     facts["changes"] = [(code, t(f"pharmacy.change.{code}")) for code in api.CHANGES]
     facts["instead"] = [] if claim is None else _instead(t, claim)
     facts["full"] = sum(1 for line in facts["lines"] if line["is_full"] and line["scanned"])

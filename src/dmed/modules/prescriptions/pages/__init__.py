@@ -103,7 +103,7 @@ async def act(request: Request) -> Response:
         line = outside.line(form)
         if line is None:
             return await _show(request, draft, focus=outside.first_missing(form),
-                               stated=outside.typed(form))
+                               stated=outside.typed(form), is_refused=True)
         draft = _with_line(draft, line)
         focus = f"dose-{len(draft.items) - 1}"
     elif view.field(form, "add"):
@@ -112,7 +112,8 @@ async def act(request: Request) -> Response:
     draft = await api.save_draft(gateway, subject, draft)
     if what == "sign":
         return await _sign(request, draft, view.field(form, "key"))
-    return await _show(request, draft, focus=focus)
+    stated = None if what == "outside" else outside.typed(form)
+    return await _show(request, draft, focus=focus, stated=stated)
 
 
 async def _helped(
@@ -207,10 +208,10 @@ async def signed_outside(request: Request) -> Response:
 
 async def _show(
     request: Request, draft: Draft, *, focus: str = "", is_tried: bool = False,
-    stated: dict[str, str] | None = None,
+    stated: dict[str, str] | None = None, is_refused: bool = False,
 ) -> Response:
     facts = await _facts(request, draft, is_tried=is_tried)
-    facts["outside"] = await outside.facts(request, draft, stated)
+    facts["outside"] = await outside.facts(request, draft, stated, is_refused=is_refused)
     if not focus:
         focus = "medicine" if draft.diagnosis else "diagnosis"
     facts["focus"] = _first_unanswered(facts["alerts"]) or focus if is_tried else focus

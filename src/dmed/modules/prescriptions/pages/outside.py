@@ -58,8 +58,10 @@ def line(form: FormData) -> DraftItem | None:
     return api.unregistered_line(stated)
 
 
-async def facts(request: Request, draft: Draft, stated: dict[str, str] | None) -> dict[str, Any]:
-    """What the workspace shows to state a medicine outside the register."""
+async def facts(
+    request: Request, draft: Draft, stated: dict[str, str] | None, *, is_refused: bool
+) -> dict[str, Any]:
+    """What the workspace shows to state a medicine outside the register; what was typed stays."""
     t = view.speech(request)
     known = []
     if draft.patient:
@@ -68,8 +70,8 @@ async def facts(request: Request, draft: Draft, stated: dict[str, str] | None) -
     named = sorted((t.script(form.name(t.language)), key)
                    for key, form in medicines.forms().items())  # fmt: skip  # One list.
     return {
-        "stated": stated or dict.fromkeys(PARTS, ""), "is_refused": stated is not None,
-        "missing": [part for part in _NEEDED if stated is not None and not stated[part]],
+        "stated": stated or dict.fromkeys(PARTS, ""), "is_open": any((stated or {}).values()),
+        "missing": [part for part in _NEEDED if is_refused and stated and not stated[part]],
         "decisions": known, "forms": [(key, name) for name, key in named],
     }  # fmt: skip  # Facts of one block.
 
