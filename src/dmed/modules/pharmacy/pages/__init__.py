@@ -493,9 +493,11 @@ def _quantity(text: str) -> Decimal | None:
     try:
         value = Decimal(text.replace(",", "."))
     except InvalidOperation as fault:
-        raise InvalidError(f"{text!r} is no number") from fault
+        raise InvalidError(
+            f"{text[:20]!r} is no number: type it in digits, then scan or send again") from fault
     if not value.is_finite() or value <= 0:
-        raise InvalidError(f"{text!r} is no quantity")
+        raise InvalidError(
+            f"{text[:20]!r} is not above 0: type it in digits, then scan or send again")
     return value
 
 
