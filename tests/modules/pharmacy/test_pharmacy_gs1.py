@@ -405,3 +405,9 @@ def test_a_spreadsheets_cell_is_unwrapped() -> None:
 def test_a_code_cut_off_is_no_code_by_chance() -> None:
     """Unfolding "&lt;" in what is left must not make thirteen signs of it."""
     assert _fault(f"01{GTIN}21%1D_&lt;&lt;&91FSIC") == "cut_off"
+
+
+def test_a_hostile_readable_form_ends_at_once() -> None:
+    """Brackets within brackets could be parted in endless ways; more than twelve are refused."""
+    many = "".join(f"({number})a" for number in [*range(90, 99), *range(240, 260), 710, 711, 712])
+    assert _fault(f"(01){GTIN}{many * 20}(21){SERIAL}") == "fields"

@@ -399,3 +399,10 @@ async def test_a_registered_medicine_needs_its_code(ward: Any) -> None:
     with pytest.raises(UnprocessableError, match="marking of its pack is missing"):
         await pharmacy.supply_unregistered(
             ward.gateway, ward.pharmacist, made.number, 1, a_pack())
+
+
+async def test_no_favourite_keeps_what_was_allowed_to_one_person(ward: Any) -> None:
+    """A line of one person's decision is left out; alone it makes no favourite."""
+    draft = Draft(patient="p", items=(a_line(),))
+    with pytest.raises(InvalidError):
+        await api.favourites.keep(ward.gateway, ward.doctor, "SMA", draft)

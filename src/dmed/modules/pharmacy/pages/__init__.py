@@ -410,7 +410,9 @@ async def find_act(request: Request) -> Response:
             text=view.field(form, "words"),
         )  # fmt: skip  # One question.
     except REFUSALS as refusal:
-        return await _found(request, refusal=refusal, again=lookup if what != "send" else "")
+        typed = {name: view.field(form, name) for name in ("pinfl", "reason", "words")}
+        return await _found(request, refusal=refusal, again=lookup if what != "send" else "",
+                            typed={**typed, "act": what})  # fmt: skip  # One page.
     return await _found(request, rows=rows, again=lookup)
 
 
@@ -421,9 +423,11 @@ async def _found(
     rows: list[Found] | None = None,
     refusal: DmedError | None = None,
     again: str = "",
+    typed: dict[str, str] | None = None,
 ) -> Response:
     t = view.speech(request)
     return view.render(request, "pharmacy/find.html", {
+        "typed": typed or dict.fromkeys(("pinfl", "reason", "words", "act"), ""),
         "lookup": lookup.id if lookup else again, "rows": rows, "show": prescriptions.show_number,
         "refusals": view.sentences(t, refusal) if refusal else [], "pick": _picker(t),
         "reasons": [(code, t(f"pharmacy.lookup.{code}")) for code in api.LOOKUP_REASONS],

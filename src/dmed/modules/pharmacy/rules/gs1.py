@@ -49,6 +49,8 @@ _FIXED = {"01": 14, "02": 14, "20": 2, **dict.fromkeys(_DAYS, 6)}
 _SHORT = re.compile(r"0[12]|1[0-9]|2[0-2]|30|37|9[0-9]")
 _LONG = re.compile(r"(?:23|24|25|40|41|42|71)[0-9]|(?:3[1-6]|39|43|7[02]|8[012])[0-9]{2}")
 """Identifiers of two signs, and of three or four; the first two say how many."""
+_OPENED = re.compile(r"\(([0-9]{2,4})\)\s*")
+_PARTS_MAX = 12
 _LOT_MAX = 20
 _VALUE_MAX = 90
 _DATE = r"1[157][0-9]{2}(?:0[1-9]|1[0-2])(?:[0-2][0-9]|3[01])"
@@ -283,6 +285,9 @@ def _of_brackets(text: str, repairs: list[str]) -> Code | Fault:
     """The readable form "(01)...(21)...": brackets are legal in a serial and in a batch, so every
     way to part the text is tried, and what differs between them is not believed.
     """
+    if len(_OPENED.findall(text)) > _PARTS_MAX:
+        return fault("fields", "The readable form holds something that no medicine code has: scan "
+                     "the square DataMatrix code")  # fmt: skip  # Every part doubles the ways.
     found = [each for values in _parted(text, {})
              if isinstance(each := _code(values, list(repairs)), Code)]  # fmt: skip  # A filter.
     if not found:
@@ -298,7 +303,7 @@ def _of_brackets(text: str, repairs: list[str]) -> Code | Fault:
 
 def _parted(text: str, values: dict[str, str]) -> Iterator[dict[str, str]]:
     """Every way to part "(AI)value(AI)value", each identifier once."""
-    opened = re.match(r"\(([0-9]{2,4})\)\s*", text)
+    opened = _OPENED.match(text)
     if not opened:
         return
     identifier, rest = opened.group(1), text[opened.end() :]
