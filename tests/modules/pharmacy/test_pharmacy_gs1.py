@@ -323,3 +323,91 @@ def test_a_separator_spelt_by_a_serial_is_kept_where_another_came_whole() -> Non
     """The word "<GS>" is made of legal signs: only a code without any separator is unfolded."""
     assert _code(_whole("ab<GS>cdefghi")).serial == "ab<GS>cdefghi"
     assert _code(_whole("a&amp;cdefghi")).serial == "a&amp;cdefghi"
+
+
+# What a generator written apart from the reader found (docs/reference/packs.md) ------------------
+
+BARE = f"01{GTIN}21{SERIAL}"
+TAIL = f"{GS}91EE08{GS}92{CRYPTO}"
+
+
+@pytest.mark.parametrize("text", [
+    f"21{SERIAL}{GS}01{GTIN}", f"17280131{BARE}", f"10LOT7{GS}{BARE}{TAIL}",
+    f"01{GTIN}240ABC/7{GS}21{SERIAL}", f"01{GTIN}71012345{GS}21{SERIAL}{TAIL}",
+    f"{BARE}{TAIL}{GS}8005000120", f"{BARE}{GS}3103001750", f"01{GTIN}13260101{BARE[16:]}",
+])  # fmt: skip  # A table of cases.
+def test_element_strings_stand_in_any_order_with_others_between(text: str) -> None:
+    """GS1 gives them no order, and a foreign pack carries more than ours: identity is the same."""
+    assert _code(text).identity == BARE
+
+
+@pytest.mark.parametrize("sign", ["\x1e", "\x1f", "\t", " ", "|", "~", "#", "\\", "$", "%1D",
+                                  "<FNC1>", "{GS}", "\\F"])  # fmt: skip  # Separators.
+def test_a_sign_that_no_field_has_is_the_separator(sign: str) -> None:
+    """Where it is the only such sign, only one reading is possible, and it is said."""
+    code = _code(f"{BARE}{sign}91EE08{sign}92{CRYPTO}")
+
+    assert (code.identity, code.crypto) == (BARE, CRYPTO)
+    assert "escaped" in code.repairs
+
+
+@pytest.mark.parametrize("serial", ["ab%1Dcd<GS>ef", "<GS>91EE0892a", "_x001D_<gs>ab"])
+def test_a_serial_may_spell_a_separator_although_none_came(serial: str) -> None:
+    """As it stands it is a code: nothing is replaced then."""
+    assert _code(f"01{GTIN}21{serial}").serial == serial
+    assert _code(f"01{GTIN}21{serial}91EE0892{CRYPTO}").serial == serial
+
+
+def test_a_keyboard_changed_in_the_middle_is_read_or_refused() -> None:
+    """Cyrillic letters beside Latin ones: a sign of two meanings in the serial is not guessed."""
+    plain = f"01{GTIN}21abcdefghijklm"
+    assert _code(plain[:24] + plain[24:].translate(TO_RUSSIAN)).identity == plain
+    dotted = f"01{GTIN}21abcd.fghijklm"
+    assert _fault(dotted[:24] + dotted[24:].translate(TO_RUSSIAN)) == "mixed"
+
+
+@pytest.mark.parametrize("turned", [str.upper, str.lower])
+def test_a_scanner_that_loses_the_case_is_found_out(turned: object) -> None:
+    """The random part proves it: another serial would be asked about otherwise, and suspected."""
+    assert callable(turned)
+    assert _fault(turned(f"01{GTIN}21aBcDeFgHiJkLm{TAIL}")) == "case"
+    digits = f"01{GTIN}211234567890123"
+    assert _code(turned(digits + TAIL)).identity == digits
+
+
+def test_a_batch_with_two_ends_is_not_believed() -> None:
+    """Glued to the serial, "A1" and an expiry look like a longer batch: neither is told."""
+    code = _code(f"01{GTIN}10A117280131{BARE[16:]}")
+
+    assert (code.identity, code.lot, code.expiry) == (BARE, "", "")
+    kept = _code(f"01{GTIN}1729063010A117280131{BARE[16:]}")
+    assert (kept.lot, kept.expiry) == ("A117280131", "290630")
+    after = _code(f"{BARE}10LOT7{TAIL.replace(GS, '')}")
+    assert (after.lot, after.crypto) == ("LOT7", CRYPTO)
+
+
+@pytest.mark.parametrize("text", [
+    f"(01) {GTIN} (21) {SERIAL}", f"(01){GTIN}\n(21){SERIAL}", f"(21){SERIAL}(01){GTIN}",
+    f"(01){GTIN}(10)A(7)B(21){SERIAL}", f"(01){GTIN}(21){SERIAL}(240)X(1)(91)EE08(92){CRYPTO}",
+])  # fmt: skip  # A table of cases.
+def test_the_readable_form_has_blanks_brackets_and_any_order(text: str) -> None:
+    """What is printed under the code and typed by hand."""
+    assert _code(text).identity == BARE
+
+
+def test_a_spreadsheets_cell_is_unwrapped() -> None:
+    """Quotation marks around it, doubled ones in it, and the prefix sent twice."""
+    serial = 'ab"cdefghijkl'
+    assert _code(f'"01{GTIN}21{serial.replace(chr(34), chr(34) * 2)}"').serial == serial
+    assert _code(f"]d2]d2{CLEAN}").identity == BARE
+
+
+def test_a_code_cut_off_is_no_code_by_chance() -> None:
+    """Unfolding "&lt;" in what is left must not make thirteen signs of it."""
+    assert _fault(f"01{GTIN}21%1D_&lt;&lt;&91FSIC") == "cut_off"
+
+
+def test_a_hostile_readable_form_ends_at_once() -> None:
+    """Brackets within brackets could be parted in endless ways; more than twelve are refused."""
+    many = "".join(f"({number})a" for number in [*range(90, 99), *range(240, 260), 710, 711, 712])
+    assert _fault(f"(01){GTIN}{many * 20}(21){SERIAL}") == "fields"

@@ -403,3 +403,55 @@ def test_a_case_keeps_its_names() -> None:
     keys += [f"pharmacy.offline.judged.{each.value}" for each in rules.Judged]
     assert [key for key in keys if not translator().has(key)] == []
     assert store.DDL
+
+
+async def test_a_price_travels_with_the_act(ward: Any) -> None:
+    """The price of the till's list is booked: a part of a pack costs its part."""
+    made = await ward.signed(AMOXICILLIN)
+    till = await _till(ward)
+    pack = ward.pack()
+    lot, expiry = _printed(pack)
+    row = {"raw": pack, "quantity": "4", "lot": lot, "expiry": expiry, "price": "16000"}
+
+    done, = await till.send(await till.act(made, packs=[row]))
+
+    assert done.outcome is Outcome.ACCEPTED, done.findings
+    claim = await api.for_person(ward.gateway, ward.doctor, made.patient)
+    assert claim[0].total == Decimal(16000) * 4 / ward.units()
+
+
+@pytest.mark.parametrize(("price", "name"), [("20000.01", "price"), ("0.001", "no_price"),
+                                             ("-5", "no_price")])  # fmt: skip  # A table of cases.
+async def test_a_price_above_its_ceiling_is_a_case_and_no_refusal(
+    ward: Any, price: str, name: str
+) -> None:
+    """The patient has the medicine and paid: it stays booked, and the owner is asked."""
+    made = await ward.signed(AMOXICILLIN)
+    till = await _till(ward)
+    pack = ward.pack(serial="MAX" + secrets.token_hex(5))
+    lot, expiry = _printed(pack)
+    row = {"raw": pack, "quantity": "4", "lot": lot, "expiry": expiry, "price": price}
+
+    done, = await till.send(await till.act(made, packs=[row]))
+
+    assert done.outcome is Outcome.QUESTIONED
+    assert [each.reason.key.rsplit(".", 1)[-1] for each in done.findings] == [name]
+    assert (await _standing(ward, made)).dispensed == Decimal(4)
+    found = await offline_cases.case(ward.gateway, ward.pharmacist, done.case)
+    assert found.case.kind is Kind.LIMIT
+    total = (await api.for_person(ward.gateway, ward.doctor, made.patient))[0].total
+    assert (total is None) == (name == "no_price")
+
+
+async def test_the_kit_holds_the_pharmacys_price_list(ward: Any) -> None:
+    """What the till knows without a line is what it was told with one."""
+    from dmed.modules.pharmacy.tables import prices
+
+    product = medicines.products_of(AMOXICILLIN)[0]
+    async with ward.gateway.unit(ward.pharmacist) as unit:
+        await prices.keep(unit, ward.pharmacist.organisation, product.gtin, Decimal("15500.50"),
+                          "test")  # fmt: skip  # One price.
+    body, _ = await offline_kit.kit(ward.gateway, ward.pharmacist, "uz")
+    assert msgspec.json.decode(body)["prices"][product.gtin] == "15500.50"
+    async with ward.gateway.unit(ward.pharmacist) as unit:
+        await prices.keep(unit, ward.pharmacist.organisation, product.gtin, None, "test")

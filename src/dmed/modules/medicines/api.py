@@ -14,13 +14,17 @@ from dmed.kit.errors import NotFoundError
 from dmed.kit.text import fold
 from dmed.modules.medicines import rules, service
 from dmed.modules.medicines.model import Form, Inn, MedicineHit, Preparation, Product
+from dmed.modules.medicines.rules import ATC_SYSTEM, INN_SYSTEM, UNREGISTERED_SYSTEM
 from dmed.modules.medicines.rules.rows import FIELDS as FEED_FIELDS
 from dmed.modules.medicines.rules.starting import many
 from dmed.modules.medicines.service import force
 from dmed.modules.medicines.service.starting import starting
 
 __all__ = [
+    "ATC_SYSTEM",
     "FEED_FIELDS",
+    "INN_SYSTEM",
+    "UNREGISTERED_SYSTEM",
     "Form",
     "Inn",
     "MedicineHit",
@@ -28,6 +32,7 @@ __all__ = [
     "Product",
     "all_products",
     "atc_of_inn",
+    "forms",
     "inn",
     "inn_named",
     "inn_of_atc",
@@ -112,6 +117,11 @@ def atc_of_inn(key: str) -> str:
 def inn_of_atc(code: str) -> str:
     """The INN key of an ATC code of level 5, or ""."""
     return _codes()[1].get(code, "")
+
+
+def forms() -> Mapping[str, Form]:
+    """Every pharmaceutical form of the national list by its key, in the order of the list."""
+    return starting().forms
 
 
 def preparation(key: str) -> Preparation:

@@ -49,6 +49,7 @@ from dmed.modules.pharmacy.service import (
     views,
 )
 from dmed.modules.pharmacy.service.changing import Wish
+from dmed.modules.pharmacy.service.handing import GivenPack
 from dmed.modules.pharmacy.service.operator import demo
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Event
@@ -68,6 +69,7 @@ __all__ = [
     "Charge",
     "Claim",
     "Found",
+    "GivenPack",
     "Handover",
     "Lookup",
     "Message",
@@ -196,6 +198,26 @@ async def dispense(
     `receiver`: who collected, if not the patient.
     """
     return await handing.dispense(gateway, subject, number, items, receiver, release_rest, key)
+
+
+async def supply_unregistered(
+    gateway: Gateway,
+    subject: Subject,
+    number: str,
+    item: int,
+    pack: GivenPack,
+    *,
+    receiver: str = "",
+    key: str = "",
+) -> Claim:
+    """Hand over a pack of a medicine outside the register, by its typed batch and expiry. The
+    commission's decision is asked again; UnprocessableError says what is missing.
+    """
+    await handing.dispense_item(
+        gateway, subject, prescriptions.read_number(number), item, [pack], receiver=receiver,
+        key=key,
+    )  # fmt: skip  # Who gets what.
+    return await views.claim(gateway, subject, prescriptions.read_number(number))
 
 
 async def return_(

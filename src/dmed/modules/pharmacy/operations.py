@@ -117,6 +117,7 @@ async def dispense(request: Request) -> Response:
             lot=pack.text("lot"),
             expiry=_day(pack.text("expiry")),
             price=pack.amount("price"),
+            trade=pack.text("trade"),
         )
         for pack in call.given.parts("pack")
     ]

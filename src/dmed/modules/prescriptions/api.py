@@ -26,6 +26,7 @@ from dmed.modules.prescriptions.model import (
     PAPER_REASONS,
     TIMINGS,
     Alert,
+    Decision,
     Diagnosis,
     Draft,
     DraftItem,
@@ -35,6 +36,7 @@ from dmed.modules.prescriptions.model import (
     Prescription,
     Reason,
     Tier,
+    Unregistered,
 )
 from dmed.modules.prescriptions.rules import numbers
 from dmed.modules.prescriptions.rules import precision as precisions
@@ -68,8 +70,10 @@ from dmed.modules.prescriptions.rules.states import (
     said,
 )
 from dmed.modules.prescriptions.rules.tokens import Token, TokenItem, day_number
+from dmed.modules.prescriptions.rules.unregistered import stated
 from dmed.modules.prescriptions.service import (
     adopting,
+    decisions,
     favourites,
     lifetime,
     paper_forms,
@@ -90,7 +94,14 @@ from dmed.modules.prescriptions.service.case import (
     open_case,
     start_if_due,
 )
-from dmed.modules.prescriptions.service.drafts import judge, judge_card, note_shown, shown_card
+from dmed.modules.prescriptions.service.decisions import may_hand_over
+from dmed.modules.prescriptions.service.drafts import (
+    judge,
+    judge_card,
+    note_shown,
+    shown_card,
+    unregistered_line,
+)
 from dmed.modules.prescriptions.service.offline import (
     closed_numbers,
     public_keys,
@@ -126,6 +137,7 @@ __all__ = [
     "Alert",
     "Case",
     "CaseItem",
+    "Decision",
     "Diagnosis",
     "Draft",
     "DraftItem",
@@ -142,6 +154,7 @@ __all__ = [
     "Tier",
     "Token",
     "TokenItem",
+    "Unregistered",
     "Who",
     "adopt",
     "alert_precision",
@@ -154,6 +167,7 @@ __all__ = [
     "closed_numbers",
     "correct",
     "day_number",
+    "decisions",
     "derive",
     "diagnoses",
     "diagnosis",
@@ -172,6 +186,7 @@ __all__ = [
     "is_prescription_text",
     "judge",
     "judge_card",
+    "may_hand_over",
     "moment_of",
     "move",
     "new_forms",
@@ -204,8 +219,10 @@ __all__ = [
     "slip_pdf",
     "standing",
     "start_if_due",
+    "stated",
     "token_holds",
     "token_key",
+    "unregistered_line",
     "view_of_case",
 ]
 

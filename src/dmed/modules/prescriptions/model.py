@@ -107,11 +107,54 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True):
     """A code of PAPER_REASONS."""
 
 
+class Unregistered(msgspec.Struct, frozen=True, kw_only=True):
+    """A medicine that is not in the register, as the doctor states it, and the decision of a
+    commission by which one person may have it.
+    """
+
+    inn: str
+    """Name as the doctor writes it; a name of our list in any language is found there."""
+    form: str
+    """Key of a pharmaceutical form of the national list."""
+    strength: str
+    """ "12 mg/5 ml"."""
+    decision: str
+    """Number of the commission's decision."""
+    atc: str = ""
+    """ATC code of level 5, where the doctor knows one."""
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """A commission's decision that one person may have an unregistered medicine."""
+
+    id: str
+    """Id of its DocumentReference."""
+    number: str
+    decided: date
+    """The day of the decision."""
+    council: str
+    """Which commission decided, in words."""
+    chair: str
+    """Who presided over it, in words."""
+    organisation: str
+    """Id of the institution whose head entered it."""
+    organisation_name: str
+    patient: str
+    """Id of the Patient."""
+    inn: str
+    valid_until: date
+    """Last day on which a prescription may be signed by it and a pack handed over."""
+    entered: datetime
+    withdrawn: datetime | None = None
+
+
 class DraftItem(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a draft. Zero or empty means "not filled in yet"."""
 
     preparation: str = ""
-    """Key of a preparation of the module medicines."""
+    """Key of a preparation of the module medicines; of an unregistered medicine its own key."""
+    unregistered: Unregistered | None = None
+    """What is prescribed without an entry of the register."""
     dose: Decimal = Decimal(0)
     """One dose, in the form's dose unit (tablets, ml)."""
     times_per_day: int = 0
@@ -226,6 +269,8 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     """First day of the open repeat."""
     product: str = ""
     """Key of the product where the trade name was prescribed; "": any product of the INN."""
+    unregistered: Unregistered | None = None
+    """What was prescribed by a commission's decision without an entry of the register."""
     reason: str = ""
     """Code of why it is on hold, cancelled or returned; "" if none is known."""
     vid: int = 0

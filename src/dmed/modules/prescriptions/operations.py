@@ -19,11 +19,11 @@ from dmed.kit.errors import ConflictError, ForbiddenError, InvalidError, Unproce
 from dmed.modules.medicines import api as medicines
 from dmed.modules.prescriptions import tables
 from dmed.modules.prescriptions.model import CANCEL_REASONS, HOLD_REASONS, OVERRIDE_REASONS, Draft
-from dmed.modules.prescriptions.rules import resources
+from dmed.modules.prescriptions.rules import resources, unregistered
 from dmed.modules.prescriptions.rules.states import Actor, Event, Who
 from dmed.modules.prescriptions.service import activating, drafts, lifetime, parameters, signing
-from dmed.modules.prescriptions.service.adopting import PLATFORM
 from dmed.modules.prescriptions.service.case import move, open_case, start_if_due
+from dmed.modules.prescriptions.service.decisions import PLATFORM
 from dmed.modules.prescriptions.service.parameters import Input
 from dmed.modules.signing import api as signatures
 from dmed.trust.manifest import Endpoint, Operation
@@ -87,19 +87,25 @@ def draft_of(resource: dict[str, Any]) -> Draft:
     """The draft that a posted MedicationRequest means; UnprocessableError names an unregistered
     medicine or a patient who is no literal reference.
     """
-    found = medicines.preparation_of(resource.get("medication") or {})
-    if found is None:
-        raise UnprocessableError(
-            "Only registered medicines may be prescribed, by INN: name a preparation, or a "
-            "Medication of the register",
-            "MedicationRequest.medication",
-        )
+    stated = unregistered.stated(resource)
+    if stated is not None:
+        key = unregistered.key_of(stated)
+    else:
+        found = medicines.preparation_of(resource.get("medication") or {})
+        if found is None:
+            raise UnprocessableError(
+                "Only registered medicines may be prescribed, by INN: name a preparation, or a "
+                "Medication of the register; an unregistered one by a commission's decision in "
+                f"the extension {unregistered.EXTENSION}",
+                "MedicationRequest.medication",
+            )
+        key = found.key
     reference = str((resource.get("subject") or {}).get("reference", ""))
     if not reference.startswith("Patient/"):
         raise UnprocessableError(
             "The patient must be a literal reference", "MedicationRequest.subject"
         )
-    item = resources.item_of(resource, found.key)
+    item = resources.item_of(resource, key)
     trustee = next(
         (
             str((each.get("valueReference") or {}).get("display", ""))

@@ -94,6 +94,24 @@ DDL: tuple[str, ...] = (
         reason text collate "C" not null default ''
     )""",
     "create index if not exists prescription_alert_day on prescription_alert (day)",
+    """create table if not exists prescription_decision (
+        id text collate "C" primary key,
+        number text not null,
+        decided date not null,
+        council text not null,
+        chair text not null,
+        organisation text collate "C" not null,
+        organisation_name text not null,
+        patient text collate "C" not null,
+        inn text not null,
+        valid_until date not null,
+        author text collate "C" not null,
+        entered timestamptz not null,
+        withdrawn timestamptz
+    )""",
+    "create index if not exists prescription_decision_patient on prescription_decision (patient)",
+    """create index if not exists prescription_decision_organisation
+        on prescription_decision (organisation, entered)""",
     *(
         f"create sequence if not exists prescription_running_{region} minvalue 0 start 0"
         " maxvalue 99999999"
@@ -497,3 +515,41 @@ async def drop_favourite(connection: Connection, author: str, id_: str) -> None:
     await connection.execute(
         "delete from prescription_favourite where id = $1 and author = $2", id_, author
     )
+
+
+async def keep_decision(connection: Connection, id_: str, author: str, **of: Any) -> None:
+    """A commission's decision about an unregistered medicine; `of` as the columns are named."""
+    await connection.execute(
+        "insert into prescription_decision (id, number, decided, council, chair, organisation,"
+        " organisation_name, patient, inn, valid_until, author, entered)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        id_, of["number"], of["decided"], of["council"], of["chair"], of["organisation"],
+        of["organisation_name"], of["patient"], of["inn"], of["valid_until"], author, of["entered"],
+    )  # fmt: skip  # The order of the statement.
+
+
+async def decisions_of(connection: Connection, patient: str) -> list[Any]:
+    """Every decision about a person, also those that ended, newest first."""
+    return await connection.fetch(
+        "select * from prescription_decision where patient = $1 order by decided desc, id", patient
+    )
+
+
+async def decisions_by(connection: Connection, organisation: str, limit: int) -> list[Any]:
+    """What the head of an institution entered, newest first."""
+    return await connection.fetch(
+        "select * from prescription_decision where organisation = $1"
+        " order by entered desc limit $2",
+        organisation, limit,
+    )  # fmt: skip  # Same reason.
+
+
+async def withdraw_decision(
+    connection: Connection, id_: str, organisation: str, at: datetime
+) -> Any | None:
+    """End a decision of an institution; its row as it was, or None where it has none such."""
+    return await connection.fetchrow(
+        "update prescription_decision set withdrawn = coalesce(withdrawn, $3)"
+        " where id = $1 and organisation = $2 returning *",
+        id_, organisation, at,
+    )  # fmt: skip  # Same reason.

@@ -194,7 +194,9 @@ async function openPack(raw) {
   if (await mayHold((await store.kit()).facts.used, pack.identity)) throw new Refusal("pack_used");
   const [, content, trade] = item.allowed.packs.find(([gtin]) => gtin === pack.gtin);
   const most = Math.min(Number(content), item.allowed.most - ready(item));
-  pending = { ...pack, raw, item, most, trade };
+  // Of the whole pack, as the price list of the last sync says: the till knows no newer one.
+  const price = ((await store.kit()).facts.prices ?? {})[pack.gtin];
+  pending = { ...pack, raw, item, most, trade, price, content: Number(content) };
   at("offline-notes").replaceChildren();
 }
 
@@ -215,8 +217,8 @@ async function addPack(form) {
   if (await isRecalled(pending.gtin, lot)) throw new Refusal("pack_recalled");
   if (!/^\d+(\.\d+)?$/.test(amount) || !(Number(amount) > 0)) throw new Refusal("no_quantity");
   if (Number(amount) > pending.most) throw new Refusal("too_much", { most: pending.most });
-  const { item, raw, identity, serial, trade } = pending;
-  item.packs.push({ raw, identity, serial, trade, quantity: amount, lot: lot.trim(), expiry: until });
+  const { item, raw, identity, serial, trade, price, content } = pending;
+  item.packs.push({ raw, identity, serial, trade, price, content, quantity: amount, lot: lot.trim(), expiry: until });
   pending = null;
   form.reset();
   at("offline-notes").replaceChildren();
@@ -231,7 +233,8 @@ async function handOver(form) {
   const now = new Date(await clockNow()).toISOString();
   const acts = rx.items.filter((item) => item.packs.length).map((item) => ({
     id: crypto.randomUUID(), at: now, kit: rx.kit, token: rx.token, item: item.number,
-    packs: item.packs.map(({ raw, quantity, lot, expiry }) => ({ raw, quantity, lot, expiry })),
+    // JSON leaves out a price that is not known.
+    packs: item.packs.map(({ raw, quantity, lot, expiry, price }) => ({ raw, quantity, lot, expiry, price })),
     marks: [`${rx.number}:${item.number}`, ...item.packs.map(({ identity }) => identity)],
     shown: `${item.label} · ${ready(item)} ${item.unit}`,
   }));
@@ -265,6 +268,8 @@ async function setKey(form) {
 
 // What is shown --------------------------------------------------------------------------------
 
+const money = (sum) => t("price", { sum: Number(sum).toLocaleString("ru", { minimumFractionDigits: 2, maximumFractionDigits: 2 }) });
+
 function shownItem(item) {
   const isFull = item.allowed && ready(item) >= item.allowed.most;
   const line_ = element("section", { className: `line ${item.refusal ? "is-bad" : isFull ? "is-good" : ""}`, data: { item: item.number } },
@@ -272,7 +277,7 @@ function shownItem(item) {
     element("div", {}, element("b", {}, item.label), element("span", { className: "faint" }, ` · ${item.quantity} ${item.unit}`),
       element("div", { className: "muted" }, item.refusal || t("most", { most: item.allowed.most, unit: item.unit })),
       element("div", { className: "packs" }, ...item.packs.map((pack) => element("span", { className: "chip good num", data: { pack: pack.serial } },
-        `✓ ${pack.trade} · ${pack.quantity} ${item.unit} · ${pack.lot} · ${shownDay(pack.expiry)}`)))),
+        `✓ ${pack.trade} · ${pack.quantity} ${item.unit} · ${pack.lot} · ${shownDay(pack.expiry)} · ${pack.price ? money(pack.price * pack.quantity / pack.content) : t("no_price")}`)))),
     element("b", { className: "num nowrap" }, item.allowed ? `${ready(item)} / ${item.allowed.most}` : "—"));
   line_.setAttribute("aria-label", item.label);
   return line_;

@@ -251,9 +251,10 @@
     if (unsent.size || one("form[data-dirty]")) event.preventDefault();
   });
 
-  // Focus goes where the work goes on: after a swap to the part's [data-focus].
+  // Focus goes where the work goes on: after a swap to the part's [data-focus];
+  // "first" goes before a scanner's box, which always asks for it.
   function settle(root) {
-    const next = one("[aria-invalid]", root) || one("[data-focus]", root) || (root.matches?.("[data-focus]") ? root : null);
+    const next = one("[aria-invalid]", root) || one("[data-focus=first]", root) || one("[data-focus]", root) || (root.matches?.("[data-focus]") ? root : null);
     if (next && isShown(next)) { next.focus(); if (next.value) next.select?.(); }
     for (const form of all("form[data-keep]", root)) restore(form);
     one("dialog[data-open]", root)?.showModal();

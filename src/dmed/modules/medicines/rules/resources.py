@@ -21,6 +21,7 @@ from dmed.modules.medicines.rules.names import (
     PROFILE,
     REGISTRATION_SYSTEM,
     UCUM,
+    UNREGISTERED_SYSTEM,
     UZPHARM_SYSTEM,
     label,
     strength_label,
@@ -103,7 +104,10 @@ def key_in(
 ) -> str:
     """Our preparation key that a CodeableConcept or a Medication names, or "". An INN or ATC code
     names one where only one preparation has it, or where the text tells strength and form.
+    What is marked as unregistered names none.
     """
+    if any(each.get("system") == UNREGISTERED_SYSTEM for each in concept.get("coding", ())):
+        return ""
     for coding in concept.get("coding", ()):
         if coding.get("system") == PREPARATION_SYSTEM and coding.get("code") in preparations:
             return str(coding["code"])

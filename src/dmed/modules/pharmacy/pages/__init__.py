@@ -6,6 +6,8 @@ prescription that is open. Every act shows the whole counter again, so that noth
 
 from __future__ import annotations
 
+from collections import defaultdict
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -13,7 +15,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dmed.kit import i18n, ids
+from dmed.kit import ids
 from dmed.kit.errors import (
     ConflictError,
     DmedError,
@@ -27,9 +29,10 @@ from dmed.kit.i18n import Speech
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy import api
 from dmed.modules.pharmacy.model import Claim, Found, Lookup, PackVerdict, Proposal
+from dmed.modules.pharmacy.pages import offline
 from dmed.modules.pharmacy.rules import prices
-from dmed.modules.pharmacy.rules.offline import Judged
-from dmed.modules.pharmacy.service import offline, offline_cases, receipt_slip
+from dmed.modules.pharmacy.rules.packs import UNREGISTERED
+from dmed.modules.pharmacy.service import offline_cases, receipt_slip
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.pages import view
 from dmed.trust.manifest import MenuItem, Route
@@ -42,8 +45,10 @@ ITEM_DIGITS_MAX = 2
 DONE = {
     "propose": "pharmacy.change.done_here",
     "dispense": "counter.done", "dispense-release": "counter.done", "return": "counter.returned",
-    "not-dispensed": "counter.noted",
+    "not-dispensed": "counter.noted", "supply": "counter.done",
 }  # fmt: skip  # Act -> the sentence that confirms it.
+SUPPLY = ("lot", "expiry", "quantity", "price", "trade")
+"""What is typed of a pack outside the register."""
 REFUSALS = (ConflictError, ForbiddenError, InvalidError, NotFoundError, ThrottledError,
             UnprocessableError)  # fmt: skip  # What a pharmacist can do something about.
 
@@ -118,9 +123,13 @@ async def act(request: Request) -> Response:
     try:
         claim = await _acted(request, form, what, which)
     except REFUSALS as refusal:
-        return await _show(request, await _present(request, number), refusal=refusal)
+        lacking = {f"{which}-{part}" for part in ("lot", "expiry") if what == "supply"
+                   and not view.field(form, f"supply-{which}-{part}")}  # fmt: skip  # Two fields.
+        return await _show(request, await _present(request, number), refusal=refusal, typed=form,
+                           lacking=frozenset(lacking))  # fmt: skip  # One page.
     is_gone = what in {"return", "dispense-release"} and not claim.held
-    return await _show(request, None if is_gone else claim, done=DONE.get(what, ""))
+    return await _show(request, None if is_gone else claim, done=DONE.get(what, ""),
+                       typed=form if what == "stay" else None)
 
 
 async def _acted(request: Request, form: FormData, what: str, which: str) -> Claim:
@@ -133,6 +142,8 @@ async def _acted(request: Request, form: FormData, what: str, which: str) -> Cla
             gateway, subject, number, receiver=receiver, key=key,
             release_rest=what == "dispense-release",
         )  # fmt: skip  # One act.
+    if what == "stay":
+        return await api.claimed(gateway, subject, number)
     if what == "return":
         reason = _reason(form, api.RETURN_REASONS)
         return await api.return_(gateway, subject, number, reason=reason, key=key)
@@ -141,6 +152,8 @@ async def _acted(request: Request, form: FormData, what: str, which: str) -> Cla
     if what == "unscan":
         gtin, _, serial = which.partition(":")
         return await api.unscan_pack(gateway, subject, number, gtin, serial)
+    if what == "supply" and which.isdecimal():
+        return await _supply(request, form, number, int(which), key)
     if what == "propose":
         return await _propose(request, form, number, key)
     if what in {"accept-cancel", "refuse-cancel"} and which.isdecimal():
@@ -148,6 +161,26 @@ async def _acted(request: Request, form: FormData, what: str, which: str) -> Cla
             gateway, subject, number, int(which), accept=what == "accept-cancel"
         )
     raise InvalidError(f"The counter has no act {what!r}")
+
+
+async def _supply(
+    request: Request, form: FormData, number: str, item: int, key: str
+) -> Claim:
+    """Hands over a pack outside the register by its typed batch and expiry."""
+    told = {part: view.field(form, f"supply-{item}-{part}") for part in SUPPLY}
+    try:
+        expiry = date.fromisoformat(told["expiry"]) if told["expiry"] else None
+    except ValueError as error:
+        raise InvalidError("The expiry is a day: YYYY-MM-DD") from error
+    pack = api.GivenPack(
+        marking="", quantity=_quantity(told["quantity"]), lot=told["lot"], expiry=expiry,
+        price=_quantity(told["price"]), trade=told["trade"],
+    )  # fmt: skip  # What stands on a pack.
+    receiver = view.field(form, "receiver")[:RECEIVER_CHARACTERS_MAX]
+    return await api.supply_unregistered(
+        view.gateway(request), view.signed_in(request), number, item, pack, receiver=receiver,
+        key=key,
+    )  # fmt: skip  # Who gets what.
 
 
 async def _propose(request: Request, form: FormData, number: str, key: str) -> Claim:
@@ -217,6 +250,8 @@ async def _show(
     asked: str = "",
     done: str = "",
     hint: str = "",
+    typed: FormData | None = None,
+    lacking: frozenset[str] = frozenset(),
 ) -> Response:
     gateway, subject = view.gateway(request), view.signed_in(request)
     t = view.speech(request)
@@ -241,6 +276,7 @@ async def _show(
             gateway, subject, claim.prescription.number)]  # fmt: skip  # One list.
     facts["money"] = lambda value: receipt_slip.said(t, value)
     facts["bill"] = _bill(claim)
+    facts["supply"], facts["lacking"] = _typed(typed), lacking
     facts["changes"] = [(code, t(f"pharmacy.change.{code}")) for code in api.CHANGES]
     facts["instead"] = [] if claim is None else _instead(t, claim)
     facts["full"] = sum(1 for line in facts["lines"] if line["is_full"] and line["scanned"])
@@ -273,12 +309,21 @@ def _instead(t: Speech, claim: Claim) -> list[tuple[str, str]]:
     return list(found.items())
 
 
+def _typed(form: FormData | None) -> defaultdict[str, str]:
+    """What stood in the fields of packs outside the register when an act was refused."""
+    return defaultdict(str, {
+        name.removeprefix("supply-"): value for name, value in (form or {}).items()
+        if name.startswith("supply-") and isinstance(value, str)
+    })  # fmt: skip  # One mapping.
+
+
 def _line(claim: Claim, number: int, verdict: PackVerdict | None) -> dict[str, Any]:
     """What the template shows of one item: its packs, how much is there, what is wrong."""
     item = claim.item(number)
     scanned = [pack for pack in claim.scanned if pack.item == number]
     ready = sum((pack.quantity for pack in scanned), Decimal(0))
     mine = verdict if verdict is not None and verdict.item == number else None
+    is_outside = mine is not None and mine.reason.key.endswith(f".{UNREGISTERED}")
     return {
         "item": item,
         "scanned": scanned,
@@ -287,7 +332,8 @@ def _line(claim: Claim, number: int, verdict: PackVerdict | None) -> dict[str, A
         "is_full": item.dispensed + ready >= item.quantity,
         "is_held": number in claim.held,
         "verdict": mine,
-        "is_bad": mine is not None and not mine.ok,
+        "is_bad": mine is not None and not mine.ok and not is_outside,
+        "is_outside": is_outside,
     }
 
 
@@ -364,7 +410,9 @@ async def find_act(request: Request) -> Response:
             text=view.field(form, "words"),
         )  # fmt: skip  # One question.
     except REFUSALS as refusal:
-        return await _found(request, refusal=refusal, again=lookup if what != "send" else "")
+        typed = {name: view.field(form, name) for name in ("pinfl", "reason", "words")}
+        return await _found(request, refusal=refusal, again=lookup if what != "send" else "",
+                            typed={**typed, "act": what})  # fmt: skip  # One page.
     return await _found(request, rows=rows, again=lookup)
 
 
@@ -375,9 +423,11 @@ async def _found(
     rows: list[Found] | None = None,
     refusal: DmedError | None = None,
     again: str = "",
+    typed: dict[str, str] | None = None,
 ) -> Response:
     t = view.speech(request)
     return view.render(request, "pharmacy/find.html", {
+        "typed": typed or dict.fromkeys(("pinfl", "reason", "words", "act"), ""),
         "lookup": lookup.id if lookup else again, "rows": rows, "show": prescriptions.show_number,
         "refusals": view.sentences(t, refusal) if refusal else [], "pick": _picker(t),
         "reasons": [(code, t(f"pharmacy.lookup.{code}")) for code in api.LOOKUP_REASONS],
@@ -447,9 +497,11 @@ def _quantity(text: str) -> Decimal | None:
     try:
         value = Decimal(text.replace(",", "."))
     except InvalidOperation as fault:
-        raise InvalidError(f"{text!r} is no number") from fault
+        raise InvalidError(
+            f"{text[:20]!r} is no number: type it in digits, then scan or send again") from fault
     if not value.is_finite() or value <= 0:
-        raise InvalidError(f"{text!r} is no quantity")
+        raise InvalidError(
+            f"{text[:20]!r} is not above 0: type it in digits, then scan or send again")
     return value
 
 
@@ -465,78 +517,6 @@ def _reason(form: FormData, allowed: tuple[str, ...]) -> str:
     return code
 
 
-# The counter without a network: its own script works on this page (pages/static/counter.js)
-
-
-async def offline_page(request: Request) -> Response:
-    """The counter that the browser keeps for the time without a line; it names no patient."""
-    t = view.speech(request)
-    texts = i18n.translator().texts[t.language]
-    return view.render(request, "pharmacy/offline.html", {
-        "assets": [view.static(name) for name in OFFLINE_FILES] + OFFLINE_PLAIN,
-        "texts": {key.removeprefix("pharmacy.offline."): text for key, text in texts.items()
-                  if key.startswith("pharmacy.offline.")},
-    })  # fmt: skip  # Facts of one page.
-
-
-async def offline_listed(request: Request) -> Response:
-    """Cases about acts without a network: the own pharmacy's, or all for the authority."""
-    gateway, subject = view.gateway(request), view.signed_in(request)
-    closed = request.query_params.get("closed") == "1"
-    found = await offline_cases.listed(gateway, subject, closed=closed)
-    is_ours = subject.role is Role.PHARMACIST
-    return view.render(request, "pharmacy/offline_cases.html", {
-        "cases": found, "closed": closed, "show": prescriptions.show_number,
-        "names": await offline_cases.names(gateway, subject, found), "say": _say(request),
-        "computers": await offline.computers(gateway, subject) if is_ours else None,
-    })  # fmt: skip  # Facts of one page.
-
-
-async def offline_case(request: Request) -> Response:
-    """One case; a verdict by the authority."""
-    gateway, subject = view.gateway(request), view.signed_in(request)
-    found = await offline_cases.case(gateway, subject, _case_number(request))
-    t = view.speech(request)
-    return view.render(request, "pharmacy/offline_case.html", {
-        "case": found.case, "act": found.act, "names": found.names, "say": _say(request),
-        "show": prescriptions.show_number, "may_judge": subject.role in offline_cases.JUDGES,
-        "verdicts": [(each.value, t(f"pharmacy.offline.judged.{each.value}"))
-                     for each in Judged],
-    })  # fmt: skip  # Facts of one page.
-
-
-async def offline_judge(request: Request) -> Response:
-    """Ends a case with a verdict and words."""
-    form, number = await view.form(request), _case_number(request)
-    await offline_cases.judge(
-        view.gateway(request), view.signed_in(request), number, view.field(form, "verdict"),
-        view.field(form, "words"),
-    )  # fmt: skip  # One act.
-    return view.redirect(request, f"/offline/cases/{number}")
-
-
-async def offline_withdraw(request: Request) -> Response:
-    """Acts of a computer of the own pharmacy count no more from now on."""
-    id_ = request.path_params["id"]
-    await offline.withdraw(view.gateway(request), view.signed_in(request), id_)
-    return view.redirect(request, "/offline/cases")
-
-
-def _say(request: Request) -> Any:
-    t = view.speech(request)
-    return lambda finding: offline_cases.said(t, finding)
-
-
-def _case_number(request: Request) -> int:
-    text = request.path_params["number"]
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
-
-
-OFFLINE_FILES = ("dmed.css", "dmed.js", "counter.js", "logo.svg", "vendor/htmx.min.js",
-                 "camera.js", "icons.svg")  # fmt: skip  # A list.
-OFFLINE_PLAIN = ["/static/counter-token.js", "/static/counter-store.js", "/counter.webmanifest"]
-"""What the browser keeps of the counter; modules import each other by plain names."""
-CASE_READERS = COUNTER | offline_cases.JUDGES
 PASSABLE = ("duplicate-inn", "duplicate-group", "max-daily", "allergy-group", "allergy-cross",
             "min-age", "pregnancy", "antibiotic-viral")  # fmt: skip  # Rules that a reason passes.
 DOCTORS = frozenset({Role.DOCTOR})
@@ -551,13 +531,7 @@ ROUTES: tuple[Route, ...] = (
     Route(path="/counter/scan", endpoint=scan, roles=COUNTER, methods=("POST",)),
     Route(path="/counter/today", endpoint=today, roles=COUNTER),
     Route(path="/counter/undo/{id}", endpoint=undo, roles=COUNTER, methods=("POST",)),
-    Route(path="/counter/offline", endpoint=offline_page, roles=COUNTER),
-    Route(path="/offline/cases", endpoint=offline_listed, roles=CASE_READERS),
-    Route(path="/offline/cases/{number}", endpoint=offline_case, roles=CASE_READERS),
-    Route(path="/offline/cases/{number}", endpoint=offline_judge, roles=offline_cases.JUDGES,
-          methods=("POST",)),
-    Route(path="/offline/computers/{id}", endpoint=offline_withdraw, roles=COUNTER,
-          methods=("POST",)),
+    *offline.ROUTES,
     Route(path="/counter/{number}/receipt", endpoint=receipt, roles=COUNTER),
     Route(path="/counter/{number}/act", endpoint=act, roles=COUNTER, methods=("POST",)),
 )

@@ -23,11 +23,13 @@ PACK = Input(
     is_required=True,
     is_list=True,
     parts=(
-        Input("marking", text="The text of its GS1 DataMatrix.", is_required=True),
+        Input("marking", text="The text of its GS1 DataMatrix; a pack outside the register has "
+              "none and tells quantity, batch and expiry."),
         Input("quantity", "decimal", "Units of presentation taken from it; empty: what is needed."),
         Input("lot", text="As printed on it."),
         Input("expiry", "date", "As printed on it."),
         Input("price", "decimal", "Of the whole pack, in so'm; empty: as the pharmacy keeps it."),
+        Input("trade", text="The name on a pack outside the register."),
     ),
 )
 CLAIM = (CODE,)

@@ -34,7 +34,7 @@ def dispense_of(
     request: dict[str, Any],
     item: int,
     number: str,
-    product: medicines.Product,
+    product: medicines.Product | None,
     pack: ScannedPack,
     *,
     performer: str,
@@ -47,25 +47,14 @@ def dispense_of(
     charge: Charge | None = None,
 ) -> dict[str, Any]:
     """The completed MedicationDispense of one pack (or a part of it). `base`: a posted resource
-    whose further content is kept; `charge`: what it costs, None where that is not known.
+    whose further content is kept; `charge`: what it costs, None where that is not known;
+    `product`: None for a pack outside the register, which a commission's decision allowed.
     """
     resource: dict[str, Any] = dict(base or {})
     resource.pop("id", None)
-    medication = medicines.product_resource(product.key)
-    contained = {
-        **{name: medication[name] for name in ("resourceType", "code", "doseForm", "status",
-                                               "marketingAuthorizationHolder")},
-        "id": "pack",
-        "identifier": [*medication["identifier"],
-                       {"use": "official", "system": MARKING_SYSTEM, "value": pack.marking}],
-        "batch": {
-            **({"lotNumber": pack.lot} if pack.lot else {}),
-            **({"expirationDate": pack.expiry.isoformat()} if pack.expiry else {}),
-        },
-    }  # fmt: skip  # One nested resource.
-    if not contained["batch"]:
-        del contained["batch"]
-    concept = medicines.medication(product.preparation.key)["concept"]
+    contained = _contained(request, product, pack)
+    concept = (medicines.medication(product.preparation.key)["concept"] if product
+               else request["medication"]["concept"])  # fmt: skip  # One choice.
     resource |= {
         "resourceType": "MedicationDispense",
         "meta": resource.get("meta") or {"profile": [PROFILE]},
@@ -81,7 +70,8 @@ def dispense_of(
             {"reference": f"MedicationRequest/{request['id']}",
              "display": f"{prescriptions.show_number(number)} / {item}"}
         ],
-        "quantity": prescriptions.quantity_of_units(pack.quantity, product.preparation.form.unit),
+        "quantity": prescriptions.quantity_of_units(
+            pack.quantity, preparation_in(request, product).form.unit),
         "recorded": moment(at),
         "whenPrepared": resource.get("whenPrepared") or moment(at),
         "whenHandedOver": resource.get("whenHandedOver") or moment(at),
@@ -98,6 +88,45 @@ def dispense_of(
     return resource
 
 
+def preparation_in(
+    request: dict[str, Any], product: medicines.Product | None
+) -> medicines.Preparation:
+    """What is handed over: that of the product, or outside the register what was stated."""
+    found = product.preparation if product else prescriptions.preparation_of(request)
+    assert found is not None  # An item that is held names a medicine.
+    return found
+
+
+def name_of(record: dict[str, Any]) -> str:
+    """How a MedicationDispense calls its medicine."""
+    return str(((record.get("medication") or {}).get("concept") or {}).get("text", ""))
+
+
+def _contained(
+    request: dict[str, Any], product: medicines.Product | None, pack: ScannedPack
+) -> dict[str, Any]:
+    """The pack with its batch, expiry and, where it is registered, its identifiers."""
+    batch = {
+        **({"lotNumber": pack.lot} if pack.lot else {}),
+        **({"expirationDate": pack.expiry.isoformat()} if pack.expiry else {}),
+    }
+    told = {"batch": batch} if batch else {}
+    if product is None:
+        concept = request["medication"]["concept"]
+        text = f"{pack.trade}: {concept['text']}" if pack.trade else concept["text"]
+        return {"resourceType": "Medication", "id": "pack", "status": "active",
+                "code": {**concept, "text": text}, **told}  # fmt: skip  # One resource.
+    medication = medicines.product_resource(product.key)
+    return {
+        **{name: medication[name] for name in ("resourceType", "code", "doseForm", "status",
+                                               "marketingAuthorizationHolder")},
+        "id": "pack",
+        "identifier": [*medication["identifier"],
+                       {"use": "official", "system": MARKING_SYSTEM, "value": pack.marking}],
+        **told,
+    }  # fmt: skip  # One nested resource.
+
+
 def _performers(
     performer: str, performer_name: str, pharmacy: str, pharmacy_name: str
 ) -> list[dict[str, Any]]:
@@ -110,18 +139,21 @@ def _performers(
 
 
 def pack_in(resource: dict[str, Any]) -> tuple[str, str, date | None]:
-    """(marking text or "", batch, expiry) of the pack that a posted MedicationDispense contains."""
+    """(marking text or "", batch, expiry) of the pack that a posted MedicationDispense contains;
+    without a marking those of the first pack that tells a batch.
+    """
+    unmarked: tuple[str, str, date | None] = "", "", None
     for contained in resource.get("contained", ()):
         batch = contained.get("batch") or {}
         expiry = str(batch.get("expirationDate", ""))[:10]
+        told = (str(batch.get("lotNumber", "")),
+                date.fromisoformat(expiry) if len(expiry) == 10 else None)  # fmt: skip  # Two.
         for identifier in contained.get("identifier", ()):
             if identifier.get("system") == MARKING_SYSTEM:
-                return (
-                    str(identifier.get("value", "")),
-                    str(batch.get("lotNumber", "")),
-                    date.fromisoformat(expiry) if len(expiry) == 10 else None,
-                )
-    return "", "", None
+                return str(identifier.get("value", "")), *told
+        if batch and not unmarked[1]:
+            unmarked = "", *told
+    return unmarked
 
 
 def handover_of(record: dict[str, Any]) -> Handover:

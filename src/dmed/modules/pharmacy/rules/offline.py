@@ -23,6 +23,7 @@ import msgspec
 
 from dmed.kit.clock import TASHKENT
 from dmed.modules.medicines.api import Preparation
+from dmed.modules.pharmacy.rules.prices import PRICE_MAX, Limit
 from dmed.modules.prescriptions.api import Reason
 
 DAYS = 7
@@ -83,6 +84,9 @@ class ActPack(msgspec.Struct, frozen=True, kw_only=True):
     quantity: Decimal
     lot: str
     expiry: date
+    price: Decimal | None = None
+    """Of the whole pack, in so'm, as the till's price list of its last sync said; None: it had
+    none."""
 
 
 class Act(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -237,6 +241,29 @@ def passed_limits(act: Act, facts: Facts) -> tuple[Finding, ...]:
         found.append(finding("gap", f"{act.seq - facts.last_seq - 1} acts of this computer before "
                              "this one are missing", count=str(act.seq - facts.last_seq - 1)))
     return tuple(found)
+
+
+def is_price(value: Decimal | None) -> bool:
+    """Whether a price can be one: above 0, in so'm and tiyin."""
+    if value is None or not value.is_finite() or not 0 < value <= PRICE_MAX:
+        return False
+    exponent = value.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -2
+
+
+def asked_too_much(price: Decimal | None, limit: Limit | None) -> Finding | None:
+    """That a pack was sold above what limited its price, or at what is no price: the patient has
+    it and paid, so the act stays booked and its owner is asked. None: nothing to say. Pure.
+    """
+    if price is None:
+        return None
+    if not is_price(price):
+        return finding("no_price", f"{price} is no price in so'm and tiyin: none is kept")
+    if limit is None or price <= limit.price:
+        return None
+    whose = "the register's ceiling" if limit.by == "register" else "the operator's highest price"
+    return finding("price", f"{price:f} so'm were asked; {whose} was {limit.price:f} so'm",
+                   price=f"{price:f}", most=f"{limit.price:f}")  # fmt: skip  # One finding.
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):

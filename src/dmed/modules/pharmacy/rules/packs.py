@@ -31,8 +31,14 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     item: int
     preparation: Preparation | None
     needed: Decimal
+    is_unregistered: bool = False
+    """Prescribed by a commission's decision: its packs are in no register."""
 
 
+UNREGISTERED = "unregistered"
+"""Name of the verdict on a pack that no register knows, where such a medicine is prescribed: it is
+neither counted as refused nor an alert.
+"""
 HINT_FIRST = frozenset({"unknown_serial", "lot_mismatch", "expiry_mismatch"})
 """Reasons for which a misread code or a slip of the fingers is thought of before the pack: the
 first time is a hint to look again, only the second is an alert (false alerts: design B5)."""
@@ -153,6 +159,17 @@ def of_fault(fault: Fault) -> PackVerdict:
 def judge(scan: Scan) -> PackVerdict:
     """Green with item and quantity, or red with the reason, what to do and whose fault it looks."""
     product = scan.product
+    outside = next((each.item for each in scan.wanted
+                    if each.is_unregistered and each.needed > 0), 0)  # fmt: skip  # A search.
+    if product is None and outside:
+        return msgspec.structs.replace(refuse(
+            UNREGISTERED,
+            f"GTIN {scan.code.gtin} is not in the register: for item {outside} type the batch and "
+            "the expiry",
+            fault="prescription",
+            advice="type_batch",
+            gtin=scan.code.gtin,
+        ), item=outside)  # fmt: skip  # One verdict.
     if product is None:
         return refuse(
             "unknown_product",

@@ -57,6 +57,9 @@ async def propose(
     if line.holder != pharmacy:
         # Before the wish is judged: whoever does not hold it learns nothing of the item.
         raise ConflictError(f"Item {item} is not held by this pharmacy")
+    if line.unregistered is not None:
+        raise ConflictError("A medicine outside the register is changed by the doctor himself: the "
+                            "commission's decision names it")  # fmt: skip  # One sentence.
     after = changes.wanted(line, wish.kind, wish.preparation, wish.product, wish.quantity)
     async with gateway.unit(subject) as unit:
         case = await prescriptions.open_case(unit, found.number)

@@ -16,7 +16,7 @@ from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.model import Claim, Pack, PackState, PackVerdict, ScannedPack
 from dmed.modules.pharmacy.rules import acts, dispenses, gs1, packs, prices
 from dmed.modules.pharmacy.rules import stock as stock_rules
-from dmed.modules.pharmacy.service import operator, stock, views
+from dmed.modules.pharmacy.service import operator, stock, unregistered, views
 from dmed.modules.pharmacy.service.counter import (
     actor_of,
     once,
@@ -42,12 +42,21 @@ class GivenPack(msgspec.Struct, frozen=True, kw_only=True):
     """A pack as a system names it: its marking, and how much of it is handed over."""
 
     marking: str
+    """"" for a medicine outside the register, whose batch and expiry are typed."""
     quantity: Decimal | None = None
     """None: as much as the item still needs, at most the pack's balance."""
     lot: str = ""
     expiry: date | None = None
     price: Decimal | None = None
     """Of the whole pack, in so'm; None: as the pharmacy keeps it."""
+    trade: str = ""
+    """Name on a pack outside the register."""
+
+    @property
+    def supply(self) -> unregistered.Supply:
+        """The same of a pack that no register knows."""
+        return unregistered.Supply(quantity=self.quantity, lot=self.lot, expiry=self.expiry,
+                                   price=self.price, trade=self.trade)  # fmt: skip  # Same.
 
 
 async def scan(
@@ -77,6 +86,8 @@ async def _keep_refusal(
     unit: GatewayUnit, pharmacy: str, number: str, verdict: PackVerdict, code: gs1.Code | None
 ) -> None:
     """A red verdict is counted; one that puts the pack aside is an alert, too."""
+    if verdict.reason.key.endswith(f".{packs.UNREGISTERED}"):
+        return
     gtin, serial = (code.gtin, code.serial) if code else ("", "")
     await tables.keep_refusal(unit, pharmacy, number, gtin, serial, verdict.reason.key)
     if verdict.is_quarantine:
@@ -199,6 +210,7 @@ async def _wanted(
         packs.Wanted(
             item=item.number,
             preparation=prescriptions.preparation_of(item.request),
+            is_unregistered=prescriptions.stated(item.request) is not None,
             needed=item.standing.quantity - item.standing.dispensed
             - scanned.get(item.number, Decimal(0)),
         )
@@ -263,7 +275,7 @@ async def dispense_item(
     """
     pharmacy, now = pharmacy_of(subject), clock.now()
     await require_licence(gateway, subject, now)
-    words = await operator.words(gateway, [each.marking for each in given])
+    words = await operator.words(gateway, [each.marking for each in given if each.marking])
     try:
         async with gateway.unit(subject) as unit:
             case = await prescriptions.open_case(unit, number)
@@ -287,6 +299,8 @@ async def _checked(
     words: Mapping[str, packs.Word],
 ) -> ScannedPack:
     """A pack that may be handed over for this item, or UnprocessableError."""
+    if not given.marking:
+        return await unregistered.supplied(unit, case, item, given.supply)
     verdict, code = await scan_in(
         unit, case, pharmacy, given.marking, given.quantity, given.lot, given.expiry, words,
         price=prices.read(given.price),
@@ -339,9 +353,10 @@ async def hand_over(
     }
     made = []
     for pack in chosen:
-        product = medicines.product(pack.gtin)
-        charge = prices.of_pack(pack, product.pack_units, percent)
-        await take_out(unit, pack, actor.organisation)
+        product = medicines.product(pack.gtin) if pack.gtin else None
+        charge = prices.of_pack(pack, product.pack_units if product else pack.quantity, percent)
+        if product is not None:
+            await take_out(unit, pack, actor.organisation)
         record = dispenses.dispense_of(
             case.item(item).request, item, case.number, product, pack,
             performer=subject.practitioner_role, performer_name=subject.name,
@@ -349,12 +364,14 @@ async def hand_over(
             receiver=receiver, base=base, charge=charge,
         )  # fmt: skip  # Who, what, to whom.
         written = await unit.create("MedicationDispense", record)
-        await stock.went_out(unit, subject, pack, written.id, case.number)
-        await tables.drop_hold(unit, case.number, actor.organisation, pack.gtin, pack.serial)
+        if product is not None:
+            await stock.went_out(unit, subject, pack, written.id, case.number)
+            await tables.drop_hold(unit, case.number, actor.organisation, pack.gtin, pack.serial)
         await tables.keep_handover(
             unit, dispense=written.id, number=case.number, item=item,
             pharmacy=actor.organisation, patient=case.patient,
-            preparation=product.preparation.key, unit=product.preparation.form.unit,
+            preparation=product.preparation.key if product else dispenses.name_of(record),
+            unit=dispenses.preparation_in(case.item(item).request, product).form.unit,
             gtin=pack.gtin, serial=pack.serial, lot=pack.lot, expiry=pack.expiry,
             quantity=pack.quantity, at=now,
             seconds=int((now - since[item]).total_seconds()) if item in since else 0,
@@ -428,6 +445,24 @@ async def _undo(unit: GatewayUnit, subject: Subject, case: Case, row: Any, now: 
         {**record, "status": "entered-in-error"},
         if_match=version,
     )
+    if row["gtin"]:
+        await _put_back(unit, row, actor.organisation)
+        await stock.came_back(unit, subject, row["dispense"])
+    await tables.mark_undone(unit, row["dispense"])
+    left = await tables.handed(unit, case.number, row["item"], row["instance"])
+    lease = now + prescriptions.LEASE
+    await prescriptions.move(
+        unit, case, row["item"], Event.UNDO, actor, now,
+        actor_name=subject.organisation_name, dispensed=left,
+        lease_until=lease,
+    )  # fmt: skip  # Who, what, until when.
+    await tables.keep_claim(
+        unit, case.number, row["item"], actor.organisation, ids.secret(), now, lease
+    )
+
+
+async def _put_back(unit: GatewayUnit, row: Any, pharmacy: str) -> None:
+    """What an undone hand-over took out of a pack is in it again."""
     pack = await tables.pack(unit, row["gtin"], row["serial"], lock=True)
     assert pack is not None  # A hand-over keeps its pack's row.
     balance = pack["balance"] + row["quantity"]
@@ -439,19 +474,7 @@ async def _undo(unit: GatewayUnit, subject: Subject, case: Case, row: Any, now: 
         row["serial"],
         state.value,
         balance,
-        "" if is_whole else actor.organisation,
-    )
-    await tables.mark_undone(unit, row["dispense"])
-    await stock.came_back(unit, subject, row["dispense"])
-    left = await tables.handed(unit, case.number, row["item"], row["instance"])
-    lease = now + prescriptions.LEASE
-    await prescriptions.move(
-        unit, case, row["item"], Event.UNDO, actor, now,
-        actor_name=subject.organisation_name, dispensed=left,
-        lease_until=lease,
-    )  # fmt: skip  # Who, what, until when.
-    await tables.keep_claim(
-        unit, case.number, row["item"], actor.organisation, ids.secret(), now, lease
+        "" if is_whole else pharmacy,
     )
 
 
@@ -466,12 +489,6 @@ async def dispense_posted(gateway: Gateway, subject: Subject, resource: dict[str
     amount = (resource.get("quantity") or {}).get("value")
     if amount is None:
         raise UnprocessableError("The quantity is missing", "MedicationDispense.quantity")
-    if not marking:
-        raise UnprocessableError(
-            "The pack is missing: a contained Medication with the marking identifier "
-            f"({dispenses.MARKING_SYSTEM})",
-            "MedicationDispense.contained",
-        )
     request_id = target.removeprefix("MedicationRequest/")
     async with gateway.unit(subject) as unit:
         number = await prescriptions.number_of_request(unit, request_id)
@@ -481,12 +498,17 @@ async def dispense_posted(gateway: Gateway, subject: Subject, resource: dict[str
             f"{target or 'The reference'} is no electronic prescription",
             "MedicationDispense.authorizingPrescription",
         )
-    words = await operator.words(gateway, [marking])
+    words = await operator.words(gateway, [marking] if marking else [])
     try:
         async with gateway.unit(subject) as unit:
             case = await prescriptions.open_case(unit, number)
             item = next(each.number for each in case.items.values()
                         if each.request["id"] == request_id)  # fmt: skip  # One search.
+            if not marking and prescriptions.stated(case.item(item).request) is None:
+                raise UnprocessableError(
+                    "The pack is missing: a contained Medication with the marking identifier "
+                    f"({dispenses.MARKING_SYSTEM})", "MedicationDispense.contained",
+                )  # fmt: skip  # One refusal.
             return await _posted(unit, subject, case, item, resource, (marking, lot, expiry),
                                  Decimal(str(amount)), now, words)  # fmt: skip  # Who gets what.
     except RefusedPackError as refused:
@@ -512,9 +534,15 @@ async def _posted(
         raise InvalidError("The quantity must be above 0", "MedicationDispense.quantity")
     await take(unit, subject, case, (item,), now)
     prescriptions.dispense_event(case.item(item).standing, amount, False)
+    price = prices.read(told.price if (told := prices.in_record(resource)) else None)
+    base = {name: value for name, value in resource.items() if name != "contained"}
+    base = msgspec.to_builtins(base, builtin_types=(Decimal,))
+    if not marking:
+        supply = unregistered.Supply(quantity=amount, lot=lot, expiry=expiry, price=price)
+        outside = await unregistered.supplied(unit, case, item, supply)
+        return (await hand_over(unit, subject, case, item, [outside], now, base=base))[0]
     verdict, refused = await scan_in(
-        unit, case, pharmacy_of(subject), marking, amount, lot, expiry, words,
-        price=prices.read(told.price if (told := prices.in_record(resource)) else None),
+        unit, case, pharmacy_of(subject), marking, amount, lot, expiry, words, price=price,
     )
     if not verdict.ok or verdict.pack is None:
         raise RefusedPackError(verdict, refused, "MedicationDispense.contained")
@@ -530,14 +558,4 @@ async def _posted(
         lot=verdict.pack.lot, expiry=verdict.pack.expiry, marking=code.identity,
         price=verdict.price,
     )  # fmt: skip  # Facts of one pack.
-    base = {name: value for name, value in resource.items() if name != "contained"}
-    made = await hand_over(
-        unit,
-        subject,
-        case,
-        item,
-        [chosen],
-        now,
-        base=msgspec.to_builtins(base, builtin_types=(Decimal,)),
-    )
-    return made[0]
+    return (await hand_over(unit, subject, case, item, [chosen], now, base=base))[0]

@@ -26,7 +26,7 @@ from dmed.kit.errors import (
 )
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy.model import ScannedPack
-from dmed.modules.pharmacy.rules import dispenses, gs1
+from dmed.modules.pharmacy.rules import dispenses, gs1, prices
 from dmed.modules.pharmacy.rules import offline as rules
 from dmed.modules.pharmacy.rules.offline import Act, Facts, Finding, Kind, Outcome
 from dmed.modules.pharmacy.rules.packs import Word
@@ -323,7 +323,32 @@ async def _pack(
     return ScannedPack(
         item=act.item, gtin=code.gtin, serial=code.serial, trade="", quantity=given.quantity,
         lot=verdict.pack.lot, expiry=verdict.pack.expiry, marking=code.identity,
+        price=given.price if rules.is_price(given.price) else None,
     )  # fmt: skip  # Facts of one pack.
+
+
+def _prices(looked: Looked) -> list[Finding]:
+    """Packs that were sold above what limited their price on that day: by the register that was in
+    force then, and the marking operator's word of now.
+    """
+    found = []
+    for given in looked.sent.act.packs:
+        code = gs1.read(given.raw)
+        if isinstance(code, gs1.Fault) or given.price is None:
+            continue
+        seen = looked.words[code.identity].seen
+        product = _on_the_day(code.gtin, looked.sent.act.at)
+        limit = prices.limit_of(product.price_ceiling if product else None,
+                                seen.price_max if seen else None)  # fmt: skip  # Two limits.
+        found.append(rules.asked_too_much(given.price, limit))
+    return [each for each in found if each is not None]
+
+
+def _on_the_day(gtin: str, at: datetime) -> medicines.Product | None:
+    try:
+        return medicines.product(gtin, at)
+    except NotFoundError:
+        return medicines.product_or_none(gtin)
 
 
 def _base(act: Act, more: str) -> dict[str, Any]:
@@ -351,12 +376,15 @@ async def _beside(unit: GatewayUnit, author: Subject, looked: Looked) -> tuple[s
         pack = ScannedPack(
             item=act.item, gtin=code.gtin, serial=code.serial, trade="", quantity=given.quantity,
             lot=given.lot, expiry=given.expiry, marking=code.identity,
+            price=given.price if rules.is_price(given.price) else None,
         )  # fmt: skip  # Facts of one pack.
         record = dispenses.dispense_of(
             item.request, act.item, case.number, product, pack,
             performer=author.practitioner_role, performer_name=author.name,
             pharmacy=author.organisation, pharmacy_name=author.organisation_name,
             at=looked.facts.now, base=_base(act, "; a conflict case is open"),
+            # Nobody asks the fund for what the prescription did not allow.
+            charge=prices.of_pack(pack, product.pack_units, Decimal(0)),
         )  # fmt: skip  # Who, what, to whom.
         del record["authorizingPrescription"]
         made.append((await unit.create("MedicationDispense", record)).id)
@@ -388,7 +416,7 @@ async def _keep(
     facts = msgspec.structs.replace(
         looked.facts, preparation=case_item, smallest=smallest(case_item)
     )
-    findings = (*findings, *rules.passed_limits(sent.act, facts))
+    findings = (*findings, *rules.passed_limits(sent.act, facts), *_prices(looked))
     outcome = Outcome.ACCEPTED
     if kind is not None:
         outcome = Outcome.CONFLICT
@@ -409,7 +437,7 @@ async def _of_item(unit: GatewayUnit, looked: Looked) -> medicines.Preparation |
         request = case.item(looked.sent.act.item).request
     except NotFoundError:
         return None
-    return medicines.preparation_of(request.get("medication") or {})
+    return prescriptions.preparation_of(request)
 
 
 def smallest(preparation: medicines.Preparation | None) -> Decimal:

@@ -15,6 +15,7 @@ from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy.rules import offline as rules
 from dmed.modules.pharmacy.service import counter, recalls
 from dmed.modules.pharmacy.service import offline_store as store
+from dmed.modules.pharmacy.tables import prices as prices_table
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.trust.model import Subject
 
@@ -47,6 +48,7 @@ async def kit(gateway: Gateway, subject: Subject, language: str) -> tuple[bytes,
     day = datetime.combine(clock.today(), time(), clock.TASHKENT)
     async with gateway.unit(subject) as unit:
         count = await store.count_acts(unit, pharmacy, day, day + timedelta(days=1))
+        prices = await prices_table.kept(unit, pharmacy)
     recalled = await recalls.in_force(gateway, subject)
     body = msgspec.json.encode({
         "issued": now.isoformat(timespec="milliseconds"),
@@ -58,6 +60,7 @@ async def kit(gateway: Gateway, subject: Subject, language: str) -> tuple[bytes,
         "limits": {"days": rules.DAYS, "acts": rules.ACTS_A_DAY, "packs": rules.PACKS_MAX,
                    "skew_seconds": int(rules.SKEW.total_seconds()), "acts_today": count},
         "register": register(gateway, language),
+        "prices": {gtin: f"{price:f}" for gtin, price in prices},
     })  # fmt: skip  # One kit.
     await gateway.note(subject, "R", "offline kit")
     return body, prescriptions.seal(gateway.settings, body)

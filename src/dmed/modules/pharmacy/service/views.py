@@ -67,7 +67,7 @@ def _scanned(row: Any) -> ScannedPack:
     return ScannedPack(
         item=row["item"], gtin=row["gtin"], serial=row["serial"], trade=product,
         quantity=row["quantity"], lot=row["lot"], expiry=row["expiry"],
-        marking=f"01{row['gtin']}21{row['serial']}", price=row["price"],
+        marking=f"01{row['gtin']}21{row['serial']}" if row["gtin"] else "", price=row["price"],
     )  # fmt: skip  # Facts of one pack.
 
 

@@ -41,6 +41,13 @@ async def price(connection: Connection, pharmacy: str, gtin: str) -> Decimal | N
     return None if found is None else Decimal(found)
 
 
+async def kept(connection: Connection, pharmacy: str) -> list[tuple[str, Decimal]]:
+    """The whole price list of a pharmacy: (GTIN, price of the pack), by GTIN."""
+    rows = await connection.fetch(
+        "select gtin, price from pharmacy_price where pharmacy = $1 order by gtin", pharmacy)
+    return [(row["gtin"], row["price"]) for row in rows]
+
+
 async def keep_many(
     connection: Connection, pharmacy: str, rows: Sequence[tuple[str, Decimal]], by: str
 ) -> None:

@@ -34,11 +34,11 @@ from dmed.modules.prescriptions.model import (
     Prescription,
     Tier,
 )
-from dmed.modules.prescriptions.pages import paper
+from dmed.modules.prescriptions.pages import outside, paper, pickers
 from dmed.modules.prescriptions.rules import courses, numbers, weights
 from dmed.modules.signing import api as signatures
 from dmed.pages import view
-from dmed.trust.manifest import SIGNED_IN, Route
+from dmed.trust.manifest import Route
 from dmed.trust.model import Role
 
 TEXT_CHARACTERS_MAX = 100
@@ -99,13 +99,21 @@ async def act(request: Request) -> Response:
     elif what == "diagnosis":
         draft = msgspec.structs.replace(draft, diagnosis=which)
         focus = "medicine" if which else "diagnosis"
+    elif what == "outside":
+        line = outside.line(form)
+        if line is None:
+            return await _show(request, draft, focus=outside.first_missing(form),
+                               stated=outside.typed(form), is_refused=True)
+        draft = _with_line(draft, line)
+        focus = f"dose-{len(draft.items) - 1}"
     elif view.field(form, "add"):
         draft = api.derive(_with_medicine(draft, view.field(form, "add")))
         focus = f"dose-{len(draft.items) - 1}"
     draft = await api.save_draft(gateway, subject, draft)
     if what == "sign":
         return await _sign(request, draft, view.field(form, "key"))
-    return await _show(request, draft, focus=focus)
+    stated = None if what == "outside" else outside.typed(form)
+    return await _show(request, draft, focus=focus, stated=stated)
 
 
 async def _helped(
@@ -129,9 +137,9 @@ async def _weighed(request: Request, form: FormData, draft: Draft, place: int) -
     facts = await medid.facts(view.gateway(request), view.signed_in(request), draft.patient)
     item = draft.items[place]
     wanted = _decimal(view.field(form, f"item-{place}-per_kg"))
+    found = _preparation(item)
     dose = weights.dose_for(
-        medicines.preparation(item.preparation), wanted, item.times_per_day, facts.weight_kg
-    )
+        found, wanted, item.times_per_day, facts.weight_kg) if found else None
     if dose is None:
         return draft
     changed = msgspec.structs.replace(item, dose=dose, quantity=Decimal(0))
@@ -199,9 +207,11 @@ async def signed_outside(request: Request) -> Response:
 
 
 async def _show(
-    request: Request, draft: Draft, *, focus: str = "", is_tried: bool = False
+    request: Request, draft: Draft, *, focus: str = "", is_tried: bool = False,
+    stated: dict[str, str] | None = None, is_refused: bool = False,
 ) -> Response:
     facts = await _facts(request, draft, is_tried=is_tried)
+    facts["outside"] = await outside.facts(request, draft, stated, is_refused=is_refused)
     if not focus:
         focus = "medicine" if draft.diagnosis else "diagnosis"
     facts["focus"] = _first_unanswered(facts["alerts"]) or focus if is_tried else focus
@@ -309,6 +319,8 @@ def _line(
 
 
 def _preparation(item: DraftItem) -> medicines.Preparation | None:
+    if item.unregistered is not None:
+        return outside.preparation(item.unregistered)
     try:
         return medicines.preparation(item.preparation)
     except NotFoundError:
@@ -331,18 +343,25 @@ def _first_unanswered(alerts: list[Alert]) -> str:
 def _with_medicine(draft: Draft, key: str) -> Draft:
     """The draft with one line more; the sixth is refused."""
     medicines.preparation(key)
+    return _with_line(draft, DraftItem(preparation=key))
+
+
+def _with_line(draft: Draft, line: DraftItem) -> Draft:
     most = ITEMS_COMMISSION_MAX if draft.commission else ITEMS_MAX
     if len(draft.items) >= most:
         raise InvalidError(f"A prescription has at most {most} medicines")
-    return msgspec.structs.replace(draft, items=(*draft.items, DraftItem(preparation=key)))
+    return msgspec.structs.replace(draft, items=(*draft.items, line))
 
 
 def _again(old: Prescription) -> Draft:
     """A draft that corrects a signed prescription: the same lines, ready to be changed."""
     lines = tuple(
-        DraftItem(preparation=item.preparation, dose=item.dose, times_per_day=item.times_per_day,
-                  duration_days=item.duration_days, diagnosis=item.diagnosis, note=item.note,
-                  product=item.product)
+        msgspec.structs.replace(
+            api.unregistered_line(item.unregistered) if item.unregistered
+            else DraftItem(preparation=item.preparation, product=item.product),
+            dose=item.dose, times_per_day=item.times_per_day, duration_days=item.duration_days,
+            diagnosis=item.diagnosis, note=item.note,
+            quantity=item.quantity if item.unregistered else Decimal(0))
         for item in old.items
     )  # fmt: skip  # One line of a prescription.
     return Draft(patient=old.patient, diagnosis=old.diagnosis, items=lines,
@@ -397,8 +416,10 @@ def _read_item(form: FormData, prefix: str, key: str, place: int) -> DraftItem:
         for name, value in form.items()
         if name.startswith(start) and isinstance(value, str) and value in api.OVERRIDE_REASONS
     }
-    return DraftItem(
-        preparation=key,
+    stated = outside.read(form, prefix)
+    line = api.unregistered_line(stated) if stated else DraftItem(preparation=key)
+    return msgspec.structs.replace(
+        line,
         dose=_decimal(view.field(form, prefix + "dose")),
         times_per_day=_whole(view.field(form, prefix + "times")),
         duration_days=_whole(view.field(form, prefix + "days")),
@@ -520,60 +541,6 @@ async def of_person(request: Request) -> Response:
     return view.render(request, "prescriptions/of_person.html", {"rows": rows})
 
 
-# Pickers and the page of a medicine
-
-
-def _typed(request: Request) -> str:
-    for name in ("q", "text", "diagnosis-q", "medicine-q", "sample4"):
-        if request.query_params.get(name):
-            return request.query_params[name].strip()[:TEXT_CHARACTERS_MAX]
-    return ""
-
-
-async def diagnoses(request: Request) -> Response:
-    """Diagnoses as you type, as options of a picker."""
-    t, text = view.speech(request), _typed(request)
-    rows = [
-        {"value": one.code, "text": t.script(one.name(t.language)), "lead": one.code, "note": ""}
-        for one in api.diagnoses(text, t.language, 10)
-    ]
-    return view.render(request, "prescriptions/options.html", {"rows": rows, "q": text})
-
-
-async def inns(request: Request) -> Response:
-    """INNs as you type, for the form of an allergy."""
-    t, text = view.speech(request), _typed(request)
-    rows = [
-        {"value": one.key, "text": t.script(one.name(t.language)), "lead": "", "note": one.en,
-         "inn": one.key}
-        for one in medicines.inns(text, t.language, 10)
-    ]  # fmt: skip  # A row of options.
-    return view.render(request, "prescriptions/options.html", {"rows": rows, "q": text})
-
-
-async def medicine_options(request: Request) -> Response:
-    """Preparations as you type: INN, strength and form in one line."""
-    t, text = view.speech(request), _typed(request)
-    rows = [
-        {"value": hit.preparation.key, "text": t.script(hit.label), "lead": "",
-         "note": hit.preparation.atc}
-        for hit in medicines.search(text, t.language, 10)
-    ]  # fmt: skip  # Same.
-    return view.render(request, "prescriptions/options.html", {"rows": rows, "q": text})
-
-
-async def medicine(request: Request) -> Response:
-    """One preparation with the packs on the market."""
-    found = medicines.preparation(request.path_params["key"])
-    t = view.speech(request)
-    facts = {
-        "found": found, "products": medicines.products_of(found.key),
-        "label": t.script(found.label(t.language)),
-        "unit": t.script(medicines.unit_name(found.form.unit, t.language)),
-    }  # fmt: skip  # Facts of one page.
-    return view.render(request, "prescriptions/medicine.html", facts)
-
-
 ROUTES: tuple[Route, ...] = (
     Route(path="/card/{id}/prescribe", endpoint=workspace, roles=DOCTORS),
     Route(path="/card/{id}/prescribe", endpoint=act, roles=DOCTORS, methods=("POST",)),
@@ -583,11 +550,9 @@ ROUTES: tuple[Route, ...] = (
           methods=("POST",)),
     Route(path="/card/{id}/prescriptions", endpoint=of_person, roles=DOCTORS | {Role.REGISTRAR}),
     *paper.ROUTES,
+    *outside.ROUTES,
     Route(path="/prescriptions/{number}", endpoint=signed, roles=READERS),
     Route(path="/prescriptions/{number}/slip.pdf", endpoint=slip, roles=DOCTORS),
     Route(path="/prescriptions/{number}/cancel", endpoint=cancel, roles=DOCTORS, methods=("POST",)),
-    Route(path="/diagnoses", endpoint=diagnoses, roles=SIGNED_IN),
-    Route(path="/inns", endpoint=inns, roles=SIGNED_IN),
-    Route(path="/medicines/options", endpoint=medicine_options, roles=SIGNED_IN),
-    Route(path="/medicines/{key}", endpoint=medicine, roles=SIGNED_IN),
+    *pickers.ROUTES,
 )

@@ -129,6 +129,8 @@ def _incomplete(draft: Draft, preparations: Mapping[str, Preparation]) -> Iterat
         )
     for index, item in enumerate(draft.items):
         where = f"Item {index + 1}"
+        if item.preparation not in preparations and item.unregistered is not None:
+            continue  # Its own rule says what it lacks.
         if item.preparation not in preparations:
             yield alert_of(
                 "not-registered",

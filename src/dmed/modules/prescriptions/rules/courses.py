@@ -27,6 +27,8 @@ def whole(value: Decimal) -> Decimal:
 
 def quantity_of(preparation: Preparation, item: DraftItem) -> Decimal:
     """Units of presentation that the course takes, rounded up to whole ones; 0 if unknown."""
+    if not preparation.dose_per_unit:
+        return Decimal(0)  # What a bottle outside the register holds, nobody told.
     doses = item.dose * item.times_per_day * item.duration_days
     units = (doses / preparation.dose_per_unit).to_integral_value(ROUND_CEILING)
     return Decimal(units)

@@ -10,6 +10,7 @@ from typing import Any
 
 from dmed.modules.medicines.api import Preparation, preparation_of
 from dmed.modules.prescriptions.model import Draft, DraftItem
+from dmed.modules.prescriptions.rules import unregistered
 from dmed.modules.prescriptions.rules.resources import item_of
 
 ACT = "prescription"
@@ -45,6 +46,8 @@ def _more(draft: Draft) -> dict[str, Any]:
 def line(item: DraftItem, diagnosis: str, preparation: Preparation) -> dict[str, Any]:
     """One medicine, in numbers and in words."""
     named = {"product": item.product, "exception": item.exception} if item.product else {}
+    if item.unregistered is not None:
+        named["decision"] = item.unregistered.decision
     return {
         **named,
         "medicine": preparation.label("uz"), "preparation": item.preparation,
@@ -62,7 +65,9 @@ def is_as_signed(record: dict[str, Any], document: dict[str, Any], place: int) -
     """Whether a stored MedicationRequest is the line at a place of a signed document, for the same
     person; its state may be another by now.
     """
-    found = preparation_of(record.get("medication") or {})
+    stated = unregistered.stated(record)
+    found = (unregistered.preparation(stated) if stated
+             else preparation_of(record.get("medication") or {}))
     content_: dict[str, Any] = document["content"]
     if found is None or place >= len(content_["items"]):
         return False

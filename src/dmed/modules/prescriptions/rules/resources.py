@@ -18,7 +18,7 @@ import msgspec
 from dmed.kit.clock import TASHKENT
 from dmed.modules.medicines.api import Preparation, medication, unit_name
 from dmed.modules.prescriptions.model import Alert, Diagnosis, DraftItem, ItemState, Paper
-from dmed.modules.prescriptions.rules import courses
+from dmed.modules.prescriptions.rules import courses, unregistered
 from dmed.modules.prescriptions.rules.numbers import ITEM_SYSTEM, NUMBER_SYSTEM
 from dmed.modules.prescriptions.rules.states import Row
 
@@ -73,6 +73,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     repeats: int = 1
     is_insured: bool = False
     commission: str = ""
+    decisions: dict[str, str] = {}
+    """Key of an unregistered medicine -> id of the decision that carries it."""
     paper: Paper | None = None
     confirmed: datetime | None = None
     """When it was signed, where that is not when it was written."""
@@ -157,12 +159,18 @@ def request_of(
         if item.note:
             resource["note"] = [{"text": item.note}]
     resource["extension"] = [
-        *(each for each in resource.get("extension", ()) if each.get("url") != ORGANISATION),
+        *(each for each in resource.get("extension", ())
+          if each.get("url") not in {ORGANISATION, unregistered.EXTENSION}),
+        *([unregistered.extension(item.unregistered)] if item.unregistered else []),
         *_about(context),
         {"url": ORGANISATION, "valueReference": {
             "reference": f"Organization/{context.organisation}",
             "display": context.organisation_name}},
     ]  # fmt: skip  # One nested extension.
+    if item.preparation in context.decisions:
+        reference = {"reference": f"DocumentReference/{context.decisions[item.preparation]}"}
+        known = [each for each in resource.get("supportingInformation", ()) if each != reference]
+        resource["supportingInformation"] = [*known, reference]
     if context.trustee:
         resource["extension"].append(
             {"url": TRUSTEE, "valueReference": {"display": context.trustee}}
@@ -176,6 +184,8 @@ def request_of(
 
 def _medication(item: DraftItem, preparation: Preparation) -> dict[str, Any]:
     """The INN; a named product beside it where an exception allows one."""
+    if item.unregistered is not None:
+        return unregistered.concept(preparation)
     named = {"reference": {"reference": f"Medication/{item.product}"}} if item.product else {}
     return {**medication(preparation.key), **named}
 
@@ -294,6 +304,7 @@ def item_of(resource: dict[str, Any], preparation_key: str) -> DraftItem:
     when = (repeat.get("when") or [""])[0]
     return DraftItem(
         preparation=preparation_key,
+        unregistered=unregistered.stated(resource),
         dose=Decimal(str(dose or 0)),
         times_per_day=_times_a_day(repeat),
         duration_days=_days(resource, repeat),

@@ -13,16 +13,14 @@ from dmed.kit.errors import UnprocessableError
 from dmed.modules.prescriptions import tables
 from dmed.modules.prescriptions.model import Draft
 from dmed.modules.prescriptions.rules import checks, courses, law, numbers, resources
-from dmed.modules.prescriptions.service import diagnoses, drafts, views
+from dmed.modules.prescriptions.service import decisions, diagnoses, drafts, views
+from dmed.modules.prescriptions.service.decisions import PLATFORM
 from dmed.modules.prescriptions.service.keys import keys
 from dmed.modules.prescriptions.service.signing import refusal
-from dmed.trust.model import Role, Subject
 
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway, GatewayUnit
 
-PLATFORM = Subject(user="platform", role=Role.SERVICE, name="DMED", purpose="HSYSADMIN")
-"""Who acts where no person does."""
 _REGION = "1726"
 
 
@@ -65,10 +63,12 @@ async def _adopted(gateway: Gateway, unit: GatewayUnit, request: dict[str, Any])
     stops = [alert for alert in alerts if alert.tier is alert.tier.STOP]
     if stops:
         raise refusal(stops)
+    carried = await decisions.bound(unit, draft, clock.today())
     authored = resources.moment_of(str(request.get("authoredOn") or clock.now().isoformat()))
     until = courses.valid_until(
         courses.validity_class(draft, (found,)), authored.astimezone(clock.TASHKENT).date()
     )
+    until = min([until, *(each.valid_until for each in carried.values())])
     number = numbers.make_number(_REGION, await tables.next_running(unit, _REGION))
     requester = request.get("requester") or {}
     if not str(requester.get("reference", "")).startswith("PractitionerRole/"):

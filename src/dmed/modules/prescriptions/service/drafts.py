@@ -16,11 +16,11 @@ from dmed.kit.errors import ForbiddenError, NotFoundError
 from dmed.modules.medicines import api as medicines
 from dmed.modules.medid import api as medid
 from dmed.modules.prescriptions import tables
-from dmed.modules.prescriptions.model import Alert, Draft
-from dmed.modules.prescriptions.rules import checks, courses, law, resources
+from dmed.modules.prescriptions.model import Alert, Draft, DraftItem, Unregistered
+from dmed.modules.prescriptions.rules import checks, courses, law, resources, unregistered
 from dmed.modules.prescriptions.rules.foreign import Order
 from dmed.modules.prescriptions.rules.precision import OVERRIDDEN
-from dmed.modules.prescriptions.service import diagnoses, views
+from dmed.modules.prescriptions.service import decisions, diagnoses, views
 from dmed.trust.model import Role, Subject
 
 if TYPE_CHECKING:
@@ -35,9 +35,16 @@ _decoder = msgspec.json.Decoder(Draft)
 
 
 def preparations_of(draft: Draft) -> dict[str, medicines.Preparation]:
-    """The registered preparations that the draft's lines name, by key."""
+    """The registered preparations that the draft's lines name, by key; of an unregistered one what
+    the doctor stated.
+    """
     found = {}
     for item in draft.items:
+        if item.unregistered is not None:
+            made = unregistered.preparation(item.unregistered)
+            if made is not None:
+                found[item.preparation] = made
+            continue
         try:
             found[item.preparation] = medicines.registered(item.preparation)
         except NotFoundError:
@@ -59,6 +66,11 @@ def derive(draft: Draft) -> Draft:
         for item in draft.items
     )
     return msgspec.structs.replace(draft, items=items)
+
+
+def unregistered_line(medicine: Unregistered) -> DraftItem:
+    """A line of a medicine that is not in the register."""
+    return DraftItem(preparation=unregistered.key_of(medicine), unregistered=medicine)
 
 
 def require_doctor(subject: Subject) -> None:
@@ -121,6 +133,7 @@ async def check(gateway: Gateway, subject: Subject, draft: Draft) -> list[Alert]
     known = preparations_of(draft)
     alerts = [
         *law.check(draft, known, products_of(draft)),
+        *await decisions.judge(gateway, subject, draft, known),
         *checks.check(draft, known, diagnoses.viral(), person, today()),
     ]
     await _count(gateway, subject, draft, alerts)

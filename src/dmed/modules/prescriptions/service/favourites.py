@@ -40,15 +40,17 @@ async def listed(gateway: Gateway, subject: Subject) -> list[Favourite]:
 
 async def keep(gateway: Gateway, subject: Subject, name: str, draft: Draft) -> Favourite:
     """Keep the lines of a draft, without what belongs to one person only: diagnosis of a line,
-    reasons past an alert. InvalidError for no name or no line.
+    reasons past an alert, a medicine that a commission allowed him. InvalidError for no name or
+    no line.
     """
     drafts.require_doctor(subject)
     name = " ".join(name.split())[:NAME_CHARACTERS_MAX]
-    if not name or not draft.items:
-        raise InvalidError("A favourite has a name and at least one medicine")
     items = tuple(
         msgspec.structs.replace(item, overrides={}, diagnosis="", note="") for item in draft.items
-    )
+        if item.unregistered is None
+    )  # fmt: skip  # One line of a favourite.
+    if not name or not items:
+        raise InvalidError("A favourite has a name and at least one medicine")
     made = Favourite(ids.secret(128), name, items)
     async with gateway.unit(subject) as unit:
         if len(await tables.favourites(unit, subject.user, FAVOURITES_MAX)) >= FAVOURITES_MAX:

@@ -202,6 +202,8 @@ def _state(state: ItemState, speech: Speech) -> str:
 def _note(item: Item, speech: Speech) -> str:
     """The doctor's words, how often it is handed over, and a later first day."""
     told = [speech.script(item.note)]
+    if item.unregistered is not None:
+        told.append(speech("prescriptions.unregistered.says", number=item.unregistered.decision))
     if item.instances > 1:
         told.append(speech("prescriptions.repeat.whole", instances=str(item.instances)))
     if item.state is ItemState.FUTURE and item.starts:
@@ -209,11 +211,18 @@ def _note(item: Item, speech: Speech) -> str:
     return ". ".join(text for text in told if text)
 
 
+def _route(item: Item) -> str:
+    if item.unregistered is not None:
+        form = medicines.forms().get(item.unregistered.form)
+        return form.route if form else ""
+    return medicines.preparation(item.preparation).form.route if item.preparation else ""
+
+
 def _line(item: Item, speech: Speech) -> dict[str, str]:
     language = speech.language if speech.language in item.label else "uz"
     unit = medicines.unit_name(item.unit, language)
     is_open = item.status == "active"
-    route = medicines.preparation(item.preparation).form.route if item.preparation else ""
+    route = _route(item)
     return {
         "number": str(item.number),
         "label": speech.script(item.label[language]),

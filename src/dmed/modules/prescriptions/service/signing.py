@@ -40,7 +40,7 @@ from dmed.modules.prescriptions.rules import (
     states,
 )
 from dmed.modules.prescriptions.rules.states import Actor, Event, Who
-from dmed.modules.prescriptions.service import diagnoses, drafts, paper_forms, views
+from dmed.modules.prescriptions.service import decisions, diagnoses, drafts, paper_forms, views
 from dmed.modules.prescriptions.service.case import Case, expect, move, open_case
 from dmed.modules.prescriptions.service.keys import Keys, keys
 from dmed.modules.prescriptions.service.lifetime import once
@@ -270,6 +270,7 @@ async def write(
     """All records of a new prescription; its number. Unsigned it is a draft."""
     secrets = keys(gateway.settings)
     known = drafts.preparations_of(draft)
+    carried = await decisions.bound(unit, draft, clock.today())
     day = authored.astimezone(clock.TASHKENT).date()
     named = courses.validity_class(draft, tuple(known.values()))
     until = courses.valid_until(named, draft.start or day)
@@ -282,8 +283,11 @@ async def write(
         until = courses.valid_until(named, draft.start or resources.day_of(authored.isoformat()))
     else:
         number = numbers.make_number(region, await tables.next_running(unit, region))
+    # No longer than a decision carries: a pharmacy would have to refuse it afterwards.
+    until = min([until, *(each.valid_until for each in carried.values())])
     context = resources.Context(
         number=number, patient=draft.patient, patient_name=views.name_of(patient),
+        decisions={key: each.id for key, each in carried.items()},
         prescriber=subject.practitioner_role, prescriber_name=who.name,
         organisation=subject.organisation, organisation_name=who.organisation.name,
         authored=authored, valid_until=until, trustee=draft.trustee, replaces=draft.replaces,

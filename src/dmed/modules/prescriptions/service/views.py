@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dmed.kit.errors import ForbiddenError, GoneError, NotFoundError
 from dmed.modules.medicines import api as medicines
 from dmed.modules.prescriptions.model import Alert, Item, Prescription, Reason, Tier, reason_key
-from dmed.modules.prescriptions.rules import courses, law, numbers, papers, resources
+from dmed.modules.prescriptions.rules import courses, law, numbers, papers, resources, unregistered
 from dmed.modules.prescriptions.service.case import Case, CaseItem
 from dmed.trust.model import Subject
 
@@ -173,7 +173,12 @@ def _view(
 
 
 def preparation_of(request: dict[str, Any]) -> medicines.Preparation | None:
-    """The preparation of a request, read against the register of the day on which it was signed."""
+    """The preparation of a request, read against the register of the day on which it was signed; of
+    an unregistered medicine what the doctor stated.
+    """
+    stated = unregistered.stated(request)
+    if stated is not None:
+        return unregistered.preparation(stated)
     authored = request.get("authoredOn")
     at = resources.moment_of(str(authored)) if authored else None
     return medicines.preparation_of(request.get("medication") or {}, at)
@@ -200,9 +205,10 @@ def _item(request: dict[str, Any], task: dict[str, Any] | None, alerts: Iterable
         number=number,
         request=request["id"],
         task=str((task or {}).get("id", "")),
-        preparation=found.key if found else "",
+        preparation=found.key if found and line.unregistered is None else "",
+        unregistered=line.unregistered,
         label={
-            language: medicines.label(found.key, language) if found else text
+            language: found.label(language) if found else text
             for language in courses.LANGUAGES
         },
         dosage=courses.dosage_texts(found, line)
