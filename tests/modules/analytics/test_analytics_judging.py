@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dmed.kit.clock import TASHKENT
 from dmed.modules.analytics.model import Fact, Figure, Illness, Item, Kept, Person, Place
-from dmed.modules.analytics.rules import chance, judging
+from dmed.modules.analytics.rules import chance, judging, peers
 from dmed.modules.analytics.rules.definitions import definitions
 from dmed.modules.analytics.rules.deriving import lines
 
@@ -126,6 +126,25 @@ def test_planted_figures_are_found_and_hardly_others(seed: int) -> None:
 
     assert flagged >= bad
     assert len(flagged - bad) <= 0.01 * (300 - len(bad))
+
+
+def test_three_guilty_of_ten_peers_do_not_hide_each_other() -> None:
+    """What a few peers vary is drawn towards what all vary by, and who lies outside is left out."""
+    figures, places, _ = country(7, 0)
+    bad = {"d0", "d42", "d84"}
+    group = [f"d{one}" for one in range(0, 300, 42)] + ["e0", "e1"]
+    for who in group:
+        places[who] = Place(specialty="rare", kind="k", region="0")
+        figures = [one for one in figures
+                   if (one.prescriber, one.indicator) != (who, "injection")]
+        figures.append(Figure(prescriber=who, indicator="injection", denominator=100,
+                              numerator=60 if who in bad else 7 + int(who[1:]) % 4))
+    found = {one.figure.prescriber: one for one in judging.judge_all(
+        figures, definitions(), places) if one.figure.prescriber in group and one.is_flagged}
+
+    assert len(group) == peers.PEERS_MIN
+    assert set(found) == bad
+    assert {one.peers for one in found.values()} == {"specialty-region"}
 
 
 def test_a_country_without_guilt_has_no_flags() -> None:

@@ -7,6 +7,7 @@ Hochberg); and a flag needs a difference that matters, not only one that is sure
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
@@ -39,6 +40,8 @@ each of their indicators is a family by itself."""
 SPREAD_MANY = 30
 """The spread of all weighs as much as that over so many peers."""
 LEVEL_95, LEVEL_998 = 0.95, 0.998
+ROUNDS_MAX = 4
+_OUTER = chance.score((1 - LEVEL_998) / 2)
 
 
 def _score(figure: Figure, expected: float, definition: Definition) -> float:
@@ -77,36 +80,67 @@ class Peers:
         self._scores: dict[tuple[GroupKey, str], float] = {}
 
     def weighed(self) -> Iterator[Weighed]:
-        """Every figure among the nearest peers of whom there are ten."""
-        nearest = []
+        """Every figure among the nearest peers of whom there are ten.
+
+        Whoever lies outside of the outer limits is left out and the limits are drawn anew, as with
+        every chart of control: else those sought hide each other.
+        """
+        near = {one.prescriber: self._near(one) for one in self.figures}
+        out: set[str] = set()
+        for _ in range(ROUNDS_MAX):
+            self._work_out(set(near.values()), out, near)
+            outside = self._outside(near)
+            if outside <= out:
+                break
+            out |= outside
         for one in self.figures:
-            place = self._places.get(one.prescriber, NOWHERE)
-            keys = [(level, key(place)) for level, key in LEVELS]
-            near = next(key for key in keys
-                        if len(self._groups[key]) >= PEERS_MIN or key[0] == "all")
-            self._score(near)
-            nearest.append(near)
-        # A spread over few is not known well: it is drawn towards that of all.
-        marks = [self._scores[near, one.prescriber]
-                 for near, one in zip(nearest, self.figures, strict=True)]
-        common = chance.spread(marks)
-        self.known = {key: base._replace(spread=(
-            base.size * base.spread + SPREAD_MANY * common) / (base.size + SPREAD_MANY))
-            for key, base in self.known.items()}
-        for near, one, mark in zip(nearest, self.figures, marks, strict=True):
-            base = self.known[near]
+            base = self.known[near[one.prescriber]]
+            mark = self._scores[near[one.prescriber], one.prescriber]
             yield Weighed(one, base, chance.tail(mark / base.spread**0.5))
 
-    def _score(self, near: GroupKey) -> None:
-        if near not in self.known:
-            group, definition = self._groups[near], self._definition
-            bare = [_bare(one, definition) for one in group]
-            expected = thinkable(share(bare), sum(one.denominator for one in bare),
+    def _near(self, one: Figure) -> GroupKey:
+        place = self._places.get(one.prescriber, NOWHERE)
+        keys = [(level, key(place)) for level, key in LEVELS]
+        return next(key for key in keys
+                    if len(self._groups[key]) >= PEERS_MIN or key[0] == "all")
+
+    def _work_out(
+        self, groups: set[GroupKey], out: set[str], near: Mapping[str, GroupKey]
+    ) -> None:
+        """Expectation and spread of groups without those who are out, and everybody's score."""
+        definition = self._definition
+        for key in groups:
+            bare = [_bare(one, definition) for one in self._groups[key]]
+            kept = [one for one in bare if one.prescriber not in out]
+            expected = thinkable(share(kept), sum(one.denominator for one in kept),
                                  is_mean=definition.kind == "mean")
-            scores = [_score(one, expected, definition) for one in bare]
-            self._scores |= {(near, one.prescriber): score
-                             for one, score in zip(group, scores, strict=True)}
-            self.known[near] = Base(near[0], len(group), expected, chance.spread(scores))
+            self._scores |= {(key, one.prescriber): _score(one, expected, definition)
+                             for one in bare}
+            spread = chance.spread([self._scores[key, one.prescriber] for one in kept])
+            self.known[key] = Base(key[0], len(bare), expected, spread)
+        common = chance.spread([self._scores[key, who] for who, key in near.items()
+                                if who not in out])
+        for key in groups:
+            self.known[key] = _drawn(self.known[key], common)
+
+    def _outside(self, near: Mapping[str, GroupKey]) -> set[str]:
+        """Those outside of the outer limits, of a group at most a quarter, the furthest."""
+        found: dict[GroupKey, list[tuple[float, str]]] = defaultdict(list)
+        for who, key in near.items():
+            far = abs(self._scores[key, who]) / self.known[key].spread**0.5
+            if far > _OUTER:
+                found[key].append((far, who))
+        return {who for key, many in found.items()
+                for _, who in sorted(many, reverse=True)[: -(-self.known[key].size // 4)]}
+
+
+def _drawn(base: Base, common: float) -> Base:
+    """A group whose spread is drawn towards that of all, as ratios are averaged (by their logs):
+    what a few peers vary is not known well.
+    """
+    own = base.size / (base.size + SPREAD_MANY)
+    spread = math.exp(own * math.log(base.spread) + (1 - own) * math.log(common))
+    return base._replace(spread=spread)
 
 
 def nearest(place: Place, known: Mapping[GroupKey, Base]) -> Base | None:
