@@ -1,7 +1,7 @@
 """Which figures stand out from those of the peers: funnel limits, their own spread, many tests.
 
 Exact limits at the share of the peers; the peers' own spread beyond chance widens them
-(Spiegelhalter 2005); of all flags at most one in a thousand shall be chance (Benjamini and
+(Spiegelhalter 2005); of all flags at most one in a hundred shall be chance (Benjamini and
 Hochberg); and a flag needs a difference that matters, not only one that is sure.
 """
 
@@ -34,9 +34,10 @@ from dmed.modules.analytics.rules.peers import (
     thinkable,
 )
 
-FALSE_RATE, FALSE_RATE_PARTS = 0.001, 0.01
-"""How many of the flags may be chance; parts are weighed by a stricter test against few others, and
-each of their indicators is a family by itself."""
+FALSE_RATE, FALSE_RATE_PARTS = 0.01, 0.05
+"""How many of the flags may be chance; parts are asked three things more (half of everything, who
+goes elsewhere, what is usual in the country), and each of their indicators is a family by itself.
+"""
 SPREAD_MANY = 30
 """The spread of all weighs as much as that over so many peers."""
 LEVEL_95, LEVEL_998 = 0.95, 0.998
@@ -82,8 +83,8 @@ class Peers:
     def weighed(self) -> Iterator[Weighed]:
         """Every figure among the nearest peers of whom there are ten.
 
-        Whoever lies outside of the outer limits is left out and the limits are drawn anew, as with
-        every chart of control: else those sought hide each other.
+        Whoever lies outside of the outer limits is left out of what is expected and the limits are
+        drawn anew, as with every chart of control: else those sought hide each other.
         """
         near = {one.prescriber: self._near(one) for one in self.figures}
         out: set[str] = set()
@@ -107,7 +108,7 @@ class Peers:
     def _work_out(
         self, groups: set[GroupKey], out: set[str], near: Mapping[str, GroupKey]
     ) -> None:
-        """Expectation and spread of groups without those who are out, and everybody's score."""
+        """What is expected of groups, by those who are not out; everybody's score and spread."""
         definition = self._definition
         for key in groups:
             bare = [_bare(one, definition) for one in self._groups[key]]
@@ -116,10 +117,10 @@ class Peers:
                                  is_mean=definition.kind == "mean")
             self._scores |= {(key, one.prescriber): _score(one, expected, definition)
                              for one in bare}
-            spread = chance.spread([self._scores[key, one.prescriber] for one in kept])
+            # The spread is that of all: those who differ honestly belong to it.
+            spread = chance.spread([self._scores[key, one.prescriber] for one in bare])
             self.known[key] = Base(key[0], len(bare), expected, spread)
-        common = chance.spread([self._scores[key, who] for who, key in near.items()
-                                if who not in out])
+        common = chance.spread([self._scores[key, who] for who, key in near.items()])
         for key in groups:
             self.known[key] = _drawn(self.known[key], common)
 
