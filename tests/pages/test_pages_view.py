@@ -17,6 +17,8 @@ from dmed.kit import i18n
 from dmed.kit.errors import ConflictError, UnauthorizedError
 from dmed.pages import chart, gallery, view
 from dmed.pages.routes import ROUTES
+from dmed.trust.manifest import MenuItem
+from dmed.trust.model import Role, Subject
 
 SOURCE = Path(view.__file__).resolve().parent.parent
 TEMPLATES = sorted(SOURCE.rglob("templates/**/*.html"))
@@ -56,6 +58,28 @@ async def test_the_gallery_shows_every_component_in_every_language(
     assert all(f'id="c-{name}"' in answer.text for name in gallery.COMPONENTS)
     assert f'<html lang="{language}"' in answer.text
     assert not re.search(r">\s*(gallery|shell|act)\.[\w.]+\s*<", answer.text)
+
+
+@pytest.mark.parametrize(("places", "shown", "kept"), [
+    (3, 3, []), (5, 5, []), (6, 4, ["/3", "/4"]),
+    (12, 4, [f"/{number}" for number in range(3, 11)])])
+def test_a_phone_has_at_most_five_places(places: int, shown: int, kept: list[str]) -> None:
+    """Of more than five places the four that the role uses most stand in the bar, in their order;
+    the others behind "more", and no other role's.
+    """
+    role = Role.INSPECTOR
+    menu = [MenuItem(key="menu.home", path=f"/{number}", icon="home", order=number,
+                     roles=frozenset({role}),
+                     main=frozenset({role} if number == places - 1 else {Role.DOCTOR}))
+            for number in range(places)]
+    menu.append(MenuItem(key="menu.home", path="/x", icon="home", roles=frozenset({Role.HEAD})))
+
+    found = view.places(menu, Subject(user="i", role=role))
+
+    assert len(found["rail"]) == places
+    assert len(found["rail"]) - len(found["rest"]) == shown
+    assert [item.path for item in found["rest"]] == kept
+    assert view.places(menu, None) == {"rail": [], "rest": []}
 
 
 async def test_pages_forbid_inline_script_and_style(client: httpx.AsyncClient) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ POLICY = (
     "form-action 'self'; object-src 'none'"
 )
 FORM_FIELDS_MAX = 200
+BAR_MAX = 5
+"""So many places a thumb tells apart in the bar of a phone, "more" among them."""
 LANGUAGE_COOKIE = "dmed_language"
 Screen = Callable[[Request], Awaitable[Response]]
 
@@ -153,13 +155,24 @@ def shell(request: Request) -> dict[str, Any]:
         "theme": theme if theme in ("light", "dark") else "",
         "fragment": is_fragment(request),
         "roles": Role,
-        "rail": [
-            item
-            for item in sorted(menu, key=lambda item: (item.order, item.key))
-            if subject is not None and subject.role in item.roles
-        ],
         "htmx_config": HTMX_CONFIG,
+        **places(menu, subject),
     }
+
+
+def places(menu: Sequence[MenuItem], subject: Subject | None) -> dict[str, list[MenuItem]]:
+    """The places of a role, and those of them for which a phone's bar has no room: they stand
+    behind "more".
+    """
+    if subject is None:
+        return {"rail": [], "rest": []}
+    role = subject.role
+    rail = sorted((item for item in menu if role in item.roles),
+                  key=lambda item: (item.order, item.key))
+    if len(rail) <= BAR_MAX:
+        return {"rail": rail, "rest": []}
+    bar = sorted(rail, key=lambda item: role not in item.main)[: BAR_MAX - 1]
+    return {"rail": rail, "rest": [item for item in rail if item not in bar]}
 
 
 HTMX_CONFIG = json.dumps(

@@ -42,6 +42,8 @@ class MenuItem(msgspec.Struct, frozen=True, kw_only=True):
     """Name of an icon of pages/icons."""
     roles: frozenset[Role]
     order: int = 100
+    main: frozenset[Role] = frozenset()
+    """Roles that use it so often that a phone's bar has it before places of lower order."""
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):

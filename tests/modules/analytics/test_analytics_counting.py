@@ -20,7 +20,7 @@ from dmed.kit.settings import Settings
 from dmed.modules.analytics import api, tables
 from dmed.modules.analytics import demo as planting
 from dmed.modules.analytics.model import Place
-from dmed.modules.analytics.rules import definitions, judging
+from dmed.modules.analytics.rules import behind, definitions, judging, peers
 from dmed.modules.analytics.rules.counting import Cell
 from dmed.modules.analytics.rules.facts import TYPES
 from dmed.modules.analytics.service import following
@@ -224,11 +224,42 @@ async def test_judging_part_by_part_is_judging_all(world: World) -> None:
     assert [one.figure.prescriber for one in parts] == ["p0"]
     assert parts == [one for one in whole if one.is_flagged]
     async with world.gateway.unit(PLATFORM) as unit:
-        bases = await tables.bases(unit, [(level, key(Place())) for level, key in judging.LEVELS])
+        bases = await tables.bases(unit, [(level, key(Place())) for level, key in peers.LEVELS])
     base = judging.nearest(Place(), bases["injection"])
     assert base is not None
     alone = judging.judge(definitions.definitions()["injection"], parts[0].figure, base)
     assert msgspec.structs.replace(alone, is_flagged=True) == parts[0]
+
+
+async def test_the_lines_behind_a_figure_add_up_to_it(world: World) -> None:
+    """Of every indicator the largest figure is the sum of the lines told behind it, and each line
+    that counts says why.
+    """
+    await follow(world.gateway)
+    counted = await world.counted()
+    async with world.gateway.unit(PLATFORM) as unit:
+        rows = await unit.fetch("select distinct patient from analytics_fact")
+        facts = await tables.facts_of(unit, None, [row["patient"] for row in rows])
+    persons = [kept for patient, kept in tables.by_person(facts).items() if patient]
+    known = await api.staff(world.gateway)
+    largest: dict[str, tuple[int, str, str]] = {}
+    for (prescriber, indicator, part), (k, _) in counted.items():
+        definition = definitions.definitions()[indicator]
+        is_part = definition.kind != "part" or part != definitions.whole_of(definition, part)
+        if is_part and prescriber in known.posts:
+            largest[indicator] = max(largest.get(indicator, (-1, "", "")), (k, prescriber, part))
+    for indicator, (k, prescriber, part) in largest.items():
+        definition = definitions.definitions()[indicator]
+        whole = definitions.whole_of(definition, part)
+        units = [unit for kept in persons for unit in behind.behind(
+            definition, prescriber, part, ALL_DAYS, kept)]
+        told = [line for _, _, lines in units for line in lines if line.is_counted]
+
+        assert sum(unit[0] for unit in units) == k, indicator
+        assert sum(unit[1] for unit in units) == counted[prescriber, indicator, whole][1], indicator
+        assert bool(told) == (k > 0), indicator
+        assert all(line.reasons for line in told), indicator
+    assert {"antibiotic", "pharmacy-pair", "brand-in-inn", "drugs-per-prescription"} <= set(largest)
 
 
 async def test_only_the_platform_follows(world: World) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dmed.kit.clock import TASHKENT
 from dmed.modules.analytics.model import Fact, Figure, Illness, Item, Kept, Person, Place
-from dmed.modules.analytics.rules import chance, judging
+from dmed.modules.analytics.rules import chance, judging, peers
 from dmed.modules.analytics.rules.definitions import definitions
 from dmed.modules.analytics.rules.deriving import lines
 
@@ -128,6 +128,25 @@ def test_planted_figures_are_found_and_hardly_others(seed: int) -> None:
     assert len(flagged - bad) <= 0.01 * (300 - len(bad))
 
 
+def test_three_guilty_of_ten_peers_do_not_hide_each_other() -> None:
+    """What a few peers vary is drawn towards what all vary by, and who lies outside is left out."""
+    figures, places, _ = country(7, 0)
+    bad = {"d0", "d42", "d84"}
+    group = [f"d{one}" for one in range(0, 300, 42)] + ["e0", "e1"]
+    for who in group:
+        places[who] = Place(specialty="rare", kind="k", region="0")
+        figures = [one for one in figures
+                   if (one.prescriber, one.indicator) != (who, "injection")]
+        figures.append(Figure(prescriber=who, indicator="injection", denominator=100,
+                              numerator=60 if who in bad else 7 + int(who[1:]) % 4))
+    found = {one.figure.prescriber: one for one in judging.judge_all(
+        figures, definitions(), places) if one.figure.prescriber in group and one.is_flagged}
+
+    assert len(group) == peers.PEERS_MIN
+    assert set(found) == bad
+    assert {one.peers for one in found.values()} == {"specialty-region"}
+
+
 def test_a_country_without_guilt_has_no_flags() -> None:
     """Where nobody is planted hardly anybody is flagged."""
     figures, places, _ = country(99, 0)
@@ -158,6 +177,95 @@ def test_a_pharmacy_is_weighed_against_the_district() -> None:
 
     assert [(one.figure.prescriber, one.figure.part) for one in verdicts if one.is_flagged] == [
         ("d0", "p1")]
+
+
+def served(
+    districts: dict[str, list[tuple[float, ...]]], size: int = 60, seed: int = 1
+) -> tuple[list[Figure], dict[str, Place]]:
+    """District > of each of its doctors the shares of the pharmacies there, drawn by chance."""
+    numbers = Random(seed)  # noqa: S311  # Repeatable.
+    figures, places = [], {}
+    for district, doctors in districts.items():
+        for number, shares in enumerate(doctors):
+            who = f"{district}/{number}"
+            places[who] = Place(district=district)
+            chosen = numbers.choices(range(len(shares)), shares, k=size)
+            figures.append(Figure(prescriber=who, indicator="pharmacy-pair", numerator=0,
+                                  denominator=size))
+            figures += [Figure(prescriber=who, indicator="pharmacy-pair", part=f"{district}/p{one}",
+                               numerator=chosen.count(one), denominator=0)
+                        for one in range(len(shares)) if one in chosen]
+    return figures, places
+
+
+def flagged(figures: list[Figure], places: dict[str, Place]) -> set[str]:
+    """Who is flagged."""
+    return {one.figure.prescriber for one in judging.judge_all(figures, definitions(), places)
+            if one.is_flagged}
+
+
+EVEN = [(0.5, 0.5)] * 7
+FREE = {f"free{one}": EVEN for one in range(8)}
+STEERED = (0.95, 0.05)
+
+
+@pytest.mark.parametrize("guilty", [1, 2, 4, 5])
+def test_a_guilty_majority_is_found(guilty: int) -> None:
+    """Five of seven doctors of a district who steer to one pharmacy do not hide each other: two who
+    do not show that one can go elsewhere, and nowhere in the country do so many go to one.
+    """
+    district = [STEERED] * guilty + EVEN[guilty:]
+
+    assert flagged(*served({**FREE, "x": district})) == {f"x/{one}" for one in range(guilty)}
+
+
+@pytest.mark.parametrize("village", [
+    [(1.0,)] * 5, [(0.96, 0.04)] * 7, [*[(0.96, 0.04)] * 4, (0.3, 0.7)]],
+    ids=["one pharmacy", "one far away", "one doctor with patients of elsewhere"])
+def test_a_village_with_one_pharmacy_is_not_flagged(village: list[tuple[float, ...]]) -> None:
+    """Where all go to the same place nobody is steered, and one who differs is no measure."""
+    assert not {one for one in flagged(*served({**FREE, "x": village})) if one != "x/4"}
+
+
+def test_a_pharmacy_next_door_is_usual_where_it_is_usual() -> None:
+    """Where in the whole country patients go next door, those of one house are not odd because
+    those of the other go elsewhere.
+    """
+    country = {f"d{one}": [*[(0.9, 0.1)] * 5, *[(0.1, 0.9)] * 2] for one in range(8)}
+
+    assert flagged(*served(country)) == set()
+
+
+def test_a_product_that_few_prescribe_is_weighed_all_the_same() -> None:
+    """Two of four who prescribe a preparation often give one product of two: the other two, those
+    who prescribe it seldom, and other preparations show that it need not be so.
+    """
+    figures, places = [], {}
+
+    def add(who: str, preparation: str, size: int, at_first: int) -> None:
+        places[who] = Place(district=who, region=who)
+        figures.append(Figure(prescriber=who, indicator="brand-in-inn", part=preparation,
+                              numerator=0, denominator=size))
+        figures.extend(Figure(prescriber=who, indicator="brand-in-inn", numerator=count,
+                              part=f"{preparation}|{name}", denominator=0)
+                       for name, count in (("A", at_first), ("B", size - at_first)) if count)
+
+    for number in range(30):
+        add(f"usual{number}", f"x{number % 5}", 40, 17 + number % 7)
+    for number, at_first in enumerate((39, 38, 20, 19)):
+        add(f"often{number}", "rare", 40, at_first)
+    for number in range(6):
+        add(f"seldom{number}", "rare", 5, 2 + number % 2)
+
+    assert flagged(figures, places) == {"often0", "often1"}
+
+
+def test_several_chances_speak_for_several() -> None:
+    """One small chance does not say that two are behind; two small ones do, at what they cost."""
+    assert chance.several([0.001, 0.5, 0.9, 0.8], 2) > 0.5
+    assert chance.several([0.001, 0.002, 0.9, 0.8], 2) == pytest.approx(0.006)
+    assert chance.several([0.001], 2) == 1
+    assert chance.several([], 1) == 1
 
 
 DAY = date(2026, 5, 5)

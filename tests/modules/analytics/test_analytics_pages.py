@@ -16,7 +16,7 @@ from dmed.kit import clock
 from dmed.kit.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from dmed.modules.analytics import tables
 from dmed.modules.analytics.model import CaseState, Figure, Outcome, Verdict
-from dmed.modules.analytics.service import cases, figures
+from dmed.modules.analytics.service import cases, figures, showing
 from dmed.modules.analytics.service.following import PLATFORM, follow
 from dmed.modules.medicines import api as medicines
 from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS
@@ -228,3 +228,59 @@ async def test_the_country_is_shown_by_groups(world: World) -> None:
     link = f"/indicators/prescriber/{world.post}"
     assert link in here.text
     assert link not in there.text
+
+
+async def test_the_prescriptions_behind_a_case(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The prescriber from the first day and the inspector once it is open read number, day,
+    medicine and reason, page by page, without a person; a head and a colleague do not; each look
+    is noted.
+    """
+    monkeypatch.setattr(showing, "LINES_PAGE", 5)
+    number = await world.case("antibiotic")
+    place, gateway = f"/indicators/case/{number}/lines", world.platform.gateway
+    async with Reader(world) as doctor, Reader(world, "ru") as inspector, Reader(world) as head:
+        for reader, user in ((doctor, "doctor"), (inspector, "inspector"), (head, "head")):
+            await reader.enter(user)
+        own = await doctor.get(place)
+        early = await inspector.get(place)
+        await doctor.submit(f"/indicators/case/{number}", act="answer", words=WHY)
+        pages = [await inspector.get(f"{place}?page={page}") for page in ("1", "3", "999", "x")]
+        closed = await head.get(place)
+        case = await inspector.get(f"/indicators/case/{number}")
+        refused = await head.get(f"/indicators/case/{number}")
+    colleague = Subject(user="d2", role=Role.DOCTOR, practitioner_role="x")
+    with pytest.raises(NotFoundError):
+        await showing.behind(gateway, colleague, number, 0)
+
+    assert (own.status_code, early.status_code, closed.status_code) == (200, 404, 403), own.text
+    assert 'href="/prescriptions/n' in own.text
+    assert "12 of 12 lines count" in own.text
+    assert [page.status_code for page in pages] == [200] * 4
+    assert [page.text.count('href="/fhir/MedicationRequest/') for page in pages] == [5, 2, 2, 5]
+    assert "АТХ J01CA04" in pages[0].text
+    assert "амоксициллин" in pages[0].text
+    assert not any(word in page.text for word in ("Secret", "Patient/") for page in (own, *pages))
+    assert place in case.text
+    assert place not in refused.text
+    rows = await world.platform.database.hot.fetch(
+        "select outcome from audit where detail like $1", f"%behind case {number}%")
+    assert sorted(row["outcome"] for row in rows) == [200] * 5 + [403]
+
+
+async def test_the_record_itself_stays_behind_the_usual_decision(world: World) -> None:
+    """The list opens no record: an inspector who follows a number is refused, the doctor is not."""
+    number = await world.case("injection")
+    doctor = await world.platform.guard.identity.subject_of("doctor")
+    found = await showing.behind(world.platform.gateway, doctor, number, 0)
+    place = f"/fhir/MedicationRequest/{found.lines[0].id}"
+
+    assert {line.is_counted for line in found.lines} == {False}
+    with pytest.raises(ForbiddenError):
+        await world.platform.gateway.read(INSPECTOR, "MedicationRequest", found.lines[0].id)
+    async with Reader(world) as inspector:
+        await inspector.enter("inspector")
+        answer = await inspector.get(place, headers={"Accept": "text/html"})
+
+    assert answer.status_code == 403

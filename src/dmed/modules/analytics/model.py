@@ -183,7 +183,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     figure: Figure
     peers: str
-    """Which peers: one of rules.judging.LEVELS."""
+    """Which peers: a level of rules.peers."""
     peer_count: int
     expected: float
     """Share (or mean) of the peers."""
@@ -239,3 +239,25 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str = ""
     words: str = ""
     closed: datetime | None = None
+    lines: int | None = None
+    """How many lines stand behind the figure; None before they were listed."""
+    counted: int = 0
+    """How many of them make the numerator."""
+
+
+class Behind(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a prescription behind the figure of a case; no person is named."""
+
+    id: str
+    """Id of the MedicationRequest."""
+    number: str
+    moment: datetime
+    atc: str
+    pharmacy: str
+    """Id of the Organization that handed it over first; "" where nobody did."""
+    amount: int
+    """What its prescription or person adds to the numerator."""
+    is_counted: bool
+    """Whether it is one of those that make the numerator."""
+    reasons: tuple[str, ...]
+    """Why it counts: "word" or "word=value" of the texts analytics.reason.*."""

@@ -11,6 +11,7 @@ from dmed.modules.analytics.model import Outcome
 from dmed.modules.analytics.rules.definitions import definitions
 from dmed.modules.analytics.service import cases, figures, showing
 from dmed.modules.facilities import api as facilities
+from dmed.modules.medicines import api as medicines
 from dmed.pages import view
 from dmed.trust.manifest import MenuItem, Route
 from dmed.trust.model import Role
@@ -64,7 +65,8 @@ async def case(request: Request) -> Response:
     return view.render(request, "analytics/case.html", {
         "case": found, "definition": definitions().get(found.indicator),
         "names": await _names(request), "outcomes": list(Outcome),
-        "may_work": view.signed_in(request).role in cases.INSPECTORS})
+        "may_work": view.signed_in(request).role in cases.INSPECTORS,
+        "sees_lines": view.signed_in(request).role in cases.SEES_LINES})
 
 
 async def act(request: Request) -> Response:
@@ -83,6 +85,26 @@ async def act(request: Request) -> Response:
     return view.redirect(request, f"/indicators/case/{number}")
 
 
+async def behind(request: Request) -> Response:
+    """The prescriptions behind a case, page by page."""
+    gateway, subject, t = view.gateway(request), view.signed_in(request), view.speech(request)
+    asked = request.query_params.get("page", "")
+    at = int(asked) - 1 if asked.isascii() and asked.isdecimal() and len(asked) < 6 else 0
+    found = await showing.behind(gateway, subject, _number(request), at)
+    houses = (await figures.staff(gateway)).houses
+    return view.render(request, "analytics/behind.html", {
+        "found": found, "case": found.case, "definition": definitions().get(found.case.indicator),
+        "is_own": subject.role is Role.DOCTOR,
+        "medicines": {one.atc: _medicine(one.atc, t.language) for one in found.lines},
+        "pharmacies": {one.pharmacy: houses[one.pharmacy].name for one in found.lines
+                       if one.pharmacy in houses}})
+
+
+def _medicine(atc: str, language: str) -> str:
+    key = medicines.inn_of_atc(atc) if atc else ""
+    return medicines.inn(key).name(language) if key else atc
+
+
 def _number(request: Request) -> int:
     text = request.path_params["number"]
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
@@ -93,10 +115,12 @@ ROUTES: tuple[Route, ...] = (
     Route(path="/indicators/prescriber/{id}", endpoint=view.screen(prescriber),
           roles=cases.SEES_OTHERS),
     Route(path="/indicators/case/{number}", endpoint=view.screen(case), roles=cases.SEES_FIGURES),
+    Route(path="/indicators/case/{number}/lines", endpoint=view.screen(behind),
+          roles=cases.SEES_FIGURES),
     Route(path="/indicators/case/{number}", endpoint=view.screen(act), roles=cases.SEES_FIGURES,
           methods=("POST",)),
 )
 MENU: tuple[MenuItem, ...] = (
     MenuItem(key="analytics.menu", path="/indicators", icon="bars", order=62,
-             roles=cases.SEES_FIGURES),
+             roles=cases.SEES_FIGURES, main=frozenset({Role.INSPECTOR})),
 )

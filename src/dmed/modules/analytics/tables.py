@@ -5,6 +5,7 @@ analytics_fact      what counts of one record, by person: from these every count
 analytics_month     indicator, prescriber, month and part: numerator and denominator.
 analytics_base      what each group of peers made of an indicator when it was judged last.
 analytics_case      flags and what was done about them.
+analytics_behind    the lines behind the figure of a case, as they were when it was made.
 
 Counting anew is another generation beside the one that is shown, which goes when the new one has
 come to the end of the feed.
@@ -13,14 +14,23 @@ come to the end of the feed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from dmed.modules.analytics.model import Case, CaseState, Fact, Figure, Kept, Outcome, Verdict
+from dmed.modules.analytics.model import (
+    Behind,
+    Case,
+    CaseState,
+    Fact,
+    Figure,
+    Kept,
+    Outcome,
+    Verdict,
+)
 from dmed.modules.analytics.rules.counting import Counts
-from dmed.modules.analytics.rules.judging import Base, GroupKey
+from dmed.modules.analytics.rules.peers import Base, GroupKey
 from dmed.trust.gateway import GatewayUnit
 
 DDL: tuple[str, ...] = (
@@ -83,9 +93,27 @@ DDL: tuple[str, ...] = (
         closed timestamptz
     )""",
     "create index if not exists analytics_case_prescriber on analytics_case (prescriber)",
+    """alter table analytics_case
+        add column if not exists lines integer,
+        add column if not exists counted integer not null default 0""",
+    """create index if not exists analytics_fact_prescriber
+        on analytics_fact ((body->>'prescriber')) where type = 'MedicationRequest'""",
+    """create table if not exists analytics_behind (
+        "case" bigint not null references analytics_case (number) on delete cascade,
+        place integer not null,
+        id text collate "C" not null,
+        number text collate "C" not null,
+        moment timestamptz not null,
+        atc text collate "C" not null,
+        pharmacy text collate "C" not null,
+        amount integer not null,
+        is_counted boolean not null,
+        reasons text[] not null,
+        primary key ("case", place)
+    )""",
 )
 _CASE = ("number, prescriber, indicator, part, made, numerator, denominator, expected, answer, "
-         "assignee, outcome, words, closed")
+         "assignee, outcome, words, closed, lines, counted")
 _CELLS = """unnest($2::text[], $3::text[], $4::text[], $5::date[], $6::text[])
     as gone (indicator, whole, prescriber, month, part)"""
 _ADD = """
@@ -181,13 +209,16 @@ def _kept(row: Any) -> Kept:
                 fact=_decoder.decode(row["body"]))
 
 
-async def facts_of(unit: GatewayUnit, generation: int, patients: Iterable[str]) -> list[Any]:
-    """Rows of persons' facts as far as a generation has counted them, to be read with `by_person`
-    when the transaction is over.
+async def facts_of(
+    unit: GatewayUnit, generation: int | None, patients: Iterable[str]
+) -> list[Any]:
+    """Rows of persons' facts as far as a generation has counted them (None: whichever did), to be
+    read with `by_person` when the transaction is over.
     """
     return await unit.fetch(
         "select type, id, patient, body::text as body from analytics_fact"
-        " where patient = any($1::text[]) and generation = $2", sorted(set(patients)), generation)
+        " where patient = any($1::text[]) and ($2::integer is null or generation = $2)",
+        sorted(set(patients)), generation)
 
 
 def by_person(rows: Iterable[Any]) -> dict[str, list[Kept]]:
@@ -257,6 +288,11 @@ async def add(unit: GatewayUnit, generation: int, counts: Counts) -> None:
 def month_of(day: date) -> date:
     """The first day of the month, by which counts lie."""
     return day.replace(day=1)
+
+
+def year_before(until: date) -> tuple[date, date]:
+    """Twelve months and that of a day so far, from their first day: what is shown and judged."""
+    return month_of(until - timedelta(days=365)), until
 
 
 async def totals(
@@ -414,3 +450,48 @@ async def close(unit: GatewayUnit, number: int, outcome: Outcome) -> None:
     await unit.execute(
         "update analytics_case set outcome = $2, closed = now() where number = $1", number,
         outcome.value)
+
+
+# What stands behind a case ----------------------------------------------------------------------
+
+
+async def persons_of(
+    unit: GatewayUnit, prescriber: str, since: date, until: date, limit: int
+) -> list[str]:
+    """To whom a prescriber wrote between two days, at most so many."""
+    rows = await unit.fetch(
+        "select distinct patient from analytics_fact where type = 'MedicationRequest'"
+        " and body->>'prescriber' = $1 and (body->>'moment')::timestamptz >= $2::date"
+        " and (body->>'moment')::timestamptz < $3::date + 2 order by patient limit $4",
+        prescriber, since - timedelta(days=1), until, limit)
+    return [row["patient"] for row in rows]
+
+
+async def keep_behind(
+    unit: GatewayUnit, number: int, found: Sequence[Behind], lines: int, counted: int
+) -> None:
+    """Lists the lines behind a case, in this order; how many there are in all, and how many make
+    the numerator. Whoever comes second changes nothing.
+    """
+    first = await unit.fetchval(
+        "update analytics_case set lines = $2, counted = $3 where number = $1 and lines is null"
+        " returning number", number, lines, counted)
+    if first is None or not found:
+        return
+    # As one document: a list of lists of reasons is no array of the database.
+    rows = [{**msgspec.to_builtins(one), "place": place} for place, one in enumerate(found)]
+    await unit.execute(
+        'insert into analytics_behind ("case", place, id, number, moment, atc, pharmacy, amount,'
+        " is_counted, reasons) select $1, place, id, number, moment, atc, pharmacy, amount,"
+        " is_counted, reasons from jsonb_to_recordset($2::text::jsonb) as one (place integer,"
+        " id text, number text, moment timestamptz, atc text, pharmacy text, amount integer,"
+        " is_counted boolean, reasons text[])", number, msgspec.json.encode(rows).decode())
+
+
+async def behind(unit: GatewayUnit, number: int, after: int, limit: int) -> list[Behind]:
+    """Lines behind a case from a place on."""
+    rows = await unit.fetch(
+        "select id, number, moment, atc, pharmacy, amount, is_counted, reasons"
+        ' from analytics_behind where "case" = $1 and place >= $2 order by place limit $3',
+        number, after, limit)
+    return [Behind(**{**dict(row), "reasons": tuple(row["reasons"])}) for row in rows]

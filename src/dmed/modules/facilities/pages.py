@@ -264,5 +264,5 @@ ROUTES: tuple[Route, ...] = (
 )
 MENU: tuple[MenuItem, ...] = (
     MenuItem(key="facilities.menu", path="/facilities", icon="institution", order=50,
-             roles=EDITS | {Role.HEAD}),
+             roles=EDITS | {Role.HEAD}, main=frozenset({Role.ADMINISTRATOR})),
 )

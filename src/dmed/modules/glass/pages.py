@@ -11,6 +11,7 @@ from dmed.modules.glass.model import OPEN_FOR, REASONS, VERDICTS
 from dmed.pages import view
 from dmed.trust.decide import Action
 from dmed.trust.manifest import SIGNED_IN, MenuItem, Route
+from dmed.trust.model import Role
 
 
 async def ask(request: Request) -> Response:
@@ -87,5 +88,5 @@ ROUTES: tuple[Route, ...] = (
 )  # fmt: skip  # A table.
 MENU: tuple[MenuItem, ...] = (
     MenuItem(key="glass.menu", path="/glass", icon="journal",
-             roles=rules.MAY_REVIEW, order=320),
+             roles=rules.MAY_REVIEW, order=320, main=frozenset({Role.INSPECTOR})),
 )  # fmt: skip  # A table.

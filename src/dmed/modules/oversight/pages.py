@@ -167,7 +167,8 @@ ROUTES: tuple[Route, ...] = (
     Route(path="/oversight/case/{number}", endpoint=close, roles=_CASES, methods=("POST",)),
 )
 MENU: tuple[MenuItem, ...] = (
-    MenuItem(key="oversight.menu", path="/oversight", icon="warning", order=60, roles=_CASES),
+    MenuItem(key="oversight.menu", path="/oversight", icon="warning", order=60, roles=_CASES,
+             main=frozenset({Role.INSPECTOR})),
     MenuItem(key="oversight.mine", path="/my/looked", icon="journal", order=30,
              roles=frozenset({Role.CITIZEN})),
 )

@@ -304,5 +304,6 @@ ROUTES: tuple[Route, ...] = (
     Route(path="/staff/post/{role}/end", endpoint=end, roles=HEADS, methods=("POST",)),
 )
 MENU: tuple[MenuItem, ...] = (
-    MenuItem(key="workforce.menu", path="/staff", icon="persons", order=40, roles=HEADS),
+    MenuItem(key="workforce.menu", path="/staff", icon="persons", order=40, roles=HEADS,
+             main=KEEPERS),
 )

@@ -29,11 +29,23 @@
     if (combo.length === 1 && isTyping(document.activeElement)) return;
     if (combo === "Esc" && closeOptions(document.activeElement)) { event.preventDefault(); return; }
     if (combo === "Esc" && one("dialog[open]")) return;
+    if (combo === "Esc" && closeSheet()) { event.preventDefault(); return; }
     const target = keyed(combo);
     if (!target) return;
     event.preventDefault();
     if (isTyping(target)) { target.focus(); target.select?.(); } else target.click();
   });
+
+  // The sheet of places on a phone opens and closes by itself; Esc and a touch elsewhere close it.
+  function closeSheet(outside) {
+    const sheet = one("details.rest[open]");
+    if (!sheet || (outside && sheet.contains(outside))) return false;
+    const hadFocus = sheet.contains(document.activeElement);
+    sheet.open = false;
+    if (hadFocus && !outside) one("summary", sheet).focus();
+    return true;
+  }
+  document.addEventListener("click", (event) => closeSheet(event.target));
 
   // Pickers: type, arrows, Enter. Enter before the answer has come takes its first line.
   const pickerOf = (element) => element?.closest?.("[data-picker]");

@@ -61,6 +61,8 @@ MENU: tuple[MenuItem, ...] = (
         order=10,
         # The others' day begins on a page of their own.
         roles=frozenset({Role.DOCTOR, Role.REGISTRAR, Role.ADMINISTRATOR}),
+        main=_ADMIN,
     ),
-    MenuItem(key="access.accounts", path="/accounts", icon="persons", order=80, roles=_ADMIN),
+    MenuItem(key="access.accounts", path="/accounts", icon="persons", order=80, roles=_ADMIN,
+             main=_ADMIN),
 )

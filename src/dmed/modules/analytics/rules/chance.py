@@ -15,6 +15,7 @@ _TINY = 1e-300
 _STEPS_MAX = 2_000
 _ENOUGH = 1e-14
 _NORMAL = NormalDist()
+_HALF = 0.5
 _FAR = 37.0
 """Beyond so many standard deviations a tail is smaller than a float can tell."""
 
@@ -151,6 +152,24 @@ def tail(score_: float) -> float:
     return 0.5 * math.erfc(score_ / math.sqrt(2))
 
 
+def deviation(k: int, n: int, expected: float, *, is_count: bool = False) -> float:
+    """How many standard deviations k of n lies above what is expected (below: less than nought), by
+    the exact tail with half of the point counted, so that small numbers are not all thought odd.
+    `is_count`: a Poisson count of n times `expected`; else a binomial of n.
+    """
+    def above(least: int) -> float:
+        return (poisson_at_least(least, n * expected) if is_count
+                else binomial_at_least(least, n, expected))
+
+    def below(most: int) -> float:
+        return (poisson_at_most(most, n * expected) if is_count
+                else binomial_at_most(most, n, expected))
+
+    high = (above(k) + above(k + 1)) / 2
+    # The smaller tail is told with its sign: the other one is a difference from one.
+    return score(high) if high <= _HALF else -score((below(k) + below(k - 1)) / 2)
+
+
 def spread(scores: Sequence[float], cut: float = 0.25) -> float:
     """How many times more than chance the peers vary: the mean square of their scores, with the
     `cut` lowest and highest pulled in and put right for what chance loses by that; at least 1.
@@ -207,6 +226,17 @@ def two_samples(k: int, n: int, others: int, whole: int) -> float:
         found += term
         x += 1 if is_high else -1
     return min(1.0, found) if is_high else max(0.0, 1 - found)
+
+
+def several(chances: Sequence[float], least: int) -> float:
+    """How likely all these are where nothing is behind all but fewer than `least` of them: the
+    partial conjunction of Simes' tests (Benjamini and Heller, Biometrics 2008;64:1215-22). 1 where
+    there are not so many.
+    """
+    ordered = sorted(chances)[max(0, least - 1):]
+    if len(chances) < least or not ordered:
+        return 1.0
+    return min(1.0, *(len(ordered) / place * one for place, one in enumerate(ordered, 1)))
 
 
 def _log_choose(n: int, k: int) -> float:

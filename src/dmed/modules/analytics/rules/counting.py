@@ -25,6 +25,8 @@ class Cell(NamedTuple):
 Counts = dict[Cell, tuple[int, int]]
 """Cell > (numerator, denominator)."""
 Group = Sequence[Line]
+Added = Iterable[tuple[str, int, int]]
+"""(part, numerator, denominator)."""
 
 
 def counts(facts: Sequence[Kept]) -> Counts:
@@ -33,16 +35,26 @@ def counts(facts: Sequence[Kept]) -> Counts:
     """
     found: dict[Cell, list[int]] = defaultdict(lambda: [0, 0])
     made = lines(facts)
-    units = {unit: _grouped(made, key) for unit, key in _KEYS.items()}
+    grouped = {unit: _grouped(made, key) for unit, key in _KEYS.items()}
     for definition in definitions().values():
-        for unit in units[definition.unit]:
-            for part, numerator, denominator in _KINDS[definition.kind](definition, unit):
+        for unit in grouped[definition.unit]:
+            for part, numerator, denominator in added(definition, unit):
                 first = unit[0].item
                 cell = Cell(definition.id, whole_of(definition, part), first.prescriber,
                             first.moment.date().replace(day=1), part)
                 found[cell][0] += numerator
                 found[cell][1] += denominator
     return {cell: (both[0], both[1]) for cell, both in found.items() if any(both)}
+
+
+def units(definition: Definition, facts: Sequence[Kept]) -> list[Group]:
+    """One person's lines by what an indicator counts."""
+    return _grouped(lines(facts), _KEYS[definition.unit])
+
+
+def added(definition: Definition, unit: Group) -> Added:
+    """What one unit adds: (part, numerator, denominator)."""
+    return _KINDS[definition.kind](definition, unit)
 
 
 def difference(before: Mapping[Cell, tuple[int, int]], after: Mapping[Cell, tuple[int, int]]) -> (
@@ -66,8 +78,6 @@ _KEYS: dict[Unit, Callable[[Line], object]] = {
     Unit.PRESCRIPTION: lambda line: (line.item.prescriber, line.item.group),
     Unit.PERSON: lambda line: (line.item.prescriber, line.item.moment.year),
 }
-Added = Iterable[tuple[str, int, int]]
-"""(part, numerator, denominator)."""
 
 
 def _share(definition: Definition, unit: Group) -> Added:
@@ -112,4 +122,4 @@ def _parts(definition: Definition, unit: Group) -> Added:
 _KINDS: dict[str, Callable[[Definition, Group], Added]] = {
     "share": _share, "mean": _mean, "part": _parts}
 
-__all__ = ["Cell", "Counts", "counts", "difference"]
+__all__ = ["Added", "Cell", "Counts", "Group", "added", "counts", "difference", "units"]

@@ -1,106 +1,55 @@
 """Which figures stand out from those of the peers: funnel limits, their own spread, many tests.
 
 Exact limits at the share of the peers; the peers' own spread beyond chance widens them
-(Spiegelhalter 2005); of all flags at most one in a thousand shall be chance (Benjamini and
+(Spiegelhalter 2005); of all flags at most one in a hundred shall be chance (Benjamini and
 Hochberg); and a flag needs a difference that matters, not only one that is sure.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 import msgspec
 
 from dmed.modules.analytics.model import Definition, Direction, Figure, Place, Verdict
 from dmed.modules.analytics.rules import chance
-from dmed.modules.analytics.rules.definitions import whole_of
-
-CELL_MIN = 10
-"""A figure over fewer is neither shown to others nor judged."""
-PEERS_MIN = 10
-PART_PEERS_MIN = 3
-FALSE_RATE, FALSE_RATE_PARTS = 0.001, 0.01
-"""How many of the flags may be chance; parts are weighed by a stricter test against few others, and
-each of their indicators is a family by itself."""
-TIMES_MIN = 1.5
-"""A flag is at least so many times the expected (or a part of it, where low is worse)."""
-MOST_OF = 0.5
-"""A pharmacy or a product is concentration from half of everything on."""
-CONCENTRATED = frozenset({"pharmacy", "brand"})
-LEVEL_95, LEVEL_998 = 0.95, 0.998
-_HALF = 0.5
-_NOWHERE = Place()
-Key = Callable[[Place], tuple[str, ...]]
-GroupKey = tuple[str, tuple[str, ...]]
-"""(level, key): which group of peers."""
-LEVELS: tuple[tuple[str, Key], ...] = (
-    ("specialty-region", lambda place: (place.specialty, place.kind, place.region)),
-    ("specialty", lambda place: (place.specialty, place.kind)),
-    ("specialty-any", lambda place: (place.specialty,)),
-    ("all", lambda _: ()),
+from dmed.modules.analytics.rules.parts import Parts
+from dmed.modules.analytics.rules.peers import (
+    CELL_MIN,
+    CONCENTRATED,
+    LEVELS,
+    MOST_OF,
+    NOWHERE,
+    PART_PEERS_MIN,
+    PEERS_MIN,
+    TIMES_MIN,
+    Base,
+    GroupKey,
+    Places,
+    Weighed,
+    share,
+    thinkable,
 )
-"""Peers from the nearest to the widest: specialty, kind of institution, region."""
-PART_LEVELS: dict[str, tuple[tuple[str, Key], ...]] = {
-    "pharmacy": (("district", lambda place: (place.district,)),),
-    "brand": (("district", lambda place: (place.district,)), ("region", lambda place: (
-        place.region,)), ("all", lambda _: ())),
-    "rule": LEVELS,
-}
-"""A pharmacy is near those of one district alone; what others' patients take is near, too."""
-Places = Mapping[str, Place]
 
-
-class Base(NamedTuple):
-    """What a group of peers makes of a figure."""
-
-    level: str
-    size: int
-    expected: float
-    spread: float
-
-
-def share(figures: Iterable[Figure], cut: float = 0.1) -> float:
-    """The pooled share of figures without the tenth with the lowest and that with the highest, so
-    that those sought do not move what they are measured by.
-    """
-    ordered = sorted((one for one in figures if one.denominator),
-                     key=lambda one: one.numerator / one.denominator)
-    off = int(len(ordered) * cut)
-    kept = ordered[off : len(ordered) - off]
-    whole = sum(one.denominator for one in kept)
-    return sum(one.numerator for one in kept) / whole if whole else 0.0
+FALSE_RATE, FALSE_RATE_PARTS = 0.01, 0.05
+"""How many of the flags may be chance; parts are asked three things more (half of everything, who
+goes elsewhere, what is usual in the country), and each of their indicators is a family by itself.
+"""
+SPREAD_MANY = 30
+"""The spread of all weighs as much as that over so many peers."""
+LEVEL_95, LEVEL_998 = 0.95, 0.998
+ROUNDS_MAX = 4
+_OUTER = chance.score((1 - LEVEL_998) / 2)
 
 
 def _score(figure: Figure, expected: float, definition: Definition) -> float:
-    """How many standard deviations to the worse side, by the exact tail (half of the point counted,
-    so that small numbers are not all thought odd).
-    """
-    n, k = figure.denominator, figure.numerator
-    if definition.kind == "mean":
-        high = sum(chance.poisson_at_least(each, n * expected) for each in (k, k + 1)) / 2
-    else:
-        high = sum(chance.binomial_at_least(each, n, expected) for each in (k, k + 1)) / 2
-    # The smaller tail is told with its sign: the other one is a difference from one.
-    found = (chance.score(high) if high <= _HALF
-             else -chance.score(_low(n, k, expected, definition)))
+    """How many standard deviations to the worse side."""
+    found = chance.deviation(figure.numerator, figure.denominator, expected,
+                             is_count=definition.kind == "mean")
     return -found if definition.direction is Direction.LOW else found
-
-
-def _low(n: int, k: int, expected: float, definition: Definition) -> float:
-    if definition.kind == "mean":
-        return sum(chance.poisson_at_most(each, n * expected) for each in (k, k - 1)) / 2
-    return sum(chance.binomial_at_most(each, n, expected) for each in (k, k - 1)) / 2
-
-
-def _thinkable(figures: Sequence[Figure], expected: float, definition: Definition) -> float:
-    """No share is known to be nought or one: half a case among all peers is always thinkable."""
-    whole = sum(one.denominator for one in figures)
-    least = 0.5 / whole if whole else 0.5
-    most = float("inf") if definition.kind == "mean" else 1 - least
-    return min(max(expected, least), most)
 
 
 def _offset(definition: Definition) -> int:
@@ -111,14 +60,6 @@ def _offset(definition: Definition) -> int:
 def _bare(figure: Figure, definition: Definition) -> Figure:
     beyond = figure.numerator - _offset(definition) * figure.denominator
     return msgspec.structs.replace(figure, numerator=beyond)
-
-
-class Weighed(NamedTuple):
-    """A figure beside its peers, before anything is said of it: light, as there are millions."""
-
-    figure: Figure
-    base: Base
-    chance: float
 
 
 class Peers:
@@ -132,7 +73,7 @@ class Peers:
         self.figures = [one for one in figures if one.denominator >= CELL_MIN]
         self._groups: dict[GroupKey, list[Figure]] = defaultdict(list)
         for one in self.figures:
-            place = places.get(one.prescriber, _NOWHERE)
+            place = places.get(one.prescriber, NOWHERE)
             for level, key in LEVELS:
                 self._groups[level, key(place)].append(one)
         self.known: dict[GroupKey, Base] = {}
@@ -140,26 +81,67 @@ class Peers:
         self._scores: dict[tuple[GroupKey, str], float] = {}
 
     def weighed(self) -> Iterator[Weighed]:
-        """Every figure among the nearest peers of whom there are ten."""
-        for one in self.figures:
-            place = self._places.get(one.prescriber, _NOWHERE)
-            keys = [(level, key(place)) for level, key in LEVELS]
-            near = next(key for key in keys
-                        if len(self._groups[key]) >= PEERS_MIN or key[0] == "all")
-            base = self._base(near)
-            score = self._scores[near, one.prescriber]
-            yield Weighed(one, base, chance.tail(score / base.spread**0.5))
+        """Every figure among the nearest peers of whom there are ten.
 
-    def _base(self, near: GroupKey) -> Base:
-        if near not in self.known:
-            group, definition = self._groups[near], self._definition
-            bare = [_bare(one, definition) for one in group]
-            expected = _thinkable(bare, share(bare), definition)
-            scores = [_score(one, expected, definition) for one in bare]
-            self._scores |= {(near, one.prescriber): score
-                             for one, score in zip(group, scores, strict=True)}
-            self.known[near] = Base(near[0], len(group), expected, chance.spread(scores))
-        return self.known[near]
+        Whoever lies outside of the outer limits is left out of what is expected and the limits are
+        drawn anew, as with every chart of control: else those sought hide each other.
+        """
+        near = {one.prescriber: self._near(one) for one in self.figures}
+        out: set[str] = set()
+        for _ in range(ROUNDS_MAX):
+            self._work_out(set(near.values()), out, near)
+            outside = self._outside(near)
+            if outside <= out:
+                break
+            out |= outside
+        for one in self.figures:
+            base = self.known[near[one.prescriber]]
+            mark = self._scores[near[one.prescriber], one.prescriber]
+            yield Weighed(one, base, chance.tail(mark / base.spread**0.5))
+
+    def _near(self, one: Figure) -> GroupKey:
+        place = self._places.get(one.prescriber, NOWHERE)
+        keys = [(level, key(place)) for level, key in LEVELS]
+        return next(key for key in keys
+                    if len(self._groups[key]) >= PEERS_MIN or key[0] == "all")
+
+    def _work_out(
+        self, groups: set[GroupKey], out: set[str], near: Mapping[str, GroupKey]
+    ) -> None:
+        """What is expected of groups, by those who are not out; everybody's score and spread."""
+        definition = self._definition
+        for key in groups:
+            bare = [_bare(one, definition) for one in self._groups[key]]
+            kept = [one for one in bare if one.prescriber not in out]
+            expected = thinkable(share(kept), sum(one.denominator for one in kept),
+                                 is_mean=definition.kind == "mean")
+            self._scores |= {(key, one.prescriber): _score(one, expected, definition)
+                             for one in bare}
+            # The spread is that of all: those who differ honestly belong to it.
+            spread = chance.spread([self._scores[key, one.prescriber] for one in bare])
+            self.known[key] = Base(key[0], len(bare), expected, spread)
+        common = chance.spread([self._scores[key, who] for who, key in near.items()])
+        for key in groups:
+            self.known[key] = _drawn(self.known[key], common)
+
+    def _outside(self, near: Mapping[str, GroupKey]) -> set[str]:
+        """Those outside of the outer limits, of a group at most a quarter, the furthest."""
+        found: dict[GroupKey, list[tuple[float, str]]] = defaultdict(list)
+        for who, key in near.items():
+            far = abs(self._scores[key, who]) / self.known[key].spread**0.5
+            if far > _OUTER:
+                found[key].append((far, who))
+        return {who for key, many in found.items()
+                for _, who in sorted(many, reverse=True)[: -(-self.known[key].size // 4)]}
+
+
+def _drawn(base: Base, common: float) -> Base:
+    """A group whose spread is drawn towards that of all, as ratios are averaged (by their logs):
+    what a few peers vary is not known well.
+    """
+    own = base.size / (base.size + SPREAD_MANY)
+    spread = math.exp(own * math.log(base.spread) + (1 - own) * math.log(common))
+    return base._replace(spread=spread)
 
 
 def nearest(place: Place, known: Mapping[GroupKey, Base]) -> Base | None:
@@ -249,11 +231,10 @@ def _rate(family: str) -> float:
 def weigh(
     definition: Definition, figures: Sequence[Figure], places: Places
 ) -> Iterator[Weighed]:
-    """Every figure of one indicator among its peers: all of those that belong together must be
-    given at once (of a share or mean all; of parts all of a district, or of a preparation).
-    """
+    """Every figure of one indicator among its peers: all of them must be given at once."""
     if definition.kind == "part":
-        return _weigh_parts(definition, figures, places)
+        parts = Parts(definition, places)
+        return chain(parts.weighed(figures), parts.held())
     return Peers(definition, figures, places).weighed()
 
 
@@ -276,71 +257,3 @@ def judge_all(
     return [told(definitions[one.figure.indicator], one, is_flagged=(
         one.figure.prescriber, one.figure.indicator, one.figure.part) in flagged)
         for one in found]
-
-
-Group = tuple[str, tuple[str, ...], str]
-"""(level, key, whole): those who are near together and have the same whole."""
-
-
-def _weigh_parts(
-    definition: Definition, figures: Sequence[Figure], places: Places
-) -> Iterator[Weighed]:
-    """A pharmacy, product or rule of one prescriber against that of the others near together."""
-    wholes = {(one.prescriber, one.part): one.denominator for one in figures
-              if one.denominator >= CELL_MIN}
-    near: dict[Group, int] = defaultdict(int)
-    for one in figures:
-        for level, key in PART_LEVELS[definition.part]:
-            near[level, key(places.get(one.prescriber, _NOWHERE)), one.part] += one.denominator
-    counts = {(one.prescriber, one.part): one.numerator for one in figures if one.numerator}
-    levels = PART_LEVELS[definition.part]
-    groups: dict[Group, dict[str, int]] = defaultdict(dict)
-    for (prescriber, whole), size in wholes.items():
-        for level, key in levels:
-            groups[level, key(places.get(prescriber, _NOWHERE)), whole][prescriber] = size
-    shares: dict[tuple[Group, str], list[float]] = {}
-    for (prescriber, part), count in sorted(counts.items()):
-        whole = whole_of(definition, part)
-        place = places.get(prescriber, _NOWHERE)
-        for level, key in levels:
-            group = (level, key(place), whole)
-            members = groups.get(group, {})
-            # Few may be guilty together: as with shares ten are asked, or else those further off.
-            least = PART_PEERS_MIN if level == levels[-1][0] else PEERS_MIN
-            if prescriber not in members or len(members) <= least or not (
-                    level == "all" or any(key(place))):
-                continue
-            if (group, part) not in shares:
-                shares[group, part] = sorted(
-                    counts.get((other, part), 0) / size for other, size in members.items())
-            size = members[prescriber]
-            middle = _middle_without(shares[group, part], count / size)
-            figure = Figure(prescriber=prescriber, indicator=definition.id, part=part,
-                            numerator=count, denominator=size)
-            yield _part(definition, figure, (level, len(members) - 1), middle, near[group] - size)
-            break
-
-
-def _middle_without(ordered: Sequence[float], own: float) -> float:
-    """The median of rising shares without one of them."""
-    at, last = bisect_left(ordered, own), len(ordered) - 1
-
-    def rest(place: int) -> float:
-        return ordered[place + (place >= at)]
-
-    return (rest((last - 1) // 2) + rest(last // 2)) / 2
-
-
-def _part(
-    definition: Definition, figure: Figure, peers: tuple[str, int], middle: float, whole: int
-) -> Weighed:
-    """The middle share of the others is expected: one of a few who does the same does not move it.
-    They are a sample too: what they share is not known better than they are many.
-    """
-    others = round(middle * whole)
-    group = [Figure(prescriber="", indicator="", numerator=others, denominator=whole)]
-    base = Base(peers[0], peers[1], _thinkable(group, middle, definition), 1.0)
-    if definition.part in CONCENTRATED and figure.numerator < MOST_OF * figure.denominator:
-        return Weighed(figure, base, 1.0)  # Never a flag: counted among the tests, not worked out.
-    return Weighed(figure, base, chance.two_samples(
-        figure.numerator, figure.denominator, others, whole))

@@ -19,6 +19,9 @@ INSPECTORS = frozenset({Role.INSPECTOR, Role.ADMINISTRATOR})
 """The authority's inspectors; the administrator of an installation that has none yet."""
 SEES_OTHERS = INSPECTORS | {Role.HEAD}
 SEES_FIGURES = SEES_OTHERS | {Role.DOCTOR}
+SEES_LINES = INSPECTORS | {Role.DOCTOR}
+"""Who sees the prescriptions behind a case. A head answers for staff and sees nothing of anybody's
+health."""
 WORDS_MAX = 1_000
 _LIMIT = 500
 

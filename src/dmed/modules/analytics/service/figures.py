@@ -15,6 +15,9 @@ from dmed.modules.analytics import tables
 from dmed.modules.analytics.model import Definition, Figure, House, Place, Post, Verdict
 from dmed.modules.analytics.rules import judging
 from dmed.modules.analytics.rules.definitions import definitions
+from dmed.modules.analytics.rules.parts import Parts
+from dmed.modules.analytics.rules.peers import Weighed
+from dmed.modules.analytics.service import behind
 from dmed.modules.analytics.service.following import (
     MINUTE_RESTS,
     MINUTE_SECONDS,
@@ -26,7 +29,6 @@ from dmed.modules.analytics.service.following import (
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway
 
-YEAR = timedelta(days=365)
 FEEDBACK = timedelta(days=14)
 """So long a flag is the prescriber's alone, unless an answer comes before."""
 READ_SECONDS_MAX = 60
@@ -122,13 +124,14 @@ async def judged(gateway: Gateway, since: date, until: date, known: Staff) -> li
             async with gateway.unit(PLATFORM) as unit:
                 await tables.keep_bases(unit, definition.id, peers.known)
             continue
+        parts = Parts(definition, known.places)
         async for figures in _together(gateway, since, until, definition, known):
-            weighed = judging.weigh(definition, figures, known.places)
-            await asyncio.to_thread(_sift, sieve, weighed)
+            await asyncio.to_thread(_sift, sieve, parts.weighed(figures))
+        await asyncio.to_thread(_sift, sieve, parts.held())
     return sieve.flags()
 
 
-def _sift(sieve: judging.Sieve, weighed: Iterable[judging.Weighed]) -> None:
+def _sift(sieve: judging.Sieve, weighed: Iterable[Weighed]) -> None:
     for one in weighed:
         sieve.add(one)
 
@@ -162,15 +165,20 @@ async def _together(
 
 
 async def tell(gateway: Gateway, since: date, until: date) -> Sequence[Verdict]:
-    """Judges and makes a case of each new flag, told to its prescriber; all flags. A flag is made
-    once a quarter for the same prescriber, indicator and part.
+    """Judges and makes a case of each new flag, told to its prescriber, with the lines behind it;
+    all flags. A flag is made once a quarter for the same prescriber, indicator and part.
     """
     found = await judged(gateway, since, until, await staff(gateway))
     quarter = f"{until.year}Q{(until.month + 2) // 3}"
     async with gateway.unit(PLATFORM) as unit:
-        for one in found:
-            mark = f"{quarter} {one.figure.prescriber} {one.figure.indicator} {one.figure.part}"
-            await tables.tell(unit, one, mark)
+        numbers = [await tables.tell(unit, one, (
+            f"{quarter} {one.figure.prescriber} {one.figure.indicator} {one.figure.part}"))
+            for one in found]
+    for number in filter(None, numbers):
+        async with gateway.unit(PLATFORM) as unit:
+            case = await tables.case(unit, number, open_since(clock.now()))
+        if case is not None:
+            await behind.listed(gateway, case)
     return found
 
 
@@ -204,7 +212,7 @@ async def judge_year(gateway: Gateway) -> Sequence[Verdict]:
     async with gateway.unit(PLATFORM) as unit:
         await tables.note_judged(unit, now)
     until = now.astimezone(clock.TASHKENT).date()
-    return await tell(gateway, tables.month_of(until - YEAR), until)
+    return await tell(gateway, *tables.year_before(until))
 
 
 def open_since(now: datetime) -> datetime:

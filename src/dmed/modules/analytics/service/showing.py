@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dmed.kit import clock
-from dmed.kit.errors import NotFoundError
+from dmed.kit.errors import ForbiddenError, NotFoundError
 from dmed.modules.analytics import tables
-from dmed.modules.analytics.model import Case, Definition, Figure, Place, Verdict
-from dmed.modules.analytics.rules import judging
+from dmed.modules.analytics.model import Behind, Case, Definition, Figure, Place, Verdict
+from dmed.modules.analytics.rules import judging, peers
 from dmed.modules.analytics.rules.definitions import definitions
+from dmed.modules.analytics.service import behind as listing
 from dmed.modules.analytics.service import cases
-from dmed.modules.analytics.service.figures import READ_SECONDS_MAX, YEAR, Staff, staff
+from dmed.modules.analytics.service.figures import READ_SECONDS_MAX, Staff, staff
 from dmed.modules.analytics.service.following import PLATFORM
 from dmed.trust.model import Role, Subject
 
 if TYPE_CHECKING:
     from dmed.trust.gateway import Gateway
 
+LINES_PAGE = 50
 LEVELS = ("region", "specialty", "institution")
 _KEPT_S = 600.0
 _MANY = 5_000
@@ -65,10 +67,20 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
 
 
+class Lines(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the lines behind a case."""
+
+    case: Case
+    lines: tuple[Behind, ...]
+    page: int
+    pages: int
+    is_cut: bool
+    """Whether there are more lines than are kept."""
+
+
 def year() -> tuple[date, date]:
     """What is shown: twelve months and this one so far, from its first day up to today."""
-    today = clock.today()
-    return tables.month_of(today - YEAR), today
+    return tables.year_before(clock.today())
 
 
 async def is_counting(gateway: Gateway) -> bool:
@@ -110,7 +122,7 @@ async def _sheet(
     place = known.places.get(prescriber, Place())
     async with gateway.unit(PLATFORM) as unit:
         figures = await tables.totals(unit, since, until, _WHOLE, [prescriber], [""])
-        bases = await tables.bases(unit, ((level, key(place)) for level, key in judging.LEVELS))
+        bases = await tables.bases(unit, ((level, key(place)) for level, key in peers.LEVELS))
     outside = {one.indicator for one in told if not one.closed}
     by_id = {one.indicator: one for one in figures if one.denominator}
     rows = []
@@ -119,10 +131,10 @@ async def _sheet(
         if figure is None:
             continue
         # To others nothing is shown of so few; the prescriber knows them all anyway.
-        if figure.denominator < judging.CELL_MIN and not is_own:
+        if figure.denominator < peers.CELL_MIN and not is_own:
             continue
         base = judging.nearest(place, bases.get(definition.id, {}))
-        is_judged = base is not None and figure.denominator >= judging.CELL_MIN
+        is_judged = base is not None and figure.denominator >= peers.CELL_MIN
         rows.append(Row(
             definition=definition, figure=figure, stands_out=definition.id in outside,
             verdict=judging.judge(definition, figure, base) if base and is_judged else None))
@@ -165,7 +177,7 @@ def _lines(figures: list[Figure], name: Callable[[str], str]) -> list[Line]:
     """A line for each whom figures belong to; those over too few are left out."""
     groups: dict[str, list[Figure]] = {}
     for one in figures:
-        if one.denominator >= judging.CELL_MIN:
+        if one.denominator >= peers.CELL_MIN:
             groups.setdefault(one.prescriber, []).append(one)
     return [Line(key=key, name=name(key), rows=_leading(found)) for key, found in groups.items()]
 
@@ -208,3 +220,25 @@ def _names(level: str, known: Staff) -> dict[str, str]:
     if level == "specialty":
         return {post.specialty: post.title for post in known.posts.values() if post.title}
     return {}
+
+
+async def behind(gateway: Gateway, subject: Subject, number: int, at: int) -> Lines:
+    """One page of the lines, the first being 0; a page beyond the last is the last. NotFoundError
+    where the subject does not see the case, ForbiddenError for a head. No person is named: whoever
+    may open the record finds the name there. Audited with the page.
+    """
+    if subject.role not in cases.SEES_LINES:
+        await gateway.note(subject, "E", f"prescriptions behind case {number}", outcome=403)
+        raise ForbiddenError("Prescriptions behind a case are for its prescriber and inspectors")
+    case = await cases.case(gateway, subject, number)
+    if case.lines is None:
+        await listing.listed(gateway, case)
+        case = await cases.case(gateway, subject, number)
+    kept = min(case.lines or 0, listing.LINES_MAX)
+    pages = max(1, -(-kept // LINES_PAGE))
+    at = min(max(0, at), pages - 1)
+    await gateway.note(subject, "E", f"prescriptions behind case {number}, page {at + 1}")
+    async with gateway.unit(subject) as unit:
+        found = await tables.behind(unit, number, at * LINES_PAGE, LINES_PAGE)
+    return Lines(case=case, lines=tuple(found), page=at, pages=pages,
+                is_cut=(case.lines or 0) > listing.LINES_MAX)

@@ -12,6 +12,7 @@ from dmed.modules.pharmacy.service import alerts
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.pages import view
 from dmed.trust.manifest import MenuItem, Route
+from dmed.trust.model import Role
 
 _SEES = KEEPERS | alerts.AUTHORITY
 
@@ -69,5 +70,5 @@ ROUTES: tuple[Route, ...] = (
 )
 MENU: tuple[MenuItem, ...] = (
     MenuItem(key="pharmacy.stock.tab.alerts", path="/stock/alerts", icon="warning",
-             roles=alerts.AUTHORITY, order=68),
+             roles=alerts.AUTHORITY, order=68, main=frozenset({Role.INSPECTOR})),
 )
