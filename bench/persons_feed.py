@@ -33,6 +33,7 @@ from dmed.kit.settings import Settings
 from dmed.modules.medid.rules import compose_pinfl
 from dmed.store import load, schema
 from dmed.store.model import AuditRow, Scope, Write
+import persons_load
 from import_cost import Meter
 
 HEAD = "pinfl,family,given,patronymic,birth_date,sex,phone,region,district,address,passport"
@@ -146,7 +147,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--persons", type=int, default=20_000)
     parser.add_argument("--only", choices=["cost", "command"])
+    parser.add_argument("--kill-at", type=float, metavar="SHARE")
+    parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
+    if asked.kill_at is not None:
+        persons_load.run(asked.persons, asked.kill_at, line, HEAD, is_written=asked.write)
+        return
     with tempfile.TemporaryDirectory(prefix="dmed-feed-") as name:
         folder = Path(name)
         folder.chmod(0o711)

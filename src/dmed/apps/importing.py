@@ -123,7 +123,7 @@ def import_files(
     if not files:
         raise InvalidError("there is no .ndjson or .json file there", str(paths[0]))
     with database(settings) as addresses, TemporaryDirectory(prefix="dmed-import-") as folder:
-        asyncio.run(prepare(addresses))
+        asyncio.run(prepare(addresses, search_indexes=replace))
         is_held = profiles and settings.validate_profiles
         held = asyncio.run(_definitions(settings, addresses, Path(folder))) if is_held else ""
         done = run_load(addresses, (item for file in files for item in items_of(file)),

@@ -256,7 +256,7 @@ def import_persons(
     digest = f"persons:{digest_of([path])}"
     began, counts = time.monotonic(), Counts()
     with database(settings) as addresses:
-        asyncio.run(prepare(addresses))
+        asyncio.run(prepare(addresses, search_indexes=changes))
         again: set[int] | None = None
         if not changes:
             again = _load(addresses, path, shape, digest, counts)

@@ -26,7 +26,7 @@ from dmed.store.load_chunk import Chunk, Done, Fault, Job, Produce, load_chunk, 
 from dmed.store.model import AuditRow, Scope
 from dmed.store.pool import Database, told
 from dmed.store.reindex import learn_on
-from dmed.store.schema import INDEX_TABLES, SEARCH_INDEXES
+from dmed.store.schema import INDEX_TABLES, MIGRATION_LOCK, SEARCH_INDEXES
 
 CHUNK_ITEMS = 400
 _FEW_RECORDS = 10_000
@@ -69,7 +69,8 @@ async def load(
     `digest` names the source: items of chunks already in the ledger are skipped ("" never skips).
     `url` should be the owner's address: the application's role may not ANALYZE, and only the owner
     lets a load into an empty store build the search indexes after its rows (until then searches
-    are slow; an interrupted load leaves that to the next `load` or `schema.migrate`).
+    are slow and right; a load that goes on where such a one was interrupted goes on without them,
+    and the next `load` or `schema.migrate` builds them).
     UnavailableError when the database goes away: call again to go on.
     """
     if not 0 <= processes <= PROCESSES_MAX:
@@ -90,7 +91,9 @@ async def load(
             report(progress, part.faults)
 
     if is_first:
-        await _each(url, [f"DROP INDEX IF EXISTS {name}" for name in SEARCH_INDEXES])
+        await _each(url, iter([f"DROP INDEX IF EXISTS {name}" for name in SEARCH_INDEXES]))
+    elif overwrite:
+        await _build(url)  # An update looks for the rows of the version before.
     if processes == 0:
         await _run_here(job, chunks, landed)
     else:
@@ -213,22 +216,26 @@ async def _build(url: str) -> None:
     with told():
         connection = await asyncpg.connect(url)
         try:
+            # Whoever starts meanwhile makes the same indexes under this lock, and finds them.
+            await connection.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
             there = {row["indexname"] for row in await connection.fetch(
                 "SELECT indexname FROM pg_indexes WHERE schemaname = 'public'")}
+            left = iter([ddl for name, ddl in SEARCH_INDEXES.items() if name not in there])
+            await asyncio.gather(_each(url, left), _each(url, left))
         finally:
             await connection.close()
-    left = [ddl for name, ddl in SEARCH_INDEXES.items() if name not in there]
-    # Every second one: the heavy tables stand first in the list.
-    await asyncio.gather(_each(url, left[0::2]), _each(url, left[1::2]))
 
 
-async def _each(url: str, statements: Sequence[str]) -> None:
-    if not statements:
+async def _each(url: str, statements: Iterator[str]) -> None:
+    """Runs statements of which another connection may take some too; each is taken once."""
+    first = next(statements, None)
+    if first is None:
         return
     with told():
         connection = await asyncpg.connect(url)
         try:
             await connection.execute("SET maintenance_work_mem = '512MB'")
+            await connection.execute(first)
             for statement in statements:
                 await connection.execute(statement)
         finally:

@@ -24,7 +24,7 @@ from dmed.kit.settings import Settings
 from dmed.store.model import AuditRow, Relation, SearchPage, Stored, Write, Written
 from dmed.store.unit import Unit
 from dmed.trust.decide import Action, Context, decide
-from dmed.trust.gateway import prepare
+from dmed.trust.gateway import cards, prepare
 from dmed.trust.gateway.common import (
     RefusedError,
     asked_text,
@@ -295,8 +295,13 @@ class GatewayUnit:
         """A search inside this transaction."""
         self.check(Action.SEARCH, type_)
         asked = query.parse(type_, list(pairs), settings=self._settings, strict=strict)
+        wide = await self._followed(asked)
         audit = audit_of(self._subject, "E", type_, query=asked_text(pairs))
-        return asked, await self._unit.search(audit, asked)
+        return asked, await self._unit.search(audit, wide)
+
+    async def _followed(self, asked: Query) -> Query:
+        """The search in which a person's one card stands for all of them."""
+        return (await cards.followed(self._unit.db, [asked], self._unit.fetch))[0]
 
     async def deletable(self, type_: str, criteria: str) -> list[Stored]:
         """What a conditional delete removes, by id, under the lock of its criteria.
@@ -306,7 +311,8 @@ class GatewayUnit:
         """
         self.check(Action.DELETE, type_)
         most = deletions_most(criteria, self._settings)
-        found = await self.match(type_, criteria, most=most + 1)
+        # A card is never deleted because one that was merged into it matches.
+        found = await self._matching(type_, criteria, most=most + 1)
         if len(found) > most:
             raise PreconditionError(
                 f"The criteria match more than {most} {type_}; none was deleted. "
@@ -320,8 +326,22 @@ class GatewayUnit:
         """What conditional criteria match, at most `most`, under a lock on the criteria.
 
         Nobody else decides on the same criteria until this unit ends, so that parallel
-        conditional creates make one record. A mere reference needs no lock.
+        conditional creates make one record. A mere reference needs no lock. Where cards were
+        merged, one card stands for all of its person: a reference to it finds what refers to any,
+        and of the cards that match the one is given that stands for them.
         """
+        if type_ != "Patient" or not await cards.are_there(self._unit.db):
+            return await self._matching(type_, criteria, lock=lock, most=most)
+        found = await self._matching(type_, criteria, lock=lock, most=cards.MERGED_MAX)
+        people: dict[str, Stored] = {}
+        for one in found:
+            stands = await self._standing(one)
+            people.setdefault(stands.id, stands)
+        return list(people.values())[:most]
+
+    async def _matching(
+        self, type_: str, criteria: str, *, lock: bool = True, most: int
+    ) -> list[Stored]:
         self.check(Action.SEARCH, type_)
         pairs = [pair for pair in pairs_of(criteria) if pair[0] not in {"_count", "_sort"}]
         if not pairs:
@@ -330,10 +350,24 @@ class GatewayUnit:
             type_, [*pairs, ("_count", str(most)), ("_total", "none")], settings=self._settings,
             strict=True,
         )  # fmt: skip
+        wide = await self._followed(asked)
         if lock:
-            await self.lock(criteria_key(type_, pairs))
+            # By whichever of his cards a person is named, it is one question.
+            await self.lock(criteria_key(type_, pairs if wide == asked else [
+                ("", repr(cards.in_order(one))) for one in wide.criteria]))
         audit = audit_of(self._subject, "E", type_, query=asked_text(pairs))
-        return only_matches(await self._unit.search(audit, asked))
+        return only_matches(await self._unit.search(audit, wide))
+
+    async def _standing(self, card: Stored) -> Stored:
+        """The card that stands for this one: itself where it was not merged."""
+        seen = {card.id}
+        while into := cards.standing(decoded(card.body)):
+            further = None if into in seen else await self.stored("Patient", into)
+            if further is None:
+                break  # Not to be seen by this subject, or deleted: what matched is what there is.
+            seen.add(into)
+            card = further
+        return card
 
     async def lock(self, text: str) -> None:
         """Hold off every other unit that locks the same text, until this one ends."""
