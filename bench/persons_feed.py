@@ -26,6 +26,7 @@ from pathlib import Path
 
 import asyncpg
 
+import persons_load
 from dmed.apps.persons_feed import CHUNK_ITEMS, FEEDER, Making, import_persons, shape_of
 from dmed.apps.postgres import Cluster, Supervisor
 from dmed.apps.sources import Item
@@ -33,7 +34,6 @@ from dmed.kit.settings import Settings
 from dmed.modules.medid.rules import compose_pinfl
 from dmed.store import load, schema
 from dmed.store.model import AuditRow, Scope, Write
-import persons_load
 from import_cost import Meter
 
 HEAD = "pinfl,family,given,patronymic,birth_date,sex,phone,region,district,address,passport"

@@ -61,18 +61,21 @@ def odd(number: int, line: Line) -> str:
     """The line of a person, or an odd one."""
     match number % 1000:
         case 199:
-            parts = line(number).split(",")
-            parts[5] = "f"
-            return ",".join(parts)
+            return _with(line(number), 5, "f")
         case 399:
-            return ",".join(["A" if at == 1 else one
-                             for at, one in enumerate(line(number).split(","))])
+            return _with(line(number - 1), 1, "A")
         case 599:
             return line(number - 1, is_moved=True)
         case 799:
-            return ",".join(["Xolmatboyev" if at == 1 else one
-                             for at, one in enumerate(line(number - 1).split(","))])
-    return line(number)
+            return _with(line(number - 1), 1, "Xolmatboyev")
+    return line(number) if number % 100 != 99 else _with(line(number), 5, "m")
+
+
+def _with(line: str, place: int, value: str) -> str:
+    """The line with another value in one column."""
+    parts = line.split(",")
+    parts[place] = value
+    return ",".join(parts)
 
 
 def kinds(persons: int) -> dict[str, int]:
@@ -223,10 +226,10 @@ async def facts(cluster: Cluster, persons: int) -> list[str]:
         whole = await connection.fetchval("SELECT pg_database_size(current_database())")
     finally:
         await connection.close()
-    lines = [
-        "", f"Ledger of the copying: {ledger['read']:,} lines read, {ledger['stored']:,} stored, "
-        f"{ledger['refused']:,} left to the comparison with cards. What there is to be said of "
-        "these at its end:", "", "| kind | first reason | lines |", "|---|---|---|"]
+    copied = (f"Ledger of the copying: {ledger['read']:,} lines read, {ledger['stored']:,} stored, "
+              f"{ledger['refused']:,} left to the comparison with cards. What there is to be said "
+              "of these at its end:")
+    lines = ["", copied, "", "| kind | first reason | lines |", "|---|---|---|"]
     lines += [f"| {row['kind']} | {row['reason'] or ''} | {row['lines']:,} |" for row in queue]
     told = kinds(persons)
     wanted = told["plain"]
@@ -247,14 +250,16 @@ def progress(runs: list[Run], persons: int, step: int) -> Iterator[str]:
     """The table of rates by stretches of lines, whichever run they came in."""
     yield from ["| lines | s | lines/s | loader MB | server MB | disk GB |",
                 "|---|---|---|---|---|---|"]
+    before = 0
     for run in runs:
-        started = next((one for one in run.ticks if one.items or one.seconds > 5), None)
-        last = Tick(started.seconds if started else 0.0, run.ticks[0].items, 0, 0, 0, 0)
+        last = Tick(0.0, before, 0, 0, 0, 0)
         peak = [0, 0, 0]
         for tick in run.ticks:
             peak = [max(old, new) for old, new in zip(
                 peak, (tick.loader, tick.server, tick.disk), strict=True)]
             done = tick.items
+            if done <= before:
+                last = Tick(tick.seconds, before, 0, 0, 0, 0)  # Its server and processes start.
             is_end = done >= persons or (run.is_killed and tick is run.ticks[-1])
             if done <= last.items or not (done // step > last.items // step or is_end):
                 continue
@@ -262,6 +267,7 @@ def progress(runs: list[Run], persons: int, step: int) -> Iterator[str]:
             yield (f"| to {done:,} | {took:,.0f} | {(done - last.items) / took:,.0f} | "
                    f"{peak[0] / MIB:,.0f} | {peak[1] / MIB:,.0f} | {peak[2] / 1e9:.1f} |")
             last, peak = tick, [0, 0, 0]
+        before = max(one.items for one in run.ticks)
 
 
 def phases(run: Run, persons: int) -> str:
@@ -287,29 +293,34 @@ def measured(folder: Path, persons: int, share: float, line: Line, head: str) ->
         runs.append(call(folder, file, max(int(persons * share), 1)))
         sys.stderr.write("\n".join(progress(runs, persons, step)) + "\n")
     runs.append(call(folder, file, 0))
-    whole = sum(run.seconds for run in runs)
-    said = []
-    if share:
-        first = runs[0]
-        said = [f"Killed (SIGKILL) after {first.seconds:,.0f} s with {first.ticks[-1].items:,} "
-                f"lines in the ledger; the same command again went on in "
-                f"{runs[1].seconds:,.0f} s: {phases(runs[1], persons)}.", ""]
-    else:
-        said = [f"{phases(runs[0], persons)}.", ""]
     cluster = Cluster(folder / "data")
     with Supervisor(cluster):
         told = asyncio.run(facts(cluster, persons))
-    peaks = [max(one.loader for run in runs for one in run.ticks),
-             max(one.server for run in runs for one in run.ticks)]
     return "\n".join([
         f"- Machine: {machine()}",
         f"- Load of the machine at the beginning {load:.1f}, at the end {os.getloadavg()[0]:.1f}.",
         f"- File: {persons:,} lines, {file.stat().st_size / 1e6:,.0f} MB.", "",
-        f"{persons:,} lines in {whole:,.0f} s: {persons / whole:,.0f} lines/s, starts of the "
-        f"server, indexes, statistics and odd lines with them. At most {peaks[0] / MIB:,.0f} MB of "
-        f"the loader's processes together and {peaks[1] / MIB:,.0f} MB of the server's, its shared "
-        "memory with them.", "", *said, f"The command said: {runs[-1].said.split('; what')[0]}.",
-        "", *progress(runs, persons, step), *told, ""])
+        *summary(runs, persons), "", *progress(runs, persons, step), *told, ""])
+
+
+def summary(runs: list[Run], persons: int) -> Iterator[str]:
+    """The whole in sentences."""
+    whole = sum(run.seconds for run in runs)
+    loader, server = (max(values) / MIB for values in zip(
+        *((one.loader, one.server) for run in runs for one in run.ticks), strict=True))
+    yield (f"{persons:,} lines in {whole:,.0f} s: {persons / whole:,.0f} lines/s, starts of the "
+           "server, indexes, statistics and odd lines with them. At most "
+           f"{loader:,.0f} MB of the loader's processes together and {server:,.0f} MB of the "
+           "server's, its shared memory with them.")
+    yield ""
+    if len(runs) > 1:
+        yield (f"Killed (SIGKILL) after {runs[0].seconds:,.0f} s with "
+               f"{runs[0].ticks[-1].items:,} lines in the ledger; the same command again went on "
+               f"in {runs[1].seconds:,.0f} s: {phases(runs[1], persons)}.")
+    else:
+        yield f"{phases(runs[0], persons)}."
+    yield ""
+    yield f"The command said: {runs[-1].said.split('; what')[0]}."
 
 
 def run(persons: int, share: float, line: Line, head: str, *, is_written: bool) -> None:

@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+Fetch = Callable[..., Awaitable[Sequence[Any]]]
+"""`fetch` of a connection or of an open unit."""
+
 DDL = """
 CREATE TABLE IF NOT EXISTS person_link (
     patient text COLLATE "C" NOT NULL,
@@ -18,8 +21,8 @@ CREATE TABLE IF NOT EXISTS person_link (
     PRIMARY KEY (patient, other)
 );
 """
-_OTHERS = (
-    "SELECT patient, other FROM person_link WHERE patient = ANY($1::text[]) ORDER BY patient, other")
+_OTHERS = ("SELECT patient, other FROM person_link WHERE patient = ANY($1::text[]) "
+           "ORDER BY patient, other")
 _FORGET = "DELETE FROM person_link WHERE patient = ANY($1::text[]) OR other = ANY($1::text[])"
 _KEEP = """
 INSERT INTO person_link (patient, other)
@@ -42,11 +45,9 @@ def with_other_cards(sql: str, patient: str) -> str:
             f"WHERE c.type = {patient}")
 
 
-async def others_of(
-    fetch: Callable[..., Awaitable[Any]], patients: Sequence[str]
-) -> dict[str, list[str]]:
+async def others_of(fetch: Fetch, patients: Sequence[str]) -> dict[str, list[str]]:
     """The further cards of the persons to whom these cards belong, by card; nothing for those of
-    whom there is one alone. `fetch` of a connection or of an open unit.
+    whom there is one alone.
     """
     found: dict[str, list[str]] = {}
     for row in await fetch(_OTHERS, list(patients)):
@@ -54,9 +55,9 @@ async def others_of(
     return found
 
 
-async def are_there(connection: Any) -> bool:
+async def are_there(fetch: Fetch) -> bool:
     """Whether any cards were merged here."""
-    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM person_link)"))
+    return bool(await fetch("SELECT FROM person_link LIMIT 1"))
 
 
 async def regroup(connection: Any, groups: Sequence[Sequence[str]]) -> None:

@@ -29,8 +29,11 @@ from dmed.store.reindex import learn_on
 from dmed.store.schema import INDEX_TABLES, MIGRATION_LOCK, SEARCH_INDEXES
 
 CHUNK_ITEMS = 400
-_FEW_RECORDS = 10_000
-"""A store with at most so many records counts as empty: its indexes are soon built again."""
+_FEW_RECORDS, _SOME_RECORDS = 10_000, 250_000
+"""A store with at most so many records counts as empty: its indexes are soon built again. So does
+one with at most so many where four times as many items come, since each row that comes while they
+are there costs more than to sort it in at the end."""
+_MANY_TIMES = 4
 PROCESSES_MAX = 8
 _AHEAD = 2
 """Chunks given to each process in advance, so that none waits for the next."""
@@ -58,7 +61,7 @@ Report = Callable[[Progress, Sequence[Fault]], None]
 async def load(
     url: str, scope: Scope, audit: AuditRow, items: Iterable[Any], produce: Produce, *,
     digest: str = "", processes: int = 2, chunk_items: int = CHUNK_ITEMS, overwrite: bool = False,
-    report: Report | None = None, analyze: bool = True,
+    report: Report | None = None, analyze: bool = True, expected_items: int = 0,
 ) -> Progress:
     """Loads what `produce` makes of each item; refused items are reported, the rest is stored.
 
@@ -66,6 +69,8 @@ async def load(
     nothing of that item is stored. It runs in `processes` processes (0: in this one) and must be
     picklable. Faults carry the item's number from 1; an id that exists is a fault unless
     `overwrite` (then it becomes the next version); an identifier held by another is one always.
+    `expected_items` says about how many will come: a store that is small beside them counts as
+    empty.
     `digest` names the source: items of chunks already in the ledger are skipped ("" never skips).
     `url` should be the owner's address: the application's role may not ANALYZE, and only the owner
     lets a load into an empty store build the search indexes after its rows (until then searches
@@ -79,7 +84,8 @@ async def load(
     progress = Progress()
     job = await _prepare(url, scope, audit, produce, digest, overwrite)
     done = await _ledger(url, digest)
-    is_first = await _is_first(url) and not overwrite
+    few = max(_FEW_RECORDS, min(expected_items // _MANY_TIMES, _SOME_RECORDS))
+    is_first = await _is_first(url, few) and not overwrite
     chunks = _chunks(items, chunk_items, done, progress)
 
     def landed(part: Done) -> None:
@@ -198,15 +204,15 @@ def _give(pool: Executor, job: Job, chunk: Chunk) -> asyncio.Future[Done]:
     return asyncio.get_running_loop().run_in_executor(pool, work, job, chunk)
 
 
-async def _is_first(url: str) -> bool:
-    """Whether the store is as good as empty and its tables are ours to change."""
+async def _is_first(url: str, few: int) -> bool:
+    """Whether the store holds at most so few records and its tables are ours to change."""
     with told():
         connection = await asyncpg.connect(url)
         try:
             return bool(await connection.fetchval(
                 "SELECT NOT EXISTS (SELECT FROM resource OFFSET $1) AND pg_has_role("
                 "(SELECT relowner FROM pg_class WHERE oid = 'token'::regclass), 'USAGE')",
-                _FEW_RECORDS))
+                few))
         finally:
             await connection.close()
 

@@ -10,7 +10,15 @@ second.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -28,44 +36,50 @@ Others = Mapping[str, Sequence[str]]
 """The further cards of a person by one of them."""
 
 
-async def are_there(db: Database) -> bool:
-    """Whether any cards were merged here."""
+async def are_there(db: Database, fetch: links.Fetch | None = None) -> bool:
+    """Whether any cards were merged here; with `fetch` asked within an open unit, which must not
+    wait for a second connection.
+    """
     known, until = db.kept.get("merges", (False, 0.0))
     if not known and time.monotonic() >= until:
-        async with db.connection() as connection:
-            known = await links.are_there(connection)
+        async with _asking(db, fetch) as ask:
+            known = await links.are_there(ask)
         db.kept["merges"] = (known, time.monotonic() + _KNOWN_SECONDS)
     return bool(known)
+
+
+@asynccontextmanager
+async def _asking(db: Database, fetch: links.Fetch | None) -> AsyncIterator[links.Fetch]:
+    if fetch is not None:
+        yield fetch
+        return
+    async with db.connection() as connection:
+        yield connection.fetch
 
 
 async def others(db: Database, patient: str) -> list[str]:
     """The further cards of the person to whom this card belongs; mostly none."""
     if not await are_there(db):
         return []
-    async with db.connection() as connection:
-        found = await links.others_of(connection.fetch, [patient])
+    async with _asking(db, None) as ask:
+        found = await links.others_of(ask, [patient])
     return list(found.get(patient, ()))
 
 
 async def followed(
-    db: Database, queries: Sequence[Query], fetch: Callable[..., Awaitable[Any]] | None = None
+    db: Database, queries: Sequence[Query], fetch: links.Fetch | None = None
 ) -> list[Query]:
     """Queries in which a person's one card stands for all of them, wherever it is referred to.
 
     `fetch` reads within an open unit, which sees what it wrote itself.
     """
-    if not await are_there(db):
-        return list(queries)
     asked = list(dict.fromkeys(
         link.id for one in queries for match in _references(one.criteria)
-        for link in match.values if _is_card(link)))
-    if not asked:
+        for link in _cards(match)))
+    if not asked or not await are_there(db, fetch):
         return list(queries)
-    if fetch is None:
-        async with db.connection() as connection:
-            found = await links.others_of(connection.fetch, asked)
-    else:
-        found = await links.others_of(fetch, asked)
+    async with _asking(db, fetch) as ask:
+        found = await links.others_of(ask, asked)
     return [_widened(one, found) for one in queries] if found else list(queries)
 
 
@@ -84,8 +98,10 @@ def _references(criteria: Iterable[Criterion]) -> Iterator[Match]:
             yield from _references(one.parts)
 
 
-def _is_card(value: object) -> bool:
-    return isinstance(value, Link) and value.type in ("Patient", None) and not value.version
+def _cards(match: Match) -> list[Link]:
+    """What may be a Patient of that which a criterion names; a certain version is not followed."""
+    return [value for value in match.values
+            if isinstance(value, Link) and value.type in ("Patient", None) and not value.version]
 
 
 def _widened(query: Query, found: Others) -> Query:
@@ -109,14 +125,13 @@ def _with(one: Criterion, values: Callable[[Match], Iterable[Any]]) -> Criterion
 
 
 def _values(match: Match, found: Others) -> list[Any]:
-    made = list(match.values)
-    there = {value.id for value in made if isinstance(value, Link)}
-    for value in match.values:
-        if isinstance(value, Link) and _is_card(value):
-            # Each card once: the links of a page name all of them, and are asked again.
-            further = [each for each in found.get(value.id, ()) if each not in there]
-            there.update(further)
-            made += [msgspec.structs.replace(value, id=each) for each in further]
+    made: list[Any] = list(match.values)
+    there = {value.id for value in match.values if isinstance(value, Link)}
+    for link in _cards(match):
+        # Each card once: the links of a page name all of them, and are asked again.
+        further = [each for each in found.get(link.id, ()) if each not in there]
+        there.update(further)
+        made += [msgspec.structs.replace(link, id=each) for each in further]
     return made
 
 

@@ -330,7 +330,7 @@ class GatewayUnit:
         merged, one card stands for all of its person: a reference to it finds what refers to any,
         and of the cards that match the one is given that stands for them.
         """
-        if type_ != "Patient" or not await cards.are_there(self._unit.db):
+        if type_ != "Patient" or not await cards.are_there(self._unit.db, self._unit.fetch):
             return await self._matching(type_, criteria, lock=lock, most=most)
         found = await self._matching(type_, criteria, lock=lock, most=cards.MERGED_MAX)
         people: dict[str, Stored] = {}
