@@ -26,6 +26,7 @@ from pathlib import Path
 
 import asyncpg
 
+import persons_load
 from dmed.apps.persons_feed import CHUNK_ITEMS, FEEDER, Making, import_persons, shape_of
 from dmed.apps.postgres import Cluster, Supervisor
 from dmed.apps.sources import Item
@@ -146,7 +147,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--persons", type=int, default=20_000)
     parser.add_argument("--only", choices=["cost", "command"])
+    parser.add_argument("--kill-at", type=float, metavar="SHARE")
+    parser.add_argument("--write", action="store_true")
     asked = parser.parse_args()
+    if asked.kill_at is not None:
+        persons_load.run(asked.persons, asked.kill_at, line, HEAD, is_written=asked.write)
+        return
     with tempfile.TemporaryDirectory(prefix="dmed-feed-") as name:
         folder = Path(name)
         folder.chmod(0o711)

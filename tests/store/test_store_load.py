@@ -7,6 +7,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 import pytest_asyncio
@@ -15,6 +16,7 @@ from dmed.fhir.index import Index
 from dmed.kit.errors import ConflictError, InvalidError, UnavailableError
 from dmed.kit.ids import bucket_of, new_vid
 from dmed.kit.settings import Settings
+from dmed.store import load as load_module
 from dmed.store import read, schema
 from dmed.store.lines import lines_of
 from dmed.store.load import Progress, load
@@ -22,6 +24,7 @@ from dmed.store.load_chunk import Fault
 from dmed.store.model import AuditRow, Scope, Write, updated_of
 from dmed.store.pool import Database
 from dmed.store.rows import COLUMNS, index_rows
+from dmed.store.schema import SEARCH_INDEXES
 
 SCOPE = Scope("loader")
 AUDIT = AuditRow(request="load", action="C", subject="loader", role="administrator")
@@ -218,3 +221,68 @@ async def test_ready_lines_give_the_rows_of_an_index(db: Database, any_database_
     with pytest.raises(ConflictError, match="new records"):
         await load(any_database_url, SCOPE, AUDIT, range(1), partial(odd, ready=True),
                         processes=0, overwrite=True)
+
+
+async def test_a_first_load_keeps_no_search_index_until_its_end(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted twice and called again as the command does, it goes on without them and builds
+    all at its end; a server that starts meanwhile builds them too; a load that overwrites has them
+    before its first update, so that no row of an earlier version stays.
+    """
+    monkeypatch.setattr(load_module, "_FEW_RECORDS", 10)
+    lines = [b"f-%d" % at for at in range(400)]
+
+    async def load_to(end: int, **more: Any) -> None:
+        again = partial(load, database_url, SCOPE, AUDIT, produce=produce, digest="first",
+                        chunk_items=50, processes=0, **more)
+        if end < len(lines):
+            with pytest.raises(UnavailableError):
+                await again(items=stopping(lines, end))
+        else:
+            await again(items=lines)
+
+    async def there() -> int:
+        connection = await asyncpg.connect(database_url)
+        try:
+            return int(await connection.fetchval(
+                "SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
+                "WHERE c.relname = ANY($1::text[]) AND i.indisvalid", list(SEARCH_INDEXES)))
+        finally:
+            await connection.close()
+
+    found = []
+    await schema.migrate(database_url)
+    for end in (100, 200):
+        await load_to(end)
+        await schema.migrate(database_url, search_indexes=False)
+        found.append(await there())
+    await load_to(400)
+    found.append(await there())
+    await _drop(database_url)
+    await schema.migrate(database_url)
+    found.append(await there())
+    await _drop(database_url)
+    await load(database_url, SCOPE, AUDIT, lines, produce, processes=0, overwrite=True)
+    found.append(await there())
+    rows, records = await _rows(database_url)
+
+    assert found == [0, 0, *[len(SEARCH_INDEXES)] * 3]
+    assert (rows, records) == (400, 400)
+
+
+async def _drop(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    for name in SEARCH_INDEXES:
+        await connection.execute(f"DROP INDEX {name}")
+    await connection.close()
+
+
+async def _rows(url: str) -> tuple[int, int]:
+    connection = await asyncpg.connect(url)
+    try:
+        row = await connection.fetchrow(
+            "SELECT (SELECT count(*) FROM string), (SELECT count(*) FROM resource)")
+        return row[0], row[1]
+    finally:
+        await connection.close()

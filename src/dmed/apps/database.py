@@ -75,12 +75,15 @@ def _is_near(host: str) -> bool:
     return is_near(name)
 
 
-async def prepare(addresses: Addresses) -> None:
-    """Brings the tables of the store, of trust and of every module up to date."""
+async def prepare(addresses: Addresses, *, search_indexes: bool = True) -> None:
+    """Brings the tables of the store, of trust and of every module up to date; without
+    `search_indexes` a first load that was interrupted may go on as it began.
+    """
     from dmed.apps.rooms import MODULES
     from dmed.store.schema import migrate
     from dmed.trust import guides
     from dmed.trust.tables import DDL
 
     own = [line for module in MODULES for line in module.ddl]
-    await migrate(addresses.owner, [*DDL, *guides.DDL, *own])
+    await migrate(
+        addresses.owner, [*DDL, *guides.DDL, *own], search_indexes=search_indexes)

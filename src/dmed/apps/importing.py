@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dmed.apps.accounts import opened
 from dmed.apps.database import Addresses, database, prepare
-from dmed.apps.sources import Item, digest_of, files_of, items_of
+from dmed.apps.sources import Item, about, digest_of, files_of, items_of
 from dmed.fhir import codec, walk
 from dmed.fhir.facts import facts
 from dmed.kit.errors import InvalidError
@@ -33,6 +33,8 @@ from dmed.trust.model import Role, Subject
 IMPORTER = Subject(user="import", role=Role.SERVICE, name="dmed import")
 _FAULTS_SHOWN = 1000
 _PLACES_KEPT = 100_000
+_ITEM_BYTES = 1_500
+"""About what a record takes in a file: by it a large load is told from a small one."""
 
 
 def produce(item: Item) -> list[Write]:
@@ -123,13 +125,14 @@ def import_files(
     if not files:
         raise InvalidError("there is no .ndjson or .json file there", str(paths[0]))
     with database(settings) as addresses, TemporaryDirectory(prefix="dmed-import-") as folder:
-        asyncio.run(prepare(addresses))
+        asyncio.run(prepare(addresses, search_indexes=replace))
         is_held = profiles and settings.validate_profiles
         held = asyncio.run(_definitions(settings, addresses, Path(folder))) if is_held else ""
         done = run_load(addresses, (item for file in files for item in items_of(file)),
                         Producing(held),
                         title=files[0].name if len(files) == 1 else f"{len(files)} files",
-                        digest=digest_of(files), replace=replace)
+                        digest=digest_of(files), replace=replace,
+                        expected_items=about(files, _ITEM_BYTES))
     skipped = f", {done.skipped:,} items were in already" if done.skipped else ""
     sys.stdout.write(f"{done.loaded:,} records stored, {done.faults:,} items refused{skipped} "
                      f"({done.loaded / max(done.seconds, 0.001):,.0f} records/s)\n")
@@ -149,7 +152,8 @@ async def _definitions(settings: Settings, addresses: Addresses, folder: Path) -
 
 def run_load(addresses: Addresses, items: Iterator[Item], produce_one: Callable[[Item], Any], *,
              title: str, digest: str = "", replace: bool = False,
-             chunk_items: int = store_load.CHUNK_ITEMS) -> store_load.Progress:
+             chunk_items: int = store_load.CHUNK_ITEMS,
+             expected_items: int = 0) -> store_load.Progress:
     """A load with a progress bar; faults go to standard error as "file:line: place: reason"."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"),
@@ -174,7 +178,8 @@ def run_load(addresses: Addresses, items: Iterator[Item], produce_one: Callable[
 
         return asyncio.run(store_load.load(
             addresses.owner, Scope(IMPORTER.user), _audit(title), placed(), produce_one,
-            digest=digest, overwrite=replace, report=report, chunk_items=chunk_items))
+            digest=digest, overwrite=replace, report=report, chunk_items=chunk_items,
+            expected_items=expected_items))
 
 
 def export_records(settings: Settings, folder: Path) -> None:

@@ -27,7 +27,7 @@ from dmed.apps import persons_written
 from dmed.apps.accounts import opened
 from dmed.apps.database import Addresses, database, prepare
 from dmed.apps.importing import run_load
-from dmed.apps.sources import Item, digest_of
+from dmed.apps.sources import Item, about, digest_of
 from dmed.fhir import codec
 from dmed.kit import clock
 from dmed.kit.errors import InvalidError, Issue
@@ -48,6 +48,8 @@ PROBED_LINES = 200
 """Lines at the beginning by which a file is judged as a whole."""
 CHUNK_ITEMS = 1_000
 """Lines that are copied together: written cards are so quick that smaller parts cost too much."""
+_LINE_BYTES = 110
+"""About what a line takes."""
 _GUESSES = ("windows-1251", "utf-16", "koi8-r")
 
 
@@ -256,7 +258,7 @@ def import_persons(
     digest = f"persons:{digest_of([path])}"
     began, counts = time.monotonic(), Counts()
     with database(settings) as addresses:
-        asyncio.run(prepare(addresses))
+        asyncio.run(prepare(addresses, search_indexes=changes))
         again: set[int] | None = None
         if not changes:
             again = _load(addresses, path, shape, digest, counts)
@@ -288,7 +290,7 @@ def _load(
             yield Item(f"{path.name}:{number}", body)
 
     done = run_load(addresses, items(), Making(shape), title=path.name, digest=digest,
-                    chunk_items=CHUNK_ITEMS)
+                    chunk_items=CHUNK_ITEMS, expected_items=about([path], _LINE_BYTES))
     counts.new += done.loaded
     counts.skipped += done.skipped
     faults = asyncio.run(store_load.faults_of(addresses.owner, digest))

@@ -15,7 +15,7 @@ import msgspec
 
 from dmed.apps.accounts import opened
 from dmed.apps.database import Addresses, database, prepare
-from dmed.apps.sources import digest_of
+from dmed.apps.sources import about, digest_of
 from dmed.fhir import codec
 from dmed.kit import clock
 from dmed.kit.errors import InvalidError
@@ -30,6 +30,8 @@ from dmed.trust.gateway import Gateway
 from dmed.trust.gateway import prepare as preparing
 
 _KEPT = 50_000
+_ROW_BYTES = 240
+"""About what a row takes in a file."""
 _ALREADY = "exists already"
 
 
@@ -155,7 +157,8 @@ async def import_staff(
     try:
         done = await store_load.load(
             addresses.owner, Scope("import"), audit, reading.items(), produce,
-            digest=f"staff {digest}", processes=processes, chunk_items=chunk_items, report=report)
+            digest=f"staff {digest}", processes=processes, chunk_items=chunk_items, report=report,
+            expected_items=about([path], _ROW_BYTES))
     finally:
         refused.close()
     stored = time.monotonic()
@@ -173,7 +176,7 @@ async def import_staff(
 def run(settings: Settings, path: Path) -> int:
     """The command; prints what became of the file, and returns how many rows were refused."""
     with database(settings) as addresses:
-        asyncio.run(prepare(addresses))
+        asyncio.run(prepare(addresses, search_indexes=False))
         done = asyncio.run(import_staff(addresses, settings, path))
     sys.stdout.write(_told(done, path))
     return done.refused

@@ -14,6 +14,9 @@ from __future__ import annotations
 
 from dmed.store.audit import PERSON_KEY, pack_sql, unpack_sql
 
+PERSON_ON = f"audit (({PERSON_KEY.format(patient='patient')})) WHERE patient IS NOT NULL"
+"""What the index of people in the audit is on."""
+
 _COMPACT = f"""
 DROP INDEX audit_person;
 DROP INDEX audit_time;
@@ -23,8 +26,7 @@ ALTER TABLE audit
     ALTER id TYPE bytea USING {pack_sql("id")},
     ALTER patient TYPE bytea USING {pack_sql("patient")};
 ALTER TABLE audit ALTER xid SET DEFAULT pg_current_xact_id()::text::bigint;
-CREATE INDEX audit_person ON audit (({PERSON_KEY.format(patient="patient")}))
-    WHERE patient IS NOT NULL;
+CREATE INDEX audit_person ON {PERSON_ON};
 CREATE INDEX audit_time ON audit USING brin (at, xid)
     WITH (pages_per_range = 64, autosummarize = on);
 """

@@ -8,8 +8,11 @@ the transaction of a merge or its undoing, by the module that keeps these.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+
+Fetch = Callable[..., Awaitable[Sequence[Any]]]
+"""`fetch` of a connection or of an open unit."""
 
 DDL = """
 CREATE TABLE IF NOT EXISTS person_link (
@@ -18,7 +21,8 @@ CREATE TABLE IF NOT EXISTS person_link (
     PRIMARY KEY (patient, other)
 );
 """
-_OTHERS = "SELECT other FROM person_link WHERE patient = ANY($1::text[]) ORDER BY other"
+_OTHERS = ("SELECT patient, other FROM person_link WHERE patient = ANY($1::text[]) "
+           "ORDER BY patient, other")
 _FORGET = "DELETE FROM person_link WHERE patient = ANY($1::text[]) OR other = ANY($1::text[])"
 _KEEP = """
 INSERT INTO person_link (patient, other)
@@ -32,15 +36,28 @@ def with_others(sql: str, most: str) -> str:
             f"SELECT p.other FROM f JOIN person_link p ON p.patient = f.id LIMIT {most}")
 
 
-async def others(connection: Any, patients: Sequence[str]) -> list[str]:
-    """The further cards of the persons to whom these cards belong."""
-    rows = await connection.fetch(_OTHERS, list(patients))
-    return [row["other"] for row in rows if row["other"] not in patients]
+def with_other_cards(sql: str, patient: str) -> str:
+    """A SELECT of (type, id) of records, with the further cards of the Patients among them;
+    `patient` is the number of their type.
+    """
+    return (f"WITH c AS MATERIALIZED ({sql}) SELECT c.type, c.id FROM c UNION "
+            f"SELECT c.type, p.other FROM c JOIN person_link p ON p.patient = c.id "
+            f"WHERE c.type = {patient}")
 
 
-async def are_there(connection: Any) -> bool:
+async def others_of(fetch: Fetch, patients: Sequence[str]) -> dict[str, list[str]]:
+    """The further cards of the persons to whom these cards belong, by card; nothing for those of
+    whom there is one alone.
+    """
+    found: dict[str, list[str]] = {}
+    for row in await fetch(_OTHERS, list(patients)):
+        found.setdefault(row["patient"], []).append(row["other"])
+    return found
+
+
+async def are_there(fetch: Fetch) -> bool:
     """Whether any cards were merged here."""
-    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM person_link)"))
+    return bool(await fetch("SELECT FROM person_link LIMIT 1"))
 
 
 async def regroup(connection: Any, groups: Sequence[Sequence[str]]) -> None:

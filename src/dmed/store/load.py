@@ -26,11 +26,14 @@ from dmed.store.load_chunk import Chunk, Done, Fault, Job, Produce, load_chunk, 
 from dmed.store.model import AuditRow, Scope
 from dmed.store.pool import Database, told
 from dmed.store.reindex import learn_on
-from dmed.store.schema import INDEX_TABLES, SEARCH_INDEXES
+from dmed.store.schema import INDEX_TABLES, MIGRATION_LOCK, SEARCH_INDEXES
 
 CHUNK_ITEMS = 400
-_FEW_RECORDS = 10_000
-"""A store with at most so many records counts as empty: its indexes are soon built again."""
+_FEW_RECORDS, _SOME_RECORDS = 10_000, 250_000
+"""A store with at most so many records counts as empty: its indexes are soon built again. So does
+one with at most so many where four times as many items come, since each row that comes while they
+are there costs more than to sort it in at the end."""
+_MANY_TIMES = 4
 PROCESSES_MAX = 8
 _AHEAD = 2
 """Chunks given to each process in advance, so that none waits for the next."""
@@ -58,7 +61,7 @@ Report = Callable[[Progress, Sequence[Fault]], None]
 async def load(
     url: str, scope: Scope, audit: AuditRow, items: Iterable[Any], produce: Produce, *,
     digest: str = "", processes: int = 2, chunk_items: int = CHUNK_ITEMS, overwrite: bool = False,
-    report: Report | None = None, analyze: bool = True,
+    report: Report | None = None, analyze: bool = True, expected_items: int = 0,
 ) -> Progress:
     """Loads what `produce` makes of each item; refused items are reported, the rest is stored.
 
@@ -66,10 +69,13 @@ async def load(
     nothing of that item is stored. It runs in `processes` processes (0: in this one) and must be
     picklable. Faults carry the item's number from 1; an id that exists is a fault unless
     `overwrite` (then it becomes the next version); an identifier held by another is one always.
+    `expected_items` says about how many will come: a store that is small beside them counts as
+    empty.
     `digest` names the source: items of chunks already in the ledger are skipped ("" never skips).
     `url` should be the owner's address: the application's role may not ANALYZE, and only the owner
     lets a load into an empty store build the search indexes after its rows (until then searches
-    are slow; an interrupted load leaves that to the next `load` or `schema.migrate`).
+    are slow and right; a load that goes on where such a one was interrupted goes on without them,
+    and the next `load` or `schema.migrate` builds them).
     UnavailableError when the database goes away: call again to go on.
     """
     if not 0 <= processes <= PROCESSES_MAX:
@@ -78,7 +84,8 @@ async def load(
     progress = Progress()
     job = await _prepare(url, scope, audit, produce, digest, overwrite)
     done = await _ledger(url, digest)
-    is_first = await _is_first(url) and not overwrite
+    few = max(_FEW_RECORDS, min(expected_items // _MANY_TIMES, _SOME_RECORDS))
+    is_first = await _is_first(url, few) and not overwrite
     chunks = _chunks(items, chunk_items, done, progress)
 
     def landed(part: Done) -> None:
@@ -90,7 +97,9 @@ async def load(
             report(progress, part.faults)
 
     if is_first:
-        await _each(url, [f"DROP INDEX IF EXISTS {name}" for name in SEARCH_INDEXES])
+        await _each(url, iter([f"DROP INDEX IF EXISTS {name}" for name in SEARCH_INDEXES]))
+    elif overwrite:
+        await _build(url)  # An update looks for the rows of the version before.
     if processes == 0:
         await _run_here(job, chunks, landed)
     else:
@@ -195,15 +204,15 @@ def _give(pool: Executor, job: Job, chunk: Chunk) -> asyncio.Future[Done]:
     return asyncio.get_running_loop().run_in_executor(pool, work, job, chunk)
 
 
-async def _is_first(url: str) -> bool:
-    """Whether the store is as good as empty and its tables are ours to change."""
+async def _is_first(url: str, few: int) -> bool:
+    """Whether the store holds at most so few records and its tables are ours to change."""
     with told():
         connection = await asyncpg.connect(url)
         try:
             return bool(await connection.fetchval(
                 "SELECT NOT EXISTS (SELECT FROM resource OFFSET $1) AND pg_has_role("
                 "(SELECT relowner FROM pg_class WHERE oid = 'token'::regclass), 'USAGE')",
-                _FEW_RECORDS))
+                few))
         finally:
             await connection.close()
 
@@ -213,22 +222,26 @@ async def _build(url: str) -> None:
     with told():
         connection = await asyncpg.connect(url)
         try:
+            # Whoever starts meanwhile makes the same indexes under this lock, and finds them.
+            await connection.execute("SELECT pg_advisory_lock($1)", MIGRATION_LOCK)
             there = {row["indexname"] for row in await connection.fetch(
                 "SELECT indexname FROM pg_indexes WHERE schemaname = 'public'")}
+            left = iter([ddl for name, ddl in SEARCH_INDEXES.items() if name not in there])
+            await asyncio.gather(_each(url, left), _each(url, left))
         finally:
             await connection.close()
-    left = [ddl for name, ddl in SEARCH_INDEXES.items() if name not in there]
-    # Every second one: the heavy tables stand first in the list.
-    await asyncio.gather(_each(url, left[0::2]), _each(url, left[1::2]))
 
 
-async def _each(url: str, statements: Sequence[str]) -> None:
-    if not statements:
+async def _each(url: str, statements: Iterator[str]) -> None:
+    """Runs statements of which another connection may take some too; each is taken once."""
+    first = next(statements, None)
+    if first is None:
         return
     with told():
         connection = await asyncpg.connect(url)
         try:
             await connection.execute("SET maintenance_work_mem = '512MB'")
+            await connection.execute(first)
             for statement in statements:
                 await connection.execute(statement)
         finally:

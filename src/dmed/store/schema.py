@@ -64,7 +64,8 @@ from dmed.store import audit_tables, budget, care, links, persons
 from dmed.store.keys import type_names, type_number
 
 APPLICATION_ROLE = "dmed_app"
-_MIGRATION_LOCK = 7_305_516_208_331_001
+MIGRATION_LOCK = 7_305_516_208_331_001
+"""Key of the advisory lock under which tables and indexes are made."""
 _MONTHS_AHEAD = 3
 
 _RECORDS = """
@@ -172,12 +173,16 @@ INDEX_TABLES = (
 )  # fmt: skip  # One line reads as the list it is.
 
 # Kept apart, since a first load builds them after its rows: sorted, so full pages and less time.
+# The longest stand first, for two are built at a time.
 _ON = {
+    "string_grams": "string USING gin (grams) WITH (fastupdate = off) "
+    "WHERE grams IS NOT NULL",
+    # New words wait in a short list: to sort each in at once took longer than the rest of a write.
+    "words_document": "words USING gin ((document::tsvector)) "
+    "WITH (fastupdate = on, gin_pending_list_limit = 1024)",
     "compartment_walk": "compartment (patient, type, vid) INCLUDE (home)",
     "token_value": "token (param, code, vid) INCLUDE (system, bucket)",
     "string_value": "string (param, folded, vid) INCLUDE (bucket)",
-    "string_grams": "string USING gin (grams) WITH (fastupdate = off) "
-    "WHERE grams IS NOT NULL",
     "date_value": "date (param, low, vid) INCLUDE (high, bucket) WHERE NOT wide",
     "date_wide": "date (param, low, high, vid) INCLUDE (bucket) WHERE wide",
     "number_value": "number (param, middle, vid) INCLUDE (bucket)",
@@ -187,9 +192,9 @@ _ON = {
     "composite_value": "composite (param, key, low, vid) INCLUDE (high, bucket)",
     **persons.INDEXES,
     **{f"{table}_record": f"{table} (vid)" for table in (*INDEX_TABLES, "words", "person")},
-    # New words wait in a short list: to sort each in at once took longer than the rest of a write.
-    "words_document": "words USING gin ((document::tsvector)) "
-    "WITH (fastupdate = on, gin_pending_list_limit = 1024)",
+    # Who holds a number is asked by updates, what was done to a person by who looks at the audit.
+    "identity_claim_holder": "identity_claim (id)",
+    "audit_person": audit_tables.PERSON_ON,
 }
 SEARCH_INDEXES = {name: f"CREATE INDEX IF NOT EXISTS {name} ON {on}" for name, on in _ON.items()}
 """The indexes that only searches and updates need, by name; each statement is repeatable."""
@@ -424,23 +429,28 @@ END IF; END $$
 """
 
 
-async def migrate(url: str, extra_ddl: Sequence[str] = ()) -> list[int]:
+async def migrate(
+    url: str, extra_ddl: Sequence[str] = (), *, search_indexes: bool = True
+) -> list[int]:
     """Brings the database at `url` (its owner's address) to the present tables.
 
     Repeatable, and safe when several processes call it at once (advisory lock). `extra_ddl` are
-    the modules' own repeatable statements, run after the store's. Returns the numbers applied.
+    the modules' own repeatable statements, run after the store's. Without `search_indexes` those
+    that a first load left out stay out: for who goes on with it. Returns the numbers applied.
     """
     connection: Any = await asyncpg.connect(url)
     try:
         async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)
             applied = await _apply(connection)
             for statement in extra_ddl:
                 await connection.execute(statement)
             await connection.execute(_MONTHS)
-            for ddl in SEARCH_INDEXES.values():
-                # A first load that was interrupted may have left some out.
-                await connection.execute(ddl)
+            if search_indexes or applied:
+                await connection.execute("SET LOCAL maintenance_work_mem = '512MB'")
+                for ddl in SEARCH_INDEXES.values():
+                    # A first load that was interrupted may have left some out.
+                    await connection.execute(ddl)
             await connection.execute(_GRANTS)
             await connection.execute(f"SELECT make_months({_MONTHS_AHEAD})")
     finally:

@@ -14,7 +14,7 @@ import msgspec
 
 from dmed.fhir import params
 from dmed.fhir.query_model import Include, Query
-from dmed.store import care
+from dmed.store import care, links
 from dmed.store.keys import type_name, type_names, type_number
 from dmed.store.model import Scope
 from dmed.store.plan_where import Arguments
@@ -140,7 +140,10 @@ def _referring(
     item: Include, scope: Scope, _query: Query, fresh: Sequence[tuple[int, str, int, int]],
     most: int, args: Arguments,
 ) -> str:
-    """The records that refer to the fresh ones; "" when none of these is what is asked for."""
+    """The records that refer to the fresh ones; "" when none of these is what is asked for.
+
+    What refers to one card of a person refers to all of them (store.links).
+    """
     target = type_number(item.target) if item.target else None
     to = [one for one in fresh if target is None or one[0] == target]
     if not to:
@@ -153,9 +156,12 @@ def _referring(
         pairs = [(item.number, type_number(item.source))]
     numbers = args.bind([number for number, _ in pairs], "int[]")
     sources = args.bind([source for _, source in pairs], "smallint[]")
+    found = f"SELECT * FROM unnest({types}, {ids}) AS f(type, id)"
+    if any(one[0] == type_number("Patient") for one in to):
+        found = links.with_other_cards(found, args.bind(type_number("Patient"), "smallint"))
     return (
         f"SELECT DISTINCT ON (r.vid, r.bucket) r.type, r.id, r.vid, r.bucket, r.patient, "
-        f"r.others, r.body FROM unnest({types}, {ids}) AS f(type, id) "
+        f"r.others, r.body FROM ({found}) AS f(type, id) "
         f"CROSS JOIN unnest({numbers}, {sources}) AS n(param, type) "
         f"JOIN reference x ON x.param = n.param AND x.id = f.id AND x.type = f.type "
         f"JOIN resource r ON r.type = n.type AND r.vid = x.vid AND r.bucket = x.bucket"

@@ -1,56 +1,143 @@
 """A person with several cards: what asks for one of them asks for all (after a merge).
 
-Records stay with the card they were written to, so a search for a person's records names all of
-his cards. The question which these are is asked of the database only once cards were merged in
-this installation; that is known to each worker for a second.
+Records stay with the card they were written to, so whatever is asked of one card by a reference is
+asked of all cards of its person: by whatever parameter, in a chain, under `_has`, in `_filter`, in
+searches of many types and in conditional criteria. The question which these are is asked of the
+database only once cards were merged in this installation; that is known to each worker for a
+second.
 """
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 
-from dmed.fhir.query_model import Match, Query
+from dmed.fhir.query_model import Chain, Criterion, Has, Link, Logic, Match, Query
 from dmed.fhir.query_pattern import Pattern
 from dmed.store import links
 from dmed.store.model import Scope
 from dmed.store.pool import Database
 
-_NAMES = frozenset({"patient", "subject", "patient:Patient", "subject:Patient"})
-_CARD = re.compile(r"(?:Patient/)?([A-Za-z0-9\-.]{1,64})")
+MERGED_MAX = 200
+"""Most Patients that criteria are read for where cards were merged: several may be one person's."""
 _KNOWN_SECONDS = 1.0
+Others = Mapping[str, Sequence[str]]
+"""The further cards of a person by one of them."""
+
+
+async def are_there(db: Database, fetch: links.Fetch | None = None) -> bool:
+    """Whether any cards were merged here; with `fetch` asked within an open unit, which must not
+    wait for a second connection.
+    """
+    known, until = db.kept.get("merges", (False, 0.0))
+    if not known and time.monotonic() >= until:
+        async with _asking(db, fetch) as ask:
+            known = await links.are_there(ask)
+        db.kept["merges"] = (known, time.monotonic() + _KNOWN_SECONDS)
+    return bool(known)
+
+
+@asynccontextmanager
+async def _asking(db: Database, fetch: links.Fetch | None) -> AsyncIterator[links.Fetch]:
+    if fetch is not None:
+        yield fetch
+        return
+    async with db.connection() as connection:
+        yield connection.fetch
 
 
 async def others(db: Database, patient: str) -> list[str]:
     """The further cards of the person to whom this card belongs; mostly none."""
-    known, until = db.kept.get("merges", (False, 0.0))
-    if not known:
-        if time.monotonic() < until:
-            return []
-        async with db.connection() as connection:
-            known = await links.are_there(connection)
-        db.kept["merges"] = (known, time.monotonic() + _KNOWN_SECONDS)
-        if not known:
-            return []
-    async with db.connection() as connection:
-        return await links.others(connection, [patient])
+    if not await are_there(db):
+        return []
+    async with _asking(db, None) as ask:
+        found = await links.others_of(ask, [patient])
+    return list(found.get(patient, ()))
 
 
-async def across(
-    db: Database, type_: str, pairs: Sequence[tuple[str, str]]
-) -> list[tuple[str, str]]:
-    """Search pairs in which a person's one card stands for all of them."""
-    made = []
-    for name, value in pairs:
-        card = _CARD.fullmatch(value) if name in _NAMES and type_ != "Patient" else None
-        further = await others(db, card[1]) if card else []
-        text = ",".join(f"Patient/{one}" for one in (card[1], *further)) if card and further else (
-            value)
-        made.append((name, text))
+async def followed(
+    db: Database, queries: Sequence[Query], fetch: links.Fetch | None = None
+) -> list[Query]:
+    """Queries in which a person's one card stands for all of them, wherever it is referred to.
+
+    `fetch` reads within an open unit, which sees what it wrote itself.
+    """
+    asked = list(dict.fromkeys(
+        link.id for one in queries for match in _references(one.criteria)
+        for link in _cards(match)))
+    if not asked or not await are_there(db, fetch):
+        return list(queries)
+    async with _asking(db, fetch) as ask:
+        found = await links.others_of(ask, asked)
+    return [_widened(one, found) for one in queries] if found else list(queries)
+
+
+def _references(criteria: Iterable[Criterion]) -> Iterator[Match]:
+    """The criteria that name records, at whatever depth; a card's own links to others are its
+    content and name these alone.
+    """
+    for one in criteria:
+        if isinstance(one, Match) and one.kind == "reference" and one.type != "Patient":
+            yield one
+        elif isinstance(one, Chain):
+            yield from _references(one.branches)
+        elif isinstance(one, Has):
+            yield from _references((one.inner,))
+        elif isinstance(one, Logic):
+            yield from _references(one.parts)
+
+
+def _cards(match: Match) -> list[Link]:
+    """What may be a Patient of that which a criterion names; a certain version is not followed."""
+    return [value for value in match.values
+            if isinstance(value, Link) and value.type in ("Patient", None) and not value.version]
+
+
+def _widened(query: Query, found: Others) -> Query:
+    return msgspec.structs.replace(query, criteria=tuple(
+        _with(one, lambda match: _values(match, found)) for one in query.criteria))
+
+
+def _with(one: Criterion, values: Callable[[Match], Iterable[Any]]) -> Criterion:
+    """The criterion with other values in those of its parts that name records."""
+    if isinstance(one, Match) and one.kind == "reference" and one.type != "Patient":
+        return msgspec.structs.replace(one, values=tuple(values(one)))
+    if isinstance(one, Chain):
+        return msgspec.structs.replace(
+            one, branches=tuple(_with(each, values) for each in one.branches))
+    if isinstance(one, Has):
+        return msgspec.structs.replace(one, inner=_with(one.inner, values))
+    if isinstance(one, Logic):
+        return msgspec.structs.replace(
+            one, parts=tuple(_with(each, values) for each in one.parts))
+    return one
+
+
+def _values(match: Match, found: Others) -> list[Any]:
+    made: list[Any] = list(match.values)
+    there = {value.id for value in match.values if isinstance(value, Link)}
+    for link in _cards(match):
+        # Each card once: the links of a page name all of them, and are asked again.
+        further = [each for each in found.get(link.id, ()) if each not in there]
+        there.update(further)
+        made += [msgspec.structs.replace(link, id=each) for each in further]
     return made
+
+
+def in_order(one: Criterion) -> Criterion:
+    """The criterion with what it names in one order, whichever card it was asked by."""
+    return _with(one, lambda match: sorted(match.values, key=repr))
 
 
 async def widened(db: Database, scope: Scope, patient: str) -> Scope:
@@ -72,3 +159,12 @@ def filled(pattern: Pattern, id_: str, further: Sequence[str]) -> Query:
     criteria = list(asked.criteria)
     criteria[pattern.place] = msgspec.structs.replace(criterion, values=values)
     return msgspec.structs.replace(asked, criteria=tuple(criteria))
+
+
+def standing(patient: Mapping[str, Any]) -> str:
+    """The id of the card into which this one was merged, or ""."""
+    for one in patient.get("link", ()):
+        if one.get("type") == "replaced-by":
+            address: str = one.get("other", {}).get("reference", "")
+            return address.removeprefix("Patient/")
+    return ""

@@ -186,15 +186,19 @@ class Gateway:
         """
         await self.check_allowed(subject, Action.SEARCH, type_)
         more = smart.restriction(subject.scopes, "search", type_)
-        every = await cards.across(self._db, type_, pairs)
-        asked = query.parse(type_, [*every, *more], settings=self.settings, strict=strict)
-        await self._check_fields(subject, asked)
+        asked = query.parse(type_, list(pairs), settings=self.settings, strict=strict)
+        (wide,) = await cards.followed(self._db, [asked])
+        if more:
+            # What an app was let to is what its right says: that names the cards it may see.
+            limit = query.parse(type_, more, settings=self.settings, strict=True)
+            wide = msgspec.structs.replace(wide, criteria=(*wide.criteria, *limit.criteria))
+        await self._check_fields(subject, wide)
         own = await self._scope(subject, Action.SEARCH, type_)
         scope = within(own, patient)
         if patient and own.patients is None:
             scope = await cards.widened(self._db, scope, patient)
         audit = audit_of(subject, "E", type_, query=asked_text(pairs), patient=patient)
-        page = await store_search.search(self._db, scope, audit, asked)
+        page = await store_search.search(self._db, scope, audit, wide)
         return asked, seen.of_page(subject, self.context, page)
 
     async def search_scope(self, subject: Subject, type_: str) -> Scope:
@@ -259,8 +263,10 @@ class Gateway:
             asked = query_system.within(asked, *compartment)
         for each in asked.queries:
             await self._check_fields(subject, each)
+        wide = msgspec.structs.replace(
+            asked, queries=tuple(await cards.followed(self._db, asked.queries)))
         audit = audit_of(subject, "E", query=asked_text(pairs), patient=patient)
-        page = await store_search_system.search_all(self._db, scope, audit, asked)
+        page = await store_search_system.search_all(self._db, scope, audit, wide)
         return asked, seen.of_page(subject, self.context, page)
 
     async def types_of(self, subject: Subject, patient: str) -> list[str]:

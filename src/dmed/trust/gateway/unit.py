@@ -24,7 +24,7 @@ from dmed.kit.settings import Settings
 from dmed.store.model import AuditRow, Relation, SearchPage, Stored, Write, Written
 from dmed.store.unit import Unit
 from dmed.trust.decide import Action, Context, decide
-from dmed.trust.gateway import files, prepare, seen
+from dmed.trust.gateway import cards, files, prepare, seen
 from dmed.trust.gateway.common import (
     RefusedError,
     asked_text,
@@ -304,9 +304,14 @@ class GatewayUnit:
         self.check(Action.SEARCH, type_)
         asked = query.parse(type_, list(pairs), settings=self._settings, strict=strict)
         seen.check_query(self._subject, self._context, asked)
+        wide = await self._followed(asked)
         audit = audit_of(self._subject, "E", type_, query=asked_text(pairs))
-        page = await self._unit.search(audit, asked)
+        page = await self._unit.search(audit, wide)
         return asked, seen.of_page(self._subject, self._context, page)
+
+    async def _followed(self, asked: Query) -> Query:
+        """The search in which a person's one card stands for all of them."""
+        return (await cards.followed(self._unit.db, [asked], self._unit.fetch))[0]
 
     async def deletable(self, type_: str, criteria: str) -> list[Stored]:
         """What a conditional delete removes, by id, under the lock of its criteria.
@@ -316,7 +321,8 @@ class GatewayUnit:
         """
         self.check(Action.DELETE, type_)
         most = deletions_most(criteria, self._settings)
-        found = await self.match(type_, criteria, most=most + 1)
+        # A card is never deleted because one that was merged into it matches.
+        found = await self._matching(type_, criteria, most=most + 1)
         if len(found) > most:
             raise PreconditionError(
                 f"The criteria match more than {most} {type_}; none was deleted. "
@@ -330,8 +336,22 @@ class GatewayUnit:
         """What conditional criteria match, at most `most`, under a lock on the criteria.
 
         Nobody else decides on the same criteria until this unit ends, so that parallel
-        conditional creates make one record. A mere reference needs no lock.
+        conditional creates make one record. A mere reference needs no lock. Where cards were
+        merged, one card stands for all of its person: a reference to it finds what refers to any,
+        and of the cards that match the one is given that stands for them.
         """
+        if type_ != "Patient" or not await cards.are_there(self._unit.db, self._unit.fetch):
+            return await self._matching(type_, criteria, lock=lock, most=most)
+        found = await self._matching(type_, criteria, lock=lock, most=cards.MERGED_MAX)
+        people: dict[str, Stored] = {}
+        for one in found:
+            stands = await self._standing(one)
+            people.setdefault(stands.id, stands)
+        return list(people.values())[:most]
+
+    async def _matching(
+        self, type_: str, criteria: str, *, lock: bool = True, most: int
+    ) -> list[Stored]:
         self.check(Action.SEARCH, type_)
         pairs = [pair for pair in pairs_of(criteria) if pair[0] not in {"_count", "_sort"}]
         if not pairs:
@@ -341,10 +361,25 @@ class GatewayUnit:
             strict=True,
         )  # fmt: skip
         seen.check_query(self._subject, self._context, asked)
+        wide = await self._followed(asked)
         if lock:
-            await self.lock(criteria_key(type_, pairs))
+            # By whichever of his cards a person is named, it is one question.
+            await self.lock(criteria_key(type_, pairs if wide == asked else [
+                ("", repr(cards.in_order(one))) for one in wide.criteria]))
         audit = audit_of(self._subject, "E", type_, query=asked_text(pairs))
-        return only_matches(await self._unit.search(audit, asked))
+        return only_matches(await self._unit.search(audit, wide))
+
+    async def _standing(self, card: Stored) -> Stored:
+        """The card that stands for this one: itself where it was not merged."""
+        passed = {card.id}
+        while (into := cards.standing(decoded(card.body))) and into not in passed:
+            audit = audit_of(self._subject, "R", "Patient", into)
+            further = await self._unit.read(audit, "Patient", into)
+            if further is None or further.deleted:
+                break  # Not to be seen by this subject, or deleted: what matched is what there is.
+            passed.add(into)
+            card = further
+        return card
 
     async def lock(self, text: str) -> None:
         """Hold off every other unit that locks the same text, until this one ends."""
