@@ -206,5 +206,14 @@ async def may_hand_over(
     """A pack goes out only while the decision is in force; UnprocessableError says what is not."""
     rows = [unregistered.of_row(row) for row in await tables.decisions_of(unit, patient)]
     refused = unregistered.refusal(medicine, rows, today)
-    if refused is not None:
-        raise UnprocessableError(f"Not handed over: {refused[1]}")
+    if refused is None:
+        return
+    # Each sentence stands whole: pages say it in the reader's language by its pattern.
+    rule, sentence, values = refused
+    number = medicine.decision
+    if rule == "decision-expired":
+        raise UnprocessableError(
+            f"Not handed over: decision {number} was valid until {values['until']}")
+    if rule == "decision-withdrawn":
+        raise UnprocessableError(f"Not handed over: decision {number} was withdrawn")
+    raise UnprocessableError(f"Not handed over: {sentence}")
