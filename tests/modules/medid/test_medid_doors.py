@@ -211,3 +211,22 @@ async def test_a_card_is_not_deleted_for_one_merged_into_it(door: Door) -> None:
     assert gone.status_code in (403, 405, 412), gone.text
     for each in (one, other):
         assert (await door.registrar_client.get(f"/Patient/{each['id']}")).status_code == 200
+
+
+async def test_pages_of_a_person_lead_on(door: Door) -> None:
+    """A search by one card of three, one record a page, brings each card's record once; its links
+    say what was asked, not the person's other cards.
+    """
+    people = [await card(door) for _ in range(3)]
+    records = [(await measured(door, one))["id"] for one in people]
+    for one in people[1:]:
+        await merging.merge(door.gateway, door.registrar, one["id"], people[0]["id"], WHY)
+    asked, found = f"/Observation?performer=Patient/{people[2]['id']}&_count=1", []
+    while asked:
+        page = (await door.service.get(asked)).json()
+        found += [one["resource"]["id"] for one in page["entry"]]
+        links = {one["relation"]: one["url"] for one in page["link"]}
+        assert people[0]["id"] not in links["self"]
+        asked = links.get("next", "")
+
+    assert sorted(found) == sorted(records)
