@@ -22,7 +22,7 @@ from dmed.trust.identity import DEMO_PASSWORDS
 from dmed.trust.model import Role, Subject
 
 UNCOUNTED = ("no_", "brand_", "quantity_", "reimbursed_", "repeats", "start", "too_many",
-             "forbidden_class")
+             "forbidden_class", "decision_", "unregistered_incomplete", "unregistered_known")
 """What is missing in a draft or not lawful: no check of medicines."""
 ATC = "http://www.whocc.no/atc"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -101,7 +101,9 @@ async def test_an_act_is_booked_as_if_it_had_been_online(ward: Any) -> None:
     """Claim, pack check and hand-over in one, with the moment of the act; the rest is released."""
     made = await ward.signed(AMOXICILLIN)
     till = await _till(ward)
-    at = clock.now() - timedelta(minutes=40)
+    # No older than the day of the prescription, also when it is just past midnight in Tashkent.
+    midnight = datetime.combine(clock.today(), time.min, clock.TASHKENT)
+    at = max(clock.now() - timedelta(minutes=40), midnight)
     act = await till.act(made, ward.pack(), quantity="14", at=at.isoformat())
 
     done, = await till.send(act)
