@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -371,3 +371,12 @@ class Probes(NamedTuple):
     def is_empty(self) -> bool:
         """Whether nothing is looked up."""
         return not any(self[:8])
+
+
+def replaced_by(patient: Mapping[str, Any]) -> str:
+    """The id of the card into which a Patient (as a dict) was merged, or ""."""
+    for one in patient.get("link", ()):
+        if one.get("type") == "replaced-by":
+            address: str = one.get("other", {}).get("reference", "")
+            return address.removeprefix("Patient/")
+    return ""

@@ -159,12 +159,3 @@ def filled(pattern: Pattern, id_: str, further: Sequence[str]) -> Query:
     criteria = list(asked.criteria)
     criteria[pattern.place] = msgspec.structs.replace(criterion, values=values)
     return msgspec.structs.replace(asked, criteria=tuple(criteria))
-
-
-def standing(patient: Mapping[str, Any]) -> str:
-    """The id of the card into which this one was merged, or ""."""
-    for one in patient.get("link", ()):
-        if one.get("type") == "replaced-by":
-            address: str = one.get("other", {}).get("reference", "")
-            return address.removeprefix("Patient/")
-    return ""

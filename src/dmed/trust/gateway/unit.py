@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from dmed.fhir import codec, params, query
+from dmed.fhir.persons import replaced_by
 from dmed.fhir.query_model import Query
 from dmed.kit.errors import (
     ConflictError,
@@ -372,7 +373,7 @@ class GatewayUnit:
     async def _standing(self, card: Stored) -> Stored:
         """The card that stands for this one: itself where it was not merged."""
         passed = {card.id}
-        while (into := cards.standing(decoded(card.body))) and into not in passed:
+        while (into := replaced_by(decoded(card.body))) and into not in passed:
             audit = audit_of(self._subject, "R", "Patient", into)
             further = await self._unit.read(audit, "Patient", into)
             if further is None or further.deleted:

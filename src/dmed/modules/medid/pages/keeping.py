@@ -9,6 +9,7 @@ from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dmed.fhir.persons import replaced_by
 from dmed.kit import clock
 from dmed.kit.errors import DmedError, NotFoundError, PreconditionError
 from dmed.kit.i18n import Speech
@@ -42,7 +43,7 @@ async def _sheet(request: Request, faults: list[str]) -> Response:
     now = keeping.attachment(card)
     facts = {
         "person": reading.hit(card), "name": reading.name_for(card, t.language),
-        "merged_into": merging.replaced_by(card), "is_deceased": merging.is_deceased(card),
+        "merged_into": replaced_by(card), "is_deceased": merging.is_deceased(card),
         "died": card.get("deceasedDateTime", "")[:10], "kin": kin, "history": former,
         "attachment": now, "until": now.until.isoformat() if now.until else "",
         "since": now.since.isoformat() if now.since else "", "faults": faults,

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from dmed.fhir import codec, validate
+from dmed.fhir.persons import replaced_by
 from dmed.kit.errors import InvalidError
-from dmed.modules.medid.rules import merging
 
 Record = dict[str, Any]
 Number = tuple[str, str]
@@ -120,7 +120,7 @@ def settled(composed: Record, given: Record) -> tuple[Record, list[str]]:
     against += [
         f"result-patient lacks the link {one.get('type')} to {one['other'].get('reference', '')}"
         for one in composed.get("link", []) if one not in given.get("link", [])]
-    if merging.replaced_by(given) or given.get("active") is False:
+    if replaced_by(given) or given.get("active") is False:
         against.append("result-patient is the card that stands: it is active and not replaced")
     return {**given, "id": composed["id"]}, against
 

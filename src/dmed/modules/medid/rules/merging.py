@@ -13,6 +13,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
+from dmed.fhir.persons import replaced_by
 from dmed.kit.text import name_key
 from dmed.modules.medid.model import Finding
 from dmed.modules.medid.rules import numbers
@@ -35,15 +36,6 @@ _NOT_CURRENT = ("old", "temp", "maiden", "nickname", "anonymous")
 def reference(patient_id: str) -> Record:
     """The Reference to a card."""
     return {"reference": f"Patient/{patient_id}"}
-
-
-def replaced_by(patient: Record) -> str:
-    """The id of the card into which this one was merged, or ""."""
-    for one in patient.get("link", []):
-        if one.get("type") == "replaced-by":
-            address: str = one.get("other", {}).get("reference", "")
-            return address.removeprefix("Patient/")
-    return ""
 
 
 # --- May they be merged? ----------------------------------------------------------------------

@@ -7,6 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from dmed.fhir.persons import replaced_by
 from dmed.kit import i18n
 from dmed.kit.text import is_cyrillic
 from dmed.modules.medicines import api as medicines
@@ -123,8 +124,6 @@ def banner(
     """The head of every page about a person."""
     pinfl, is_official = identifier(patient, numbers.PINFL_SYSTEM)
     _, years, months = ages(patient, today)
-    survivor = next((one.get("other", {}).get("reference", "") for one in patient.get("link", [])
-                     if one.get("type") == "replaced-by"), "")
     return Banner(
         id=patient["id"],
         name=name_for(patient, language),
@@ -142,7 +141,7 @@ def banner(
         allergies=tuple(allergy(one) for one in allergies if is_active_allergy(one)),
         is_active=patient.get("active", True) is not False,
         is_deceased=bool(patient.get("deceasedBoolean") or patient.get("deceasedDateTime")),
-        replaced_by=survivor.removeprefix("Patient/"),
+        replaced_by=replaced_by(patient),
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dmed.fhir.persons import replaced_by
 from dmed.kit import clock, i18n
 from dmed.kit.errors import (
     ConflictError,
@@ -51,7 +52,7 @@ async def _held(unit: GatewayUnit, patient_id: str, version: int | None = None) 
     stored = await unit.current("Patient", patient_id, if_match=version)
     found = await unit.get("Patient", patient_id)
     assert found is not None, stored.id
-    if into := merging.replaced_by(found):
+    if into := replaced_by(found):
         raise ConflictError(f"this card was merged into Patient/{into}: change that one")
     return found
 

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from dmed.fhir.persons import replaced_by
 from dmed.kit import clock, i18n
 from dmed.kit.errors import NotFoundError
 from dmed.modules.facilities import api as facilities
@@ -126,7 +127,7 @@ async def _take(
 def _is_likely(made: Record, other: Record) -> bool:
     from dmed.modules.medid.rules import comparing
 
-    if merging.replaced_by(other) or merging.official(other, rules.PINFL_SYSTEM):
+    if replaced_by(other) or merging.official(other, rules.PINFL_SYSTEM):
         return False
     return comparing.compare(made | {"id": ""}, other).grade != "certainly-not"
 

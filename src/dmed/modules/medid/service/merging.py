@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dmed.fhir.persons import replaced_by
 from dmed.kit import i18n
 from dmed.kit.errors import (
     ConflictError,
@@ -155,7 +156,7 @@ async def _undo(unit: GatewayUnit, subject: Subject, done: Merge, reason: str) -
     below = await _recomposed(unit, base, left)
     changed.append(below)
     while below["id"] != root:
-        above = await _card(unit, merging.replaced_by(below), lock=True)
+        above = await _card(unit, replaced_by(below), lock=True)
         base, standing = await _own(unit, above)
         fresh = [(row, below if one["id"] == below["id"] else one) for row, one in standing]
         below = await _recomposed(unit, base, fresh)
