@@ -57,14 +57,10 @@ def without(body: bytes, names: Collection[str], systems: tuple[str, ...] = ()) 
     known = _elements(resource["resourceType"])
     kept = {key: value for key, value in resource.items()
             if not _is_named(key.removeprefix("_"), known, names)}  # fmt: skip  # One mapping.
-    numbers = kept.get("identifier", [])
-    told = [one for one in numbers if not one.get("system", "").startswith(systems)]
-    if len(told) < len(numbers):
-        kept = {**kept, "identifier": told} if told else {
-            key: value for key, value in kept.items() if key != "identifier"}
-    if len(kept) == len(resource) and len(told) == len(numbers):
-        return body
-    return _encoder.encode(_tagged(kept))
+    numbers = kept.pop("identifier", ())
+    if told := [one for one in numbers if not one.get("system", "").startswith(systems)]:
+        kept["identifier"] = told
+    return body if kept == resource else _encoder.encode(_tagged(kept))
 
 
 def _is_named(key: str, known: Mapping[str, Element], names: Collection[str]) -> bool:

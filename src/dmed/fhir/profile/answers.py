@@ -18,7 +18,7 @@ from dmed.fhir.facts import facts
 from dmed.fhir.path.quantity import Quantity, common
 from dmed.fhir.path.temporal import compare, parse_datetime, parse_time
 from dmed.fhir.path.units import UCUM
-from dmed.fhir.profile.definition import CORE, decimal_of
+from dmed.fhir.profile.definition import CORE, decimal_of, sign
 from dmed.fhir.profile.leaves import codings_of, verdict_of
 from dmed.fhir.profile.match import pattern_test
 from dmed.fhir.profile.run import Item, ProfileRun
@@ -103,7 +103,7 @@ def _order(value: Any, limit: Any) -> int | None:
             return None
         own, other = _quantity(value), _quantity(limit)
         both = None if own is None or other is None else common(own, other)
-        return None if both is None else _sign(*both)
+        return None if both is None else sign(*both)
     if isinstance(value, str) and isinstance(limit, str):
         parse = parse_time if ":" in limit[:3] else parse_datetime
         one, two = parse(value), parse(limit)
@@ -113,7 +113,7 @@ def _order(value: Any, limit: Any) -> int | None:
         cut = (each._replace(parts=each.parts[:shared]) for each in (one, two))
         return compare(*cut) or 0
     number, least = decimal_of(value), decimal_of(limit)
-    return 0 if number is None or least is None else _sign(number, least)
+    return 0 if number is None or least is None else sign(number, least)
 
 
 def _quantity(given: Any) -> Quantity | None:
@@ -130,10 +130,6 @@ def _quantity(given: Any) -> Quantity | None:
         return Quantity(number, str(part("code")))
     # The written unit is no code; equal words are still the same unit.
     return Quantity(number, f"{{{part('code') or part('unit') or ''}}}")
-
-
-def _sign(one: Decimal, other: Decimal) -> int:
-    return (one > other) - (one < other)
 
 
 def _text(question: Given, value: Any, _run: ProfileRun) -> Iterator[str]:

@@ -394,6 +394,11 @@ def _placed(elements: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], dict
     return found
 
 
+def sign(one: Decimal, other: Decimal) -> int:
+    """-1, 0 or 1: how one number lies beside another."""
+    return (one > other) - (one < other)
+
+
 def decimal_of(value: Any) -> Decimal | None:
     """A number as Decimal; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal
 from functools import cache
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from dmed.fhir.path.items import quantity_of
 from dmed.fhir.path.quantity import Quantity, calendar_of, common
 from dmed.fhir.path.temporal import compare, parse_datetime, shift
 from dmed.fhir.path.units import UCUM
-from dmed.fhir.profile.definition import Binding, Constraint, Node, Usage, Value, decimal_of
+from dmed.fhir.profile.definition import Binding, Constraint, Node, Usage, Value, decimal_of, sign
 from dmed.fhir.profile.fields import element_of
 from dmed.fhir.profile.match import fixed_test, pattern_test, said
 from dmed.fhir.profile.run import Check, Item, ProfileRun
@@ -166,10 +165,10 @@ def _order(value: Any, limit: Value, direction: int) -> int:
             return 0 if amount is None else _from_now(value, amount, direction)
         own = quantity_of(value)
         both = None if own is None or amount is None else common(own, amount)
-        return 0 if both is None else _sign(*both)
+        return 0 if both is None else sign(*both)
     number, other = decimal_of(value), decimal_of(expected)
     if number is not None and other is not None:
-        return _sign(number, other)
+        return sign(number, other)
     if isinstance(value, str) and isinstance(expected, str):
         shared = min(len(value), len(expected))
         return (value[:shared] > expected[:shared]) - (value[:shared] < expected[:shared])
@@ -195,10 +194,6 @@ def _from_now(value: str, amount: Quantity, direction: int) -> int:
     if own is None:
         return 0
     return compare(own, limit._replace(parts=limit.parts[: len(own.parts)])) or 0
-
-
-def _sign(number: Decimal, other: Decimal) -> int:
-    return (number > other) - (number < other)
 
 
 def bindings_check(node: Node, owner: str) -> Check | None:

@@ -12,7 +12,7 @@ from typing import Any
 from dmed.fhir.path.code import NONE, Code, Env, Items, Run, boxed, join, single, tester, values
 from dmed.fhir.path.compiler import Compiler, Scope, is_type, of_type, only_one
 from dmed.fhir.path.errors import PathExecutionError, PathSemanticError
-from dmed.fhir.path.functions.table import Arguments, counts, function, loop
+from dmed.fhir.path.functions.table import Arguments, counted, counts, function, loop
 from dmed.fhir.path.items import order
 from dmed.fhir.path.operators import distinct, item_key, union
 from dmed.fhir.path.parser import type_name
@@ -34,13 +34,7 @@ def where(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) 
     if counts(arguments[0]):
 
         def keep_counting(env: Env, this: Items) -> Items:
-            outer, found = env.index, []
-            for at, item in enumerate(run(env, this)):
-                env.index = at
-                if test(env, [item]) is True:
-                    found.append(item)
-            env.index = outer
-            return found
+            return [item for item in counted(env, run(env, this)) if test(env, [item]) is True]
 
         return Code(keep_counting, source.types, source.many)
 
@@ -58,12 +52,7 @@ def _select(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope
     if counts(arguments[0]):
 
         def project_counting(env: Env, this: Items) -> Items:
-            outer, found = env.index, []
-            for at, item in enumerate(run(env, this)):
-                env.index = at
-                found += give(env, [item])
-            env.index = outer
-            return found
+            return [child for item in counted(env, run(env, this)) for child in give(env, [item])]
 
         return Code(project_counting, body.types, many)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 from dmed.fhir.path.code import Code, Env, Items, condition, join, tester, values
 from dmed.fhir.path.compiler import Compiler, Scope
 from dmed.fhir.path.errors import PathExecutionError
 from dmed.fhir.path.functions.collections import where
-from dmed.fhir.path.functions.table import Arguments, counts, function, loop
+from dmed.fhir.path.functions.table import Arguments, counted, counts, function, loop
 from dmed.fhir.path.items import type_of
 from dmed.fhir.path.operators import distinct, item_key
 
@@ -31,14 +32,8 @@ def _all(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope) -
     if counts(arguments[0]):
 
         def hold_counting(env: Env, this: Items) -> bool:
-            outer, found = env.index, True
-            for index, item in enumerate(run(env, this)):
-                env.index = index
-                if test(env, [item]) is not True:
-                    found = False
-                    break
-            env.index = outer
-            return found
+            with closing(counted(env, run(env, this))) as items:  # It may end before the last.
+                return all(test(env, [item]) is True for item in items)
 
         return condition(hold_counting)
     return condition(lambda env, this: all(test(env, [item]) is True for item in run(env, this)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -135,6 +135,16 @@ def _suited(name: str, value: Any, takes: tuple[type, ...]) -> Any:
 def loop(compiler: Compiler, source: Code, body: Node, scope: Scope) -> Code:
     """An argument that runs once for each item, which is its $this."""
     return compiler.code(body, scope.inside(source))
+
+
+def counted(env: Env, items: Items) -> Generator[Any]:
+    """The items one after the other, each with its place as $index while it is looked at."""
+    outer = env.index
+    try:
+        for env.index, item in enumerate(items):
+            yield item
+    finally:
+        env.index = outer
 
 
 def counts(node: Node) -> bool:

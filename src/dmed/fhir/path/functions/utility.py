@@ -16,7 +16,7 @@ from dmed.fhir.path.boundaries import boundary, precision
 from dmed.fhir.path.code import NONE, Code, Env, Items, boxed, condition, single, values
 from dmed.fhir.path.compiler import Compiler, Scope
 from dmed.fhir.path.errors import PathExecutionError
-from dmed.fhir.path.functions.table import Arguments, function, loop, scalar
+from dmed.fhir.path.functions.table import Arguments, counted, function, loop, scalar
 from dmed.fhir.path.items import SYSTEM, Typed, TypeInfo, quantity_of, type_of
 from dmed.fhir.path.quantity import Quantity, common
 from dmed.fhir.path.temporal import Temporal, parse_datetime
@@ -37,11 +37,7 @@ def _trace(compiler: Compiler, source: Code, arguments: Arguments, scope: Scope)
     def note(env: Env, this: Items) -> Items:
         items = run(env, this)
         if body is not None:
-            outer, shown = env.index, []
-            for index, item in enumerate(items):
-                env.index = index
-                shown += body(env, [item])
-            env.index = outer
+            shown = [each for item in counted(env, items) for each in body(env, [item])]
         else:
             shown = items if not kind else [_with_type(each, kind) for each in items]
         env.hooks.trace(str(single(name(env, this), "trace()") or ""), shown)
