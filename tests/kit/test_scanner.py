@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from dmed.apps.sim_scanner import EICAR, STREAM_MAX_BYTES, Simulator
+from dmed.apps.sim_scanner import EICAR, MODES, STREAM_MAX_BYTES, Simulator
 from dmed.kit import outgoing
 from dmed.kit.errors import InvalidError, UnavailableError
 from dmed.kit.scanner import Clamd
@@ -38,7 +38,7 @@ async def test_a_file_is_judged(daemon: tuple[Simulator, Clamd, Clamd]) -> None:
     assert simulator.seen == 4
 
 
-@pytest.mark.parametrize("mode", ["cut", "silent", "nonsense"])
+@pytest.mark.parametrize("mode", MODES)
 async def test_a_scanner_that_fails_says_nothing_good(
     daemon: tuple[Simulator, Clamd, Clamd], mode: str
 ) -> None:

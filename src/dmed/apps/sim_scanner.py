@@ -55,7 +55,7 @@ def run(port: int) -> None:
 
     async def serve() -> None:
         server = await asyncio.start_server(Simulator().answer, "127.0.0.1", port)
-        print(f"DMED_SCANNER=tcp://127.0.0.1:{port}", flush=True)  # For the reader.
+        print(f"DMED_SCANNER=tcp://127.0.0.1:{port}", flush=True)
         await server.serve_forever()
 
     with contextlib.suppress(KeyboardInterrupt):

@@ -26,10 +26,10 @@ FIELDS = (
     "outgoing", "scanner",
 )  # fmt: skip  # A list.
 """The settings whose values are addresses that the server asks; docs/security/outgoing.md."""
-_PORTS = {"http": 80, "https": 443}
-_STREAMS = {"tcp": 3310}
-"""Services that are spoken to by a protocol of their own, and its usual port (clamd)."""
-_OPEN = {"http", *_STREAMS}
+_PORTS = {"http": 80, "https": 443, "tcp": 3310}
+"""What is spoken, and its usual port; tcp: a protocol of its own (clamd)."""
+_WEB = frozenset({"http", "https"})
+_OPEN = frozenset({"http", "tcp"})
 """What shows everybody on the line what is said, and who answers is not checked."""
 _allowed: frozenset[tuple[str, int]] | None = None
 
@@ -40,7 +40,7 @@ class OutgoingError(OSError):
 
 def places_of(settings: Settings) -> frozenset[tuple[str, int]]:
     """Host and port of every address that the settings name. Pure."""
-    return frozenset((host.lower(), parts.port or {**_PORTS, **_STREAMS}[parts.scheme])
+    return frozenset((host.lower(), parts.port or _PORTS[parts.scheme])
                      for _, parts, host in _named(settings))
 
 
@@ -49,7 +49,7 @@ def _named(settings: Settings) -> Iterator[tuple[str, SplitResult, str]]:
     for field in FIELDS:
         for text in str(getattr(settings, field)).replace(",", " ").split():
             parts = urlsplit(text)
-            if parts.scheme in {*_PORTS, *_STREAMS} and parts.hostname:
+            if parts.scheme in _PORTS and parts.hostname:
                 yield field, parts, parts.hostname
 
 
@@ -133,9 +133,9 @@ async def stream(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
     parts = urlsplit(address)
     if parts.scheme == "unix":
         return await asyncio.open_unix_connection(parts.path)
-    if parts.scheme not in _STREAMS or not parts.hostname:
+    if parts.scheme != "tcp" or not parts.hostname:
         raise OutgoingError("only tcp://host:port and unix:/path are asked")
-    port = parts.port or _STREAMS[parts.scheme]
+    port = parts.port or _PORTS[parts.scheme]
     await asyncio.to_thread(check, parts.hostname, port)
     return await asyncio.open_connection(parts.hostname, port)
 
@@ -163,7 +163,7 @@ def opened(
 
     Neither proxies of the environment nor redirects, cookies, files or ftp: only this address.
     """
-    if urlsplit(url).scheme not in _PORTS:
+    if urlsplit(url).scheme not in _WEB:
         raise OutgoingError("only http and https are asked")
     asked = urllib.request.Request(url, body, dict(headers))  # noqa: S310  # Checked above.
     director = urllib.request.OpenerDirector()

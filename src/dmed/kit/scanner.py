@@ -15,7 +15,8 @@ from dmed.kit.errors import UnavailableError
 
 WAIT_SECONDS = 10.0
 _CHUNK_BYTES = 64 * 1024
-_ANSWER_MAX_BYTES = 4_096
+_AWAY = (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
+"""Nobody there, too late, closed without an answer, an answer without an end."""
 
 
 class Scanner(Protocol):
@@ -37,9 +38,9 @@ class Clamd:
         try:
             async with asyncio.timeout(self._wait_seconds):
                 answer = await self._asked(content)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError) as away:
+        except _AWAY as away:
             raise UnavailableError("The scanner of files does not answer") from away
-        text = answer.rstrip("\0\n").removeprefix("stream: ")
+        text = answer.rstrip("\n").removeprefix("stream: ")
         if text == "OK":
             return ""
         name, _, end = text.rpartition(" ")
@@ -57,9 +58,7 @@ class Clamd:
                 await writer.drain()
             writer.write((0).to_bytes(4))
             await writer.drain()
-            answer = await reader.read(_ANSWER_MAX_BYTES)
+            answer = await reader.readuntil(b"\0")  # As the "z" of the command asks.
         finally:
             writer.close()
-        if not answer:
-            raise OSError("the connection was closed without an answer")
-        return answer.decode("utf-8", errors="replace")
+        return answer[:-1].decode("utf-8", errors="replace")

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from decimal import Decimal
 from pathlib import Path
 from typing import Protocol
 
@@ -48,7 +47,7 @@ TRIES_MIN = 10**8
 """What a guesser who knows all that has before so many tries is no password (zxcvbn's third of
 four grades). Tries at the door are counted; this is for a stolen table of argon2id hashes."""
 _JUDGED_MAX = 72
-"""zxcvbn judges so many signs; its time grows with the cube of the length."""
+"""zxcvbn takes no more signs than these."""
 
 
 class Stolen(Protocol):
@@ -96,16 +95,16 @@ def fault_of(password: str, own: Iterable[str] = ()) -> str:
             continue
         if _is_dressed(plain, words) or _is_dressed(plain.translate(_LOOKS), words):
             return fault
-    return "guessed" if _tries(password, names) < TRIES_MIN else ""
+    return "guessed" if _is_guessed(password, names) else ""
 
 
-def _tries(password: str, names: Iterable[str]) -> Decimal:
-    """After how many tries a guesser has a password who knows the person's names, too."""
+def _is_guessed(password: str, names: Iterable[str]) -> bool:
+    """Whether a guesser who knows the person's names, too, has a password within TRIES_MIN."""
     # Its lists take 70 ms and some megabytes: only a worker that judges a password loads them.
-    from zxcvbn import zxcvbn  # See above.
+    from zxcvbn import zxcvbn
 
     judged = zxcvbn(password[:_JUDGED_MAX], user_inputs=sorted(WORDS.union(names)))
-    return Decimal(judged["guesses"])
+    return bool(judged["guesses"] < TRIES_MIN)
 
 
 def _is_dressed(text: str, words: Iterable[str]) -> bool:

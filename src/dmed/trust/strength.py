@@ -37,6 +37,11 @@ def check(acr: str, *, is_demanded: bool) -> None:
                      f'acr_values="{TWO_FACTORS}"'})  # fmt: skip  # One header.
 
 
+def prompts(given: Mapping[str, str]) -> list[str]:
+    """What an authorization request asks to be put before its person: none, login, consent."""
+    return given.get("prompt", "").split()
+
+
 def age_max(given: Mapping[str, str]) -> int | None:
     """How many seconds ago the sign-in may have been for an authorization request; None: any.
 
@@ -45,7 +50,7 @@ def age_max(given: Mapping[str, str]) -> int | None:
     text = given.get("max_age", "")
     if text and not (text.isascii() and text.isdecimal() and len(text) < 10):
         raise OAuthError("invalid_request", "max_age is a number of seconds")
-    if "login" in given.get("prompt", "").split():
+    if "login" in prompts(given):
         return min(FRESH_SECONDS, int(text)) if text else FRESH_SECONDS
     return int(text) if text else None
 
@@ -54,16 +59,15 @@ def must_prove(given: Mapping[str, str], signed_in: datetime, at: datetime) -> b
     """Whether a request asks for a fresher sign-in than this session's."""
     most = age_max(given)
     is_late = most is not None and at - signed_in > timedelta(seconds=most)
-    return is_late or "login" in given.get("prompt", "").split()
+    return is_late or "login" in prompts(given)
 
 
 def proved(given: Mapping[str, str]) -> dict[str, str]:
     """The request as it comes back from the door: `prompt=login` is asked once, and then stands
     as an age that a sign-in of just now has not reached.
     """
-    words = given.get("prompt", "").split()
-    if "login" not in words:
+    if "login" not in prompts(given):
         return dict(given)
-    rest = " ".join(word for word in words if word != "login")
+    rest = " ".join(word for word in prompts(given) if word != "login")
     found = {name: value for name, value in given.items() if name != "prompt"}
     return {**found, **({"prompt": rest} if rest else {}), "max_age": str(age_max(given))}

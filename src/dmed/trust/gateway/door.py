@@ -12,7 +12,7 @@ import msgspec
 from dmed.fhir import query, query_system
 from dmed.fhir.query_model import Query
 from dmed.fhir.query_pattern import Pattern
-from dmed.kit.errors import ForbiddenError, NotFoundError, PreconditionError
+from dmed.kit.errors import DmedError, ForbiddenError, NotFoundError, PreconditionError
 from dmed.kit.settings import Settings
 from dmed.store import audit as store_audit
 from dmed.store import care as store_care
@@ -187,12 +187,13 @@ class Gateway:
         await self.check_allowed(subject, Action.SEARCH, type_)
         more = smart.restriction(subject.scopes, "search", type_)
         asked = query.parse(type_, list(pairs), settings=self.settings, strict=strict)
+        await self._check_fields(subject, asked)
         (wide,) = await cards.followed(self._db, [asked])
         if more:
             # What an app was let to is what its right says: that names the cards it may see.
             limit = query.parse(type_, more, settings=self.settings, strict=True)
+            await self._check_fields(subject, limit)
             wide = msgspec.structs.replace(wide, criteria=(*wide.criteria, *limit.criteria))
-        await self._check_fields(subject, wide)
         own = await self._scope(subject, Action.SEARCH, type_)
         scope = within(own, patient)
         if patient and own.patients is None:
@@ -226,7 +227,7 @@ class Gateway:
         try:
             seen.check_query(subject, self.context, asked)
         except RefusedError as refusal:
-            await self.note(subject, "E", refusal.issues[0].diagnostics, outcome=403)
+            await self._note_refusal(subject, refusal)
             raise
 
     async def search_all(
@@ -379,7 +380,7 @@ class Gateway:
             async with self.unit(subject) as unit:
                 return await unit.create(type_, content)
         write = prepare.write_of(resource, prepare.make_id(resource), is_new=True, by=subject)
-        async with self._told_of_files(subject):
+        async with self._refusals_noted(subject):
             await files.scan(self.settings, [write])
         audit = audit_of(subject, "C", type_, write.id, outcome=201)
         scope = await self._scope(subject, Action.CREATE, type_)
@@ -403,7 +404,7 @@ class Gateway:
                 return await unit.update(type_, id_, content, if_match=if_match)
         expected = demanded(self.settings, if_match) if self.context.is_plain else if_match
         write = prepare.write_of(resource, id_, expected_vid=expected, by=subject)
-        async with self._told_of_files(subject):
+        async with self._refusals_noted(subject):
             await files.scan(self.settings, [write])
         audit = audit_of(subject, "U", type_, id_)
         scope = await self._scope(subject, Action.UPDATE, type_)
@@ -443,27 +444,27 @@ class Gateway:
         change feed wait: more than the usual `seconds_max` is for large Bundles only.
         """
         scope = await self._scope(subject)
-        try:
-            async with store_unit.unit(self._db, scope, seconds_max=seconds_max) as unit:
-                yield GatewayUnit(unit, subject, self.settings, self.context)
-        except (RefusedError, files.InfectedError) as refusal:
-            await self.note(
-                subject, "E", refusal.issues[0].diagnostics, outcome=refusal.status)
-            raise
+        async with (
+            self._refusals_noted(subject),
+            store_unit.unit(self._db, scope, seconds_max=seconds_max) as unit,
+        ):
+            yield GatewayUnit(unit, subject, self.settings, self.context)
 
     @asynccontextmanager
-    async def _told_of_files(self, subject: Subject) -> AsyncIterator[None]:
-        """What the scanner finds in a file refuses the write, and is audited."""
+    async def _refusals_noted(self, subject: Subject) -> AsyncIterator[None]:
+        """What is refused within, by the decision or for what a file holds, is audited."""
         try:
             yield
-        except files.InfectedError as infected:
-            await self.note(
-                subject, "E", infected.issues[0].diagnostics, outcome=infected.status)
+        except (RefusedError, files.InfectedError) as refusal:
+            await self._note_refusal(subject, refusal)
             raise
+
+    async def _note_refusal(self, subject: Subject, refusal: DmedError) -> None:
+        await self.note(subject, "E", refusal.issues[0].diagnostics, outcome=refusal.status)
 
     async def make_ready(self, subject: Subject, changes: Sequence[Change]) -> None:
         """Do beforehand what writes need no database for; the resources are final then."""
-        async with self._told_of_files(subject):
+        async with self._refusals_noted(subject):
             await make_ready(changes, self.settings, self.context, subject)
 
     async def note(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dmed.kit.errors import UnprocessableError
-from dmed.kit.scanner import Clamd
+from dmed.kit.scanner import Clamd, Scanner
 from dmed.kit.settings import Settings
 from dmed.store.model import Write
 from dmed.trust.gateway.common import decoded
@@ -22,16 +22,16 @@ class InfectedError(UnprocessableError):
     """The scanner found something in a file: nothing was stored."""
 
 
-async def scan(settings: Settings, writes: Iterable[Write | None]) -> None:
+async def scan(settings: Settings, writes: Iterable[Write]) -> None:
     """InfectedError, with the place, where the scanner finds something in a file of these records;
     UnavailableError where it does not answer.
     """
     if not settings.scanner:
         return
-    scanner = Clamd(settings.scanner)
+    scanner: Scanner = Clamd(settings.scanner)
     for write in writes:
         # Nearly no record holds a file: its bytes are searched before it is read.
-        if write is None or b'"data":"' not in write.body:
+        if b'"data":"' not in write.body:
             continue
         for place, content in _files(decoded(write.body), write.type):
             if name := await scanner.found(content):

@@ -17,7 +17,17 @@ from functools import lru_cache
 import msgspec
 
 from dmed.fhir import params
-from dmed.fhir.query_model import Chain, Criterion, Has, Logic, Match, Query, SortKey, Token
+from dmed.fhir.query_model import (
+    Chain,
+    Criterion,
+    Has,
+    Logic,
+    Match,
+    Missing,
+    Query,
+    SortKey,
+    Token,
+)
 from dmed.trust.model import Role
 
 PERSONAL_NUMBERS = ("https://dhp.uz/fhir/core/sid/pid/",)
@@ -66,27 +76,27 @@ def fault_of(role: Role, query: Query) -> tuple[str, str] | None:
         if query.type in types and _reads(role, query.type, key.code, key):
             return query.type, key.code
     for criterion in query.criteria:
-        for type_, code, asked in _asked(query.type, criterion):
-            if type_ in types and _reads(role, type_, code, asked):
-                return type_, code
+        for asked in _asked(criterion):
+            if asked.type in types and _reads(role, asked.type, asked.code, asked):
+                return asked.type, asked.code
     return None
 
 
-def _asked(type_: str, criterion: Criterion) -> Iterator[tuple[str, str, Criterion]]:
-    """(type, parameter, criterion) of every value that a criterion looks at, chains followed."""
+def _asked(criterion: Criterion) -> Iterator[Match | Missing]:
+    """What looks at values in a criterion, chains followed to their end."""
     if isinstance(criterion, Chain):
         for branch in criterion.branches:
-            yield from _asked(branch.type if not isinstance(branch, Has) else branch.base, branch)
+            yield from _asked(branch)
     elif isinstance(criterion, Has):
-        yield from _asked(criterion.type, criterion.inner)
+        yield from _asked(criterion.inner)
     elif isinstance(criterion, Logic):
         for part in criterion.parts:
-            yield from _asked(type_, part)
+            yield from _asked(part)
     else:
-        yield criterion.type or type_, criterion.code, criterion
+        yield criterion
 
 
-def _reads(role: Role, type_: str, code: str, asked: Criterion | SortKey) -> bool:
+def _reads(role: Role, type_: str, code: str, asked: Match | Missing | SortKey) -> bool:
     """Whether a parameter's answer depends on what the role does not see of the type."""
     closed = hidden(role)[type_]
     words = _words(type_, code, params.generation())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -67,7 +67,7 @@ async def authorize(request: Request) -> Response:
         ):
             return await _again(request, given)
         number = await guard.grants.ask(subject, cookie_of(request), wanted)
-        let_in = await _unasked(request, subject, number, given.get("prompt", "").split())
+        let_in = await _unasked(request, subject, number, strength.prompts(given))
     except OAuthError as fault:
         values = {"error": fault.code, "error_description": fault.description,
                   "state": given.get("state", "")}  # fmt: skip  # One answer.
@@ -77,11 +77,10 @@ async def authorize(request: Request) -> Response:
 
 async def _again(request: Request, given: Mapping[str, str]) -> Response:
     """To the door for a sign-in of now: the session that there is ends."""
-    if "none" in given.get("prompt", "").split():
+    if "none" in strength.prompts(given):
         raise OAuthError("login_required", "the sign-in is older than the app allows")
     await guard_of(request).identity.sign_out(cookie_of(request))
-    back = f"{request.url.path}?{urlencode(strength.proved(given))}"
-    return RedirectResponse(f"/signin?next={quote(back, safe='')}", 303)
+    return to_door(request, urlencode(strength.proved(given)))
 
 
 async def _unasked(

@@ -285,7 +285,8 @@ async def sign_out(request: Request) -> Response:
     return answer
 
 
-def to_door(request: Request) -> Response:
-    """To the door and back to exactly this address, query and all."""
-    back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+def to_door(request: Request, query: str = "") -> Response:
+    """To the door and back to exactly this address, query and all; with `query` in its place."""
+    query = query or request.url.query
+    back = request.url.path + (f"?{query}" if query else "")
     return RedirectResponse(f"/signin?next={quote(back, safe='')}", 303)
