@@ -30,6 +30,7 @@ from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy import api
 from dmed.modules.pharmacy.model import Claim, Found, Lookup, PackVerdict, Proposal
 from dmed.modules.pharmacy.pages import offline
+from dmed.modules.pharmacy.pages.offline import COUNTER
 from dmed.modules.pharmacy.rules import prices
 from dmed.modules.pharmacy.rules.packs import UNREGISTERED
 from dmed.modules.pharmacy.service import offline_cases, receipt_slip
@@ -38,7 +39,6 @@ from dmed.pages import view
 from dmed.trust.manifest import MenuItem, Route
 from dmed.trust.model import Role
 
-COUNTER = frozenset({Role.PHARMACIST})
 RECEIVER_CHARACTERS_MAX = 100
 INSTEAD_MAX = 30
 ITEM_DIGITS_MAX = 2

@@ -23,7 +23,7 @@ import msgspec
 
 from dmed.kit.clock import TASHKENT
 from dmed.modules.medicines.api import Preparation
-from dmed.modules.pharmacy.rules.prices import PRICE_MAX, Limit
+from dmed.modules.pharmacy.rules.prices import Limit, is_price
 from dmed.modules.prescriptions.api import Reason
 
 DAYS = 7
@@ -241,14 +241,6 @@ def passed_limits(act: Act, facts: Facts) -> tuple[Finding, ...]:
         found.append(finding("gap", f"{act.seq - facts.last_seq - 1} acts of this computer before "
                              "this one are missing", count=str(act.seq - facts.last_seq - 1)))
     return tuple(found)
-
-
-def is_price(value: Decimal | None) -> bool:
-    """Whether a price can be one: above 0, in so'm and tiyin."""
-    if value is None or not value.is_finite() or not 0 < value <= PRICE_MAX:
-        return False
-    exponent = value.as_tuple().exponent
-    return isinstance(exponent, int) and exponent >= -2
 
 
 def asked_too_much(price: Decimal | None, limit: Limit | None) -> Finding | None:

@@ -63,11 +63,19 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     patient: Decimal
 
 
+def is_price(value: Decimal | None) -> bool:
+    """Whether a price can be one: above 0, of at most ten billion, written in so'm and tiyin."""
+    if value is None or not value.is_finite() or not 0 < value <= PRICE_MAX:
+        return False
+    exponent = value.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -2
+
+
 def read(value: Decimal | None) -> Decimal | None:
-    """A price as somebody typed it, or InvalidError: above 0, of at most ten billion, in tiyin."""
+    """A price as somebody typed it, or InvalidError where it is none; more noughts do no harm."""
     if value is None:
         return None
-    if not value.is_finite() or not 0 < value <= PRICE_MAX or value != value.quantize(_TIYIN):
+    if not is_price(value.normalize()):
         raise InvalidError("The price of a pack is a number above 0, in so'm and tiyin")
     return value
 

@@ -323,7 +323,7 @@ async def _pack(
     return ScannedPack(
         item=act.item, gtin=code.gtin, serial=code.serial, trade="", quantity=given.quantity,
         lot=verdict.pack.lot, expiry=verdict.pack.expiry, marking=code.identity,
-        price=given.price if rules.is_price(given.price) else None,
+        price=given.price if prices.is_price(given.price) else None,
     )  # fmt: skip  # Facts of one pack.
 
 
@@ -376,7 +376,7 @@ async def _beside(unit: GatewayUnit, author: Subject, looked: Looked) -> tuple[s
         pack = ScannedPack(
             item=act.item, gtin=code.gtin, serial=code.serial, trade="", quantity=given.quantity,
             lot=given.lot, expiry=given.expiry, marking=code.identity,
-            price=given.price if rules.is_price(given.price) else None,
+            price=given.price if prices.is_price(given.price) else None,
         )  # fmt: skip  # Facts of one pack.
         record = dispenses.dispense_of(
             item.request, act.item, case.number, product, pack,

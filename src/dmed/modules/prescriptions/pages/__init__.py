@@ -35,13 +35,13 @@ from dmed.modules.prescriptions.model import (
     Tier,
 )
 from dmed.modules.prescriptions.pages import outside, paper, pickers
-from dmed.modules.prescriptions.rules import courses, numbers, weights
+from dmed.modules.prescriptions.pages.pickers import TEXT_CHARACTERS_MAX
+from dmed.modules.prescriptions.rules import courses, numbers, unregistered, weights
 from dmed.modules.signing import api as signatures
 from dmed.pages import view
 from dmed.trust.manifest import Route
 from dmed.trust.model import Role
 
-TEXT_CHARACTERS_MAX = 100
 REPEATS = ("1", "2", "3")
 VALIDITY_CLASSES = ("", "ordinary", "chronic", "chronic-60", "anabolic", "reimbursed")
 UNFINISHED = frozenset({
@@ -320,7 +320,7 @@ def _line(
 
 def _preparation(item: DraftItem) -> medicines.Preparation | None:
     if item.unregistered is not None:
-        return outside.preparation(item.unregistered)
+        return unregistered.preparation(item.unregistered)
     try:
         return medicines.preparation(item.preparation)
     except NotFoundError:

@@ -15,12 +15,11 @@ from dmed.modules.medicines import api as medicines
 from dmed.modules.prescriptions import api
 from dmed.modules.prescriptions.model import Draft, DraftItem, Unregistered
 from dmed.modules.prescriptions.rules import unregistered
-from dmed.modules.prescriptions.rules.unregistered import preparation
 from dmed.pages import view
 from dmed.trust.manifest import MenuItem, Route
 from dmed.trust.model import Role
 
-__all__ = ["MENU", "ROUTES", "facts", "first_missing", "line", "preparation", "read", "typed"]
+__all__ = ["MENU", "ROUTES", "facts", "first_missing", "line", "read", "typed"]
 
 HEADS = frozenset({Role.HEAD})
 PARTS = ("inn", "form", "strength", "decision", "atc")

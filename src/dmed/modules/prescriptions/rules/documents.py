@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from dmed.modules.medicines.api import Preparation, preparation_of
+from dmed.modules.medicines.api import Preparation
 from dmed.modules.prescriptions.model import Draft, DraftItem
 from dmed.modules.prescriptions.rules import unregistered
 from dmed.modules.prescriptions.rules.resources import item_of
@@ -65,9 +65,7 @@ def is_as_signed(record: dict[str, Any], document: dict[str, Any], place: int) -
     """Whether a stored MedicationRequest is the line at a place of a signed document, for the same
     person; its state may be another by now.
     """
-    stated = unregistered.stated(record)
-    found = (unregistered.preparation(stated) if stated
-             else preparation_of(record.get("medication") or {}))
+    found = unregistered.preparation_of(record)
     content_: dict[str, Any] = document["content"]
     if found is None or place >= len(content_["items"]):
         return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -84,6 +84,16 @@ def preparation(medicine: Unregistered) -> Preparation | None:
     )  # fmt: skip  # Facts of one medicine.
 
 
+def preparation_of(request: Mapping[str, Any], at: datetime | None = None) -> Preparation | None:
+    """What a MedicationRequest prescribes: by the register (of a moment; None: of now), or outside
+    of it what the doctor stated.
+    """
+    outside = stated(request)
+    if outside is not None:
+        return preparation(outside)
+    return medicines.preparation_of(request.get("medication") or {}, at)
+
+
 # What the law says --------------------------------------------------------------------------------
 
 
@@ -142,7 +152,7 @@ def refusal(
     if not medicine.decision.strip():
         return ("decision-missing",
                 "an unregistered medicine needs the number of a commission's decision", {})
-    named = [each for each in decisions if is_same_number(each.number, medicine.decision)]
+    named = _named(medicine, decisions)
     if not named:
         told = (f"no decision {medicine.decision} was entered for this person: the head of the "
                 "institution enters it")  # fmt: skip  # One sentence.
@@ -165,11 +175,13 @@ def carrying(
     medicine: Unregistered, decisions: Sequence[Decision], today: date
 ) -> Decision | None:
     """The decision by which a medicine may be prescribed or handed over on a day, or None."""
-    if refusal(medicine, decisions, today) is not None:
-        return None
-    return _in_force([each for each in decisions
-                      if is_same_number(each.number, medicine.decision)
-                      and is_same_inn(each.inn, medicine.inn)], today)  # fmt: skip  # A filter.
+    return _in_force([each for each in _named(medicine, decisions)
+                      if is_same_inn(each.inn, medicine.inn)], today)  # fmt: skip  # A filter.
+
+
+def _named(medicine: Unregistered, decisions: Sequence[Decision]) -> list[Decision]:
+    """The decisions of the number that a doctor wrote."""
+    return [each for each in decisions if is_same_number(each.number, medicine.decision)]
 
 
 def _in_force(decisions: Sequence[Decision], today: date) -> Decision | None:

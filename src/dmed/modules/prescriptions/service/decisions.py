@@ -189,11 +189,12 @@ async def bound(unit: GatewayUnit, draft: Draft, today: date) -> dict[str, Decis
     found: dict[str, Decision] = {}
     for index, item in lines:
         assert item.unregistered is not None  # The filter above.
-        refused = unregistered.refusal(item.unregistered, rows, today)
         carrying = unregistered.carrying(item.unregistered, rows, today)
         if carrying is None:
+            refused = unregistered.refusal(item.unregistered, rows, today)
+            assert refused is not None  # It says why none carries it.
             raise UnprocessableError(
-                f"Item {index + 1}: {refused[1] if refused else 'no decision carries it'}",
+                f"Item {index + 1}: {refused[1]}",
                 f"MedicationRequest[{index}].supportingInformation",
             )
         found[item.preparation] = carrying

@@ -176,12 +176,9 @@ def preparation_of(request: dict[str, Any]) -> medicines.Preparation | None:
     """The preparation of a request, read against the register of the day on which it was signed; of
     an unregistered medicine what the doctor stated.
     """
-    stated = unregistered.stated(request)
-    if stated is not None:
-        return unregistered.preparation(stated)
     authored = request.get("authoredOn")
     at = resources.moment_of(str(authored)) if authored else None
-    return medicines.preparation_of(request.get("medication") or {}, at)
+    return unregistered.preparation_of(request, at)
 
 
 def _item(request: dict[str, Any], task: dict[str, Any] | None, alerts: Iterable[Alert]) -> Item:
