@@ -171,7 +171,8 @@ class Hand:
                 self.add(who, "days-to-fill", max(0, (
                     datetime.fromisoformat(first["whenHandedOver"]).date() - start).days))
             rules = {issue["code"]["coding"][0]["code"] for issue in self.issues for one in items
-                     if issue["implicated"][0]["reference"].endswith(one["id"])}
+                     if person(issue) == person(one)
+                     and issue["implicated"][0]["reference"].endswith(one["id"])}
             self.add(who, "overrides", 0)
             for rule in rules:
                 self.add(who, "overrides", 1, rule, 0)

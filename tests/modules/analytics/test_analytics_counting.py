@@ -68,9 +68,13 @@ class World(msgspec.Struct):
 
     async def one(self, type_: str, **has: str) -> dict[str, Any]:
         """The first record of a type whose elements are these."""
-        return next(one for one in sorted(await self.records(), key=lambda each: each["id"])
-                    if one["resourceType"] == type_
-                    and all(one.get(name) == value for name, value in has.items()))
+        return (await self.many(type_, **has))[0]
+
+    async def many(self, type_: str, **has: str) -> list[dict[str, Any]]:
+        """All of a type whose elements are these."""
+        return [one for one in sorted(await self.records(), key=lambda each: each["id"])
+                if one["resourceType"] == type_
+                and all(one.get(name) == value for name, value in has.items())]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -132,16 +136,21 @@ async def test_corrections_and_deletes_are_counted(world: World) -> None:
 
 
 async def test_a_record_that_changes_its_person_is_counted_there(world: World) -> None:
-    """What was the line of one person is taken away there and added to the other."""
+    """What was the line of one person is taken away there and added to the other; a warning that
+    was overridden for it stays with the person whom it warned of.
+    """
     await follow(world.gateway)
-    request = await world.one("MedicationRequest", status="completed")
-    other = next(one["id"] for one in await world.records() if one["resourceType"] == "Patient"
-                 and one["id"] != request["subject"]["reference"].split("/")[1])
-    async with world.gateway.unit(SERVICE) as unit:
-        await unit.update("MedicationRequest", request["id"], {
-            **request, "subject": {"reference": f"Patient/{other}"}})
+    warned = (await world.one("DetectedIssue"))["implicated"][0]["reference"].split("/")[1]
+    plain = next(one for one in await world.many("MedicationRequest", status="completed")
+                 if one["id"] != warned)
+    for request in (plain, await world.one("MedicationRequest", id=warned)):
+        other = next(one["id"] for one in await world.many("Patient")
+                     if one["id"] != request["subject"]["reference"].split("/")[1])
+        async with world.gateway.unit(SERVICE) as unit:
+            await unit.update("MedicationRequest", request["id"], {
+                **request, "subject": {"reference": f"Patient/{other}"}})
 
-    await world.check()
+        await world.check()
 
 
 async def test_a_broken_stretch_is_counted_once(
