@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
-import pytest
 import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st

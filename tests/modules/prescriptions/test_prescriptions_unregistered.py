@@ -259,6 +259,28 @@ async def test_without_a_decision_it_is_refused(ward: Any) -> None:
         await signed(ward, patient)
 
 
+async def test_a_decision_holds_for_all_cards_of_its_person(ward: Any) -> None:
+    """Entered for one card, it carries what is signed on another of the same person, and is told
+    to the doctor there; after the merge is undone it is the other's alone.
+    """
+    patient, _ = await a_person(ward)
+    second, pinfl = await a_person(ward)
+    made = await entered(ward, pinfl)
+    async with ward.gateway.unit(ward.doctor) as unit:
+        await unit.regroup([[patient, second]])
+    known = await api.decisions.of_person(ward.gateway, ward.doctor, patient)
+    assert [one.id for one in known] == [made.id]
+    assert (await signed(ward, patient)).number
+    with pytest.raises(ConflictError, match="already"):
+        await entered(ward, pinfl)
+
+    async with ward.gateway.unit(ward.doctor) as unit:
+        await unit.regroup([[patient], [second]])
+    assert await api.decisions.of_person(ward.gateway, ward.doctor, patient) == []
+    with pytest.raises(UnprocessableError, match="no decision 17-K"):
+        await signed(ward, patient)
+
+
 async def test_it_is_signed_with_its_decision(ward: Any) -> None:
     """Words, codes and the decision stand in the record; no offline token; valid no longer."""
     patient, pinfl = await a_person(ward)

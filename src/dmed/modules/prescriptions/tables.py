@@ -6,6 +6,7 @@ parallel claims exactly one wins. Codes lie here only as digests.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -528,10 +529,12 @@ async def keep_decision(connection: Connection, id_: str, author: str, **of: Any
     )  # fmt: skip  # The order of the statement.
 
 
-async def decisions_of(connection: Connection, patient: str) -> list[Any]:
-    """Every decision about a person, also those that ended, newest first."""
+async def decisions_of(connection: Connection, patients: Sequence[str]) -> list[Any]:
+    """Every decision about a person by all his cards, also those that ended, newest first."""
     return await connection.fetch(
-        "select * from prescription_decision where patient = $1 order by decided desc, id", patient
+        "select * from prescription_decision where patient = any($1::text[])"
+        " order by decided desc, id",
+        list(patients),
     )
 
 

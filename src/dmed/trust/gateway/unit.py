@@ -22,6 +22,7 @@ from dmed.kit.errors import (
 )
 from dmed.kit.ids import bucket_in, bucket_of, new_id
 from dmed.kit.settings import Settings
+from dmed.store import links
 from dmed.store.model import AuditRow, Relation, SearchPage, Stored, Write, Written
 from dmed.store.unit import Unit
 from dmed.trust.decide import Action, Context, decide
@@ -421,6 +422,11 @@ class GatewayUnit:
         """
         self.check(Action.UPDATE, "Patient")
         await self._unit.regroup(groups)
+
+    async def cards_of(self, patient: str) -> list[str]:
+        """The card and the further ones of its person: for tables that name a Patient."""
+        found = await links.others_of(self._unit.fetch, [patient])
+        return [patient, *found.get(patient, ())]
 
     async def note(self, rows: Sequence[AuditRow]) -> None:
         """Audit rows of what was read inside beside `get` and `find`."""

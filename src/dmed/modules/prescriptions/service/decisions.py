@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dmed.kit import clock
 from dmed.kit.errors import (
@@ -78,7 +78,7 @@ async def enter(
         patient=patient, inn=inn, valid_until=valid_until, entered=clock.now(),
     )  # fmt: skip  # Facts of one decision.
     async with gateway.unit(PLATFORM) as unit:
-        for row in await tables.decisions_of(unit, patient):
+        for row in await _rows(unit, patient):
             if unregistered.is_same_number(row["number"], number) and (
                 row["organisation"], row["decided"], row["withdrawn"]
             ) == (subject.organisation, decided, None):
@@ -115,6 +115,11 @@ async def _person(gateway: Gateway, pinfl: str) -> str:
     return str(found[0]["id"])
 
 
+async def _rows(unit: GatewayUnit, patient: str) -> list[Any]:
+    """The decisions about a person, whichever of his cards they were entered for."""
+    return await tables.decisions_of(unit, await unit.cards_of(patient))
+
+
 async def listed(gateway: Gateway, subject: Subject) -> list[Decision]:
     """What was entered for the head's own institution, newest first."""
     _require_head(subject)
@@ -142,7 +147,7 @@ async def withdraw(gateway: Gateway, subject: Subject, id_: str) -> None:
 async def of_person(gateway: Gateway, subject: Subject, patient: str) -> list[Decision]:
     """Decisions about a person that are in force today, for the doctor who prescribes."""
     async with gateway.unit(subject) as unit:
-        rows = await tables.decisions_of(unit, patient)
+        rows = await _rows(unit, patient)
     today = clock.today()
     return [made for made in map(unregistered.of_row, rows)
             if made.withdrawn is None and made.decided <= today <= made.valid_until]
@@ -155,7 +160,7 @@ async def judge(
     if not any(item.unregistered for item in draft.items):
         return []
     async with gateway.unit(subject) as unit:
-        rows = await tables.decisions_of(unit, draft.patient)
+        rows = await _rows(unit, draft.patient)
     return unregistered.check(
         draft, [unregistered.of_row(row) for row in rows], _registered(draft, known), clock.today()
     )
@@ -185,7 +190,7 @@ async def bound(unit: GatewayUnit, draft: Draft, today: date) -> dict[str, Decis
     lines = [(index, item) for index, item in enumerate(draft.items) if item.unregistered]
     if not lines:
         return {}
-    rows = [unregistered.of_row(row) for row in await tables.decisions_of(unit, draft.patient)]
+    rows = [unregistered.of_row(row) for row in await _rows(unit, draft.patient)]
     found: dict[str, Decision] = {}
     for index, item in lines:
         assert item.unregistered is not None  # The filter above.
@@ -205,7 +210,7 @@ async def may_hand_over(
     unit: GatewayUnit, patient: str, medicine: Unregistered, today: date
 ) -> None:
     """A pack goes out only while the decision is in force; UnprocessableError says what is not."""
-    rows = [unregistered.of_row(row) for row in await tables.decisions_of(unit, patient)]
+    rows = [unregistered.of_row(row) for row in await _rows(unit, patient)]
     refused = unregistered.refusal(medicine, rows, today)
     if refused is None:
         return
