@@ -174,7 +174,8 @@ class Workplace:
 
     def _hear(self, message: Any) -> None:
         if message.type in {"error", "warning"}:
-            self.complaints.append(f"{message.type}: {message.text}")
+            where = message.location.get("url", "")
+            self.complaints.append(f"{message.type}: {message.text} ({where})")
 
     def sign_in(self, user: str) -> None:
         """By keyboard alone: the name has the focus."""
@@ -225,7 +226,7 @@ class Workplace:
     def close(self) -> None:
         """Leaves; the console must have been silent."""
         self.context.close()
-        assert self.complaints == []
+        assert not self.complaints, "\n".join(self.complaints)
 
 
 @pytest.fixture

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
 from decimal import Decimal
 
+import httpx
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import FormData
 
+from dmed.apps.web import Platform
 from dmed.kit import clock, i18n
 from dmed.kit.errors import InvalidError
+from dmed.modules.prescriptions import api
 from dmed.modules.prescriptions.api import say, standing
-from dmed.modules.prescriptions.model import Item, ItemState, Reason
+from dmed.modules.prescriptions.model import Draft, DraftItem, Item, ItemState, Reason
 from dmed.modules.prescriptions.pages import ITEMS_MAX, plain, read_draft
+from dmed.trust.identity import DEMO_ACCOUNTS, DEMO_PASSWORDS
+from dmed.trust.model import Role, Subject
 
 FIELDS = ("preparation", "dose", "times", "days", "quantity", "timing", "as_needed", "note")
 
@@ -142,3 +149,38 @@ def test_how_an_item_stands_is_said_in_words(language: str) -> None:
     assert not any("{" in text for text in (*waits, *held, *ended))
     for state in ItemState:
         assert t.translator.has(f"prescriptions.state.{state.value}")
+
+
+async def test_a_check_that_comes_after_the_end_of_its_draft_is_silent(
+    open_platform: Callable[..., Awaitable[Platform]]
+) -> None:
+    """What was typed last is checked a moment later: where the draft was signed or dropped in
+    between the answer changes nothing on the screen and is no error.
+    """
+    platform = await open_platform()
+    for account in DEMO_ACCOUNTS:
+        await platform.guard.identity.save(account, DEMO_PASSWORDS[account.user])
+    doctor = Subject(user="doctor", role=Role.DOCTOR)
+    person = (await platform.gateway.create(
+        Subject(user="service", role=Role.SERVICE), "Patient",
+        {"resourceType": "Patient", "active": True, "name": [{"family": "Sinovova"}]})).id
+    browser = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=platform),  # type: ignore[arg-type]  # A mapping.
+        base_url="http://test", headers={"HX-Request": "true"})
+    async with browser:
+        await browser.post("/signin", data={"user": "doctor", "password": DEMO_PASSWORDS["doctor"]})
+        page = (await browser.get(f"/card/{person}/prescribe")).text
+        found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+        assert found is not None
+        draft = await api.save_draft(platform.gateway, doctor, Draft(
+            patient=person, items=(DraftItem(preparation="amoxicillin-capsule-500mg"),)))
+        typed = {"csrf_token": found[1], "draft": draft.id,
+                 "item-0-preparation": draft.items[0].preparation, "item-0-dose": "1"}
+        address = f"/card/{person}/prescribe/check"
+        while_there = await browser.post(address, data=typed)
+        await api.drop_draft(platform.gateway, doctor, draft.id)
+        afterwards = await browser.post(address, data=typed)
+
+    assert (while_there.status_code, "rx-state" in while_there.text) == (200, True)
+    assert (afterwards.status_code, afterwards.text) == (204, "")
+    assert await api.drafts(platform.gateway, doctor, person) == []

@@ -420,19 +420,12 @@ async def draft(connection: Connection, author: str, draft_id: str) -> Any | Non
 
 
 async def end_draft(connection: Connection, author: str, draft_id: str) -> None:
-    """A draft was signed: an autosave that comes after it must not bring it back."""
+    """A draft was signed or dropped: an autosave that comes after it must not bring it back."""
     await connection.execute(
         "update prescription_draft set ended = now(), body = ''::bytea"
         " where id = $1 and author = $2",
         draft_id, author,
     )  # fmt: skip  # Same reason.
-
-
-async def drop_draft(connection: Connection, author: str, draft_id: str) -> None:
-    """Forget a draft."""
-    await connection.execute(
-        "delete from prescription_draft where id = $1 and author = $2", draft_id, author
-    )
 
 
 async def drop_old_drafts(connection: Connection, hours: int) -> None:

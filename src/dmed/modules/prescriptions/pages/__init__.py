@@ -152,7 +152,11 @@ async def live_check(request: Request) -> Response:
     form = await view.form(request)
     gateway, subject = view.gateway(request), view.signed_in(request)
     typed = read_draft(form, request.path_params["id"])
-    draft = await api.save_draft(gateway, subject, api.derive(typed))
+    try:
+        draft = await api.save_draft(gateway, subject, api.derive(typed))
+    except NotFoundError:
+        # Signed or dropped while this was on its way: the page is leaving, nothing is to be said.
+        return Response(status_code=204)
     facts = await _facts(request, draft, is_tried=view.field(form, "tried") == "1")
     return view.render(request, "prescriptions/live.html", facts)
 

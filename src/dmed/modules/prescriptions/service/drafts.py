@@ -114,7 +114,7 @@ async def one(gateway: Gateway, subject: Subject, draft_id: str) -> Draft:
 async def drop(gateway: Gateway, subject: Subject, draft_id: str) -> None:
     """Forget a draft."""
     async with gateway.unit(subject) as unit:
-        await tables.drop_draft(unit, subject.user, draft_id)
+        await tables.end_draft(unit, subject.user, draft_id)
 
 
 async def check(gateway: Gateway, subject: Subject, draft: Draft) -> list[Alert]:
