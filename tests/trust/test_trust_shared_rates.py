@@ -6,6 +6,8 @@ import os
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dmed.kit.errors import ThrottledError
 from dmed.kit.settings import Settings
@@ -66,6 +68,38 @@ def test_forked_workers_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
     passed = sum(int.from_bytes(told[place : place + 2]) for place in range(0, len(told), 2))
     assert len(told) == 8
     assert 100 <= passed <= 140
+
+
+def test_nobody_is_refused_by_half_of_anothers_write() -> None:
+    """Two processes that ask for one person as fast as they can, far below the rate: none refused.
+
+    With two numbers a slot, one of some forty thousand was: it read one of them before and one
+    after the other's write.
+    """
+    rates = SharedRates(4.0)
+    child = os.fork()
+    refused = sum(rates.take(77, 1e9, time.monotonic()) is not True for _ in range(400_000))
+    if not child:
+        os._exit(bool(refused))
+    _, status = os.waitpid(child, 0)
+
+    assert (refused, os.waitstatus_to_exitcode(status)) == (0, 0)
+
+
+@given(st.lists(st.floats(0, 3), max_size=60), st.floats(0.3, 50))
+def test_it_is_the_bucket_that_limits_keep(pauses: list[float], rate: float) -> None:
+    """One process alone lets the same requests through as a bucket of tokens does."""
+    rates, burst, at = SharedRates(4.0), 4.0 * rate, 1_000.0
+    credit, since = burst, at
+    if burst < 1:
+        return
+    for pause in pauses:
+        at += pause
+        credit, since = min(burst, credit + (at - since) * rate), at
+        near = abs(credit - 1.0) < 1e-4
+        passed = rates.take(9, rate, at)
+        assert near or passed is (credit >= 1.0)
+        credit -= 1.0 if passed else 0.0
 
 
 def test_a_process_alone_counts_for_itself() -> None:

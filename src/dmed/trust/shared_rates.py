@@ -1,46 +1,54 @@
 """Rates that all workers of a machine count together, in memory shared since before the fork.
 
-Each party has a slot with what is left of its rate and when that was written. The clock is the
-system's monotonic one, which all processes read alike. There is no lock: where two workers write a
-slot in the same microsecond one of the two requests goes uncounted, which lets a little more
-through and never holds anybody up. Beyond the slots a party is counted by each worker alone.
+Each party has a slot with one moment: when all that it asked so far has been worked off at its rate
+(the generic cell rate algorithm, ITU-T I.371 annex A, which is a token bucket kept in one number).
+The clock is the system's monotonic one, which all processes read alike. There is no lock: a moment
+is eight bytes in their place, which are read and written whole, so no worker sees half of another's
+write. Where two workers write a slot in the same microsecond one of the two requests goes uncounted,
+which lets a little more through and never holds anybody up. Beyond the slots a party is counted by
+each worker alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import mmap
-import struct
 
 SLOTS = 1 << 15
 _PROBES = 4
-_SLOT = struct.Struct("<qdd")
+_BYTES = 8
+_ROUNDING_SECONDS = 1e-6
+"""Sums of many small steps are that far off."""
 
 
 class SharedRates:
-    """Token buckets by party; made before the workers are forked, and used by all of them."""
+    """How far parties are ahead of their rates; made before the workers are forked, and used by
+    all of them.
+    """
 
     def __init__(self, burst_seconds: float, slots: int = SLOTS) -> None:
-        self._burst = burst_seconds
+        self._burst = burst_seconds + _ROUNDING_SECONDS
         self._slots = slots
-        self._memory = mmap.mmap(-1, slots * _SLOT.size)
+        memory = memoryview(mmap.mmap(-1, 2 * slots * _BYTES))
+        self._keys = memory[: slots * _BYTES].cast("q")
+        self._done = memory[slots * _BYTES :].cast("d")
 
     def take(self, key: int, rate: float, at: float) -> bool | None:
         """Whether one request more fits a party's rate at a moment; None: it has no slot here."""
-        memory, most = self._memory, rate * self._burst
-        for step in range(_PROBES):
-            place = (key + step) % self._slots * _SLOT.size
-            holder, credit, since = _SLOT.unpack_from(memory, place)
-            if holder != key:
-                if holder and at - since <= self._burst:
-                    continue  # Another's, and in use.
-                credit, since = most, at
-            credit = min(credit + max(0.0, at - since) * rate, most)
-            if credit < 1.0:
-                # When it was last asked is not moved: what comes back must add up.
-                return False
-            _SLOT.pack_into(memory, place, key, credit - 1.0, at)
-            return True
+        keys, done, step = self._keys, self._done, 1.0 / rate
+        for number in range(_PROBES):
+            place = (key + number) % self._slots
+            until = done[place]
+            if until <= at:
+                # Nobody's, or of one whose whole burst is there again: forgetting him loses nothing.
+                done[place] = at + step
+                keys[place] = key
+                return True
+            if keys[place] == key:
+                if until + step - at > self._burst:
+                    return False
+                done[place] = until + step
+                return True
         return None
 
 
