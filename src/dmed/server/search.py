@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlencode
 
 from dmed.fhir.query import self_link
 from dmed.fhir.query_model import Query
@@ -83,5 +82,5 @@ def self_alone(address: str, text: str) -> Iterator[tuple[str, str]]:
 def _with_cursor(address: str, text: str, cursor: str) -> str:
     # The cursor is always the last pair of the canonical text.
     kept = text.partition("_cursor=")[0].rstrip("&")
-    pair = urlencode({"_cursor": cursor})
+    pair = f"_cursor={cursor}"  # Its signs are those that an address may hold.
     return f"{address}?{kept}&{pair}" if kept else f"{address}?{pair}"

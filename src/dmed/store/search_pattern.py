@@ -82,7 +82,8 @@ async def search_pattern(
         rows = await group.submit((
             id_, actor, audits.person_bucket(id_), audits.storable(audit.request),
             audits.storable(audit.query[: audits.CHARACTERS_MAX]), " ".join(scope.principals)))
-    others = {one for row in rows[: asked.count] for one in people(row)} - {id_}
+    others = {one for row in rows[: asked.count] if row["others"] or row["patient"] != id_
+              for one in people(row)} - {id_}
     if others:
         await audits.disclose_more(db, audit, others)
     return _page(pattern, id_, rows)

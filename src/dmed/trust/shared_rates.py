@@ -3,10 +3,10 @@
 Each party has a slot with one moment: when all that it asked so far has been worked off at its rate
 (the generic cell rate algorithm, ITU-T I.371 annex A, which is a token bucket kept in one number).
 The clock is the system's monotonic one, which all processes read alike. There is no lock: a moment
-is eight bytes in their place, which are read and written whole, so no worker sees half of another's
-write. Where two workers write a slot in the same microsecond one of the two requests goes uncounted,
-which lets a little more through and never holds anybody up. Beyond the slots a party is counted by
-each worker alone.
+is eight bytes in their place, which are read and written whole, so no worker sees half of
+another's write. Where two workers write a slot in the same microsecond one of the two requests goes
+uncounted, which lets a little more through and never holds anybody up. Beyond the slots a party is
+counted by each worker alone.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class SharedRates:
             place = (key + number) % self._slots
             until = done[place]
             if until <= at:
-                # Nobody's, or of one whose whole burst is there again: forgetting him loses nothing.
+                # Nobody's, or of one whose burst is whole again: forgetting him loses nothing.
                 done[place] = at + step
                 keys[place] = key
                 return True
