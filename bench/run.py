@@ -55,6 +55,7 @@ class Results:
     search: Figures = field(default_factory=Figures)
     crowded: Figures = field(default_factory=Figures)
     peer_read: Figures = field(default_factory=Figures)
+    peer_search: Figures = field(default_factory=Figures)
     peer_create: Figures = field(default_factory=Figures)
     facts: dict[str, float] = field(default_factory=dict)
     statuses: list[str] = field(default_factory=list)
