@@ -24,6 +24,7 @@ demo: .venv/ready-run
 check: .venv/ready-dev
 	$(BIN)/ruff check src tests tools bench
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file bench/mypy.ini bench
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/tidy
 
