@@ -100,7 +100,8 @@ def test_the_lower_limit_counts() -> None:
     assert prices.limit_of(None, Decimal(0)) is None
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "NaN", "Infinity", "1.001", "10000000001"])
+@pytest.mark.parametrize("text", ["0", "-1", "NaN", "Infinity", "1.001", "sNaN",
+                                  "1.0000000000000000000000000000001", "10000000001"])
 def test_what_is_no_price(text: str) -> None:
     """Nothing, less than nothing, parts of a tiyin and sums beyond all reason are refused."""
     with pytest.raises(InvalidError):

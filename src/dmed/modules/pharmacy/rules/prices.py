@@ -65,17 +65,21 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
 
 def is_price(value: Decimal | None) -> bool:
     """Whether a price can be one: above 0, of at most ten billion, written in so'm and tiyin."""
-    if value is None or not value.is_finite() or not 0 < value <= PRICE_MAX:
+    if value is None or not _is_in_range(value):
         return False
     exponent = value.as_tuple().exponent
     return isinstance(exponent, int) and exponent >= -2
+
+
+def _is_in_range(value: Decimal) -> bool:
+    return value.is_finite() and 0 < value <= PRICE_MAX
 
 
 def read(value: Decimal | None) -> Decimal | None:
     """A price as somebody typed it, or InvalidError where it is none; more noughts do no harm."""
     if value is None:
         return None
-    if not is_price(value.normalize()):
+    if not _is_in_range(value) or value != _money(value):
         raise InvalidError("The price of a pack is a number above 0, in so'm and tiyin")
     return value
 
