@@ -36,20 +36,22 @@ class SharedRates:
     def take(self, key: int, rate: float, at: float) -> bool | None:
         """Whether one request more fits a party's rate at a moment; None: it has no slot here."""
         keys, done, step = self._keys, self._done, 1.0 / rate
+        own = None
         for number in range(_PROBES):
             place = (key + number) % self._slots
-            until = done[place]
-            if until <= at:
-                # Nobody's, or of one whose burst is whole again: forgetting him loses nothing.
-                done[place] = at + step
-                keys[place] = key
-                return True
             if keys[place] == key:
-                if until + step - at > self._burst:
-                    return False
-                done[place] = until + step
-                return True
-        return None
+                own = place
+                break
+            if own is None and done[place] <= at:
+                # Nobody's, or of one whose burst is whole again: forgetting him loses nothing.
+                own = place
+        if own is None:
+            return None
+        until = max(done[own], at) + step
+        if until - at > self._burst:
+            return False
+        done[own], keys[own] = until, key
+        return True
 
 
 def key_of(name: str) -> int:
