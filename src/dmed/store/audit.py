@@ -122,11 +122,11 @@ def insert_plain_sql(actor: str, request: str, detail: str) -> str:
     return f"{_INSERT} ({rows}) AS noted"
 
 
-def insert_about_sql(source: str, type_number_: int) -> str:
-    """SQL that inserts the rows of searches of a type by a person's id, each executed with success;
-    `source` is a table of (id, actor, bucket, request, query).
+def insert_about_sql(source: str, number: int) -> str:
+    """SQL that inserts the rows of searches of a type (its number) by a person's id, each executed
+    with success; `source` is a table of (id, actor, bucket, request, query).
     """
-    rows = f"""SELECT now() AS at, actor, bucket, {type_number_}::smallint AS type,
+    rows = f"""SELECT now() AS at, actor, bucket, {number}::smallint AS type,
         200::smallint AS outcome, 'E'::text AS action, request, NULL::bigint AS vid,
         NULL::text AS id, id AS patient, nullif(query, '') AS query, NULL::text AS detail
         FROM {source}"""

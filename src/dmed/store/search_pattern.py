@@ -73,8 +73,9 @@ async def search_pattern(
     asked = pattern.query
     check_type(scope, asked.type)
     group = await _group(db, scope, pattern)
-    if group is None or audit.detail:
+    if group is None:
         return await search(db, scope, audit, pattern.filled(id_))
+    assert (audit.action, audit.outcome, audit.id, audit.detail) == ("E", 200, "", "")
     db.hot.check_second()
     await audits.spend(db, audit, 1)
     actor = await audits.actor_number(db, audit)

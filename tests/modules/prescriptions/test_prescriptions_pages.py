@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
 from decimal import Decimal
 
-import httpx
 import msgspec
 import pytest
+from access_browser import Browser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import FormData
@@ -164,22 +163,16 @@ async def test_a_check_that_comes_after_the_end_of_its_draft_is_silent(
     person = (await platform.gateway.create(
         Subject(user="service", role=Role.SERVICE), "Patient",
         {"resourceType": "Patient", "active": True, "name": [{"family": "Sinovova"}]})).id
-    browser = httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=platform),  # type: ignore[arg-type]  # A mapping.
-        base_url="http://test", headers={"HX-Request": "true"})
-    async with browser:
-        await browser.post("/signin", data={"user": "doctor", "password": DEMO_PASSWORDS["doctor"]})
-        page = (await browser.get(f"/card/{person}/prescribe")).text
-        found = re.search(r'name="csrf_token" value="([^"]+)"', page)
-        assert found is not None
+    async with Browser(platform) as browser:
+        await browser.enter("doctor")
+        shown = f"/card/{person}/prescribe"
         draft = await api.save_draft(platform.gateway, doctor, Draft(
             patient=person, items=(DraftItem(preparation="amoxicillin-capsule-500mg"),)))
-        typed = {"csrf_token": found[1], "draft": draft.id,
-                 "item-0-preparation": draft.items[0].preparation, "item-0-dose": "1"}
-        address = f"/card/{person}/prescribe/check"
-        while_there = await browser.post(address, data=typed)
+        typed = {"draft": draft.id, "item-0-dose": "1",
+                 "item-0-preparation": draft.items[0].preparation}
+        while_there = await browser.submit(f"{shown}/check", shown, **typed)
         await api.drop_draft(platform.gateway, doctor, draft.id)
-        afterwards = await browser.post(address, data=typed)
+        afterwards = await browser.submit(f"{shown}/check", shown, **typed)
 
     assert (while_there.status_code, "rx-state" in while_there.text) == (200, True)
     assert (afterwards.status_code, afterwards.text) == (204, "")
