@@ -47,7 +47,7 @@ class Till:
         self.key = ec.generate_private_key(ec.SECP256R1())
         public = self.key.public_key().public_numbers()
         self.x, self.y = (jose.encode(part.to_bytes(32, "big")) for part in (public.x, public.y))
-        self.id = offline.thumbprint(self.x, self.y)
+        self.id = jose.thumbprint(self.x, self.y)
 
     async def enrol(self) -> Till:
         """Its pharmacist sets a PIN on it while there is a line."""
