@@ -110,11 +110,13 @@ def _milliseconds(text: str) -> float:
 
 
 def wrk(into: Figures, base: str, kind: str, lines: Path, token: str, seconds: int, *,
-        target: str = "/", connections: int = 32, threads: int = 1) -> None:
-    """One run of wrk; its figures are added."""
+        target: str = "/", connections: int = 32, threads: int = 1, rate: int = 0) -> None:
+    """One run of wrk, at `rate` requests a second or as fast as answers come; its figures are
+    added.
+    """
     done = subprocess.run(
         [need("wrk"), f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--latency", "-s",
-         str(LUA), base, "--", kind, str(lines), token or "-", target],
+         str(LUA), base, "--", kind, str(lines), token or "-", target, str(rate)],
         capture_output=True, text=True, check=True)
     text = done.stdout
     into.rates.append(float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]))

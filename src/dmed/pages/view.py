@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import jinja2
 import msgspec
@@ -240,9 +241,18 @@ def refused(request: Request, refusal: DmedError) -> Response:
     return render(
         request,
         template,
-        {"status": refusal.status, "sentences": sentences(speech(request), refusal)},
+        {"status": refusal.status, "sentences": sentences(speech(request), refusal),
+         "back": _came_from(request)},
         status=refusal.status,
     )
+
+
+def _came_from(request: Request) -> str:
+    """The page of ours on which a refused act was begun, or "": a refused page is no way back."""
+    origin = urlsplit(request.headers.get("referer", ""))
+    if origin.netloc != request.url.netloc or not origin.path or request.method == "GET":
+        return ""
+    return local_path(origin.path + (f"?{origin.query}" if origin.query else ""))
 
 
 def sentences(t: i18n.Speech, refusal: DmedError) -> list[str]:

@@ -60,7 +60,10 @@ async def workspace(request: Request) -> Response:
     gateway, subject = view.gateway(request), view.signed_in(request)
     asked, person = request.query_params, request.path_params["id"]
     if asked.get("draft"):
-        draft = await api.draft(gateway, subject, asked["draft"])
+        try:
+            draft = await api.draft(gateway, subject, asked["draft"])
+        except NotFoundError:
+            return _without_draft(request, person)
     elif asked.get("correct"):
         draft = _again(await api.prescription(gateway, subject, asked["correct"]))
     elif asked.get("paper"):
@@ -109,11 +112,19 @@ async def act(request: Request) -> Response:
     elif view.field(form, "add"):
         draft = api.derive(_with_medicine(draft, view.field(form, "add")))
         focus = f"dose-{len(draft.items) - 1}"
-    draft = await api.save_draft(gateway, subject, draft)
+    try:
+        draft = await api.save_draft(gateway, subject, draft)
+    except NotFoundError:
+        return _without_draft(request, person)
     if what == "sign":
         return await _sign(request, draft, view.field(form, "key"))
     stated = None if what == "outside" else outside.typed(form)
     return await _show(request, draft, focus=focus, stated=stated)
+
+
+def _without_draft(request: Request, person: str) -> Response:
+    """The draft was signed or dropped in another window: the workspace as it stands now says so."""
+    return view.redirect(request, f"/card/{person}/prescribe?gone=1")
 
 
 async def _helped(
@@ -220,6 +231,7 @@ async def _show(
         focus = "medicine" if draft.diagnosis else "diagnosis"
     facts["focus"] = _first_unanswered(facts["alerts"]) or focus if is_tried else focus
     facts["key"] = ids.secret(128)
+    facts["is_gone"] = "gone" in request.query_params
     facts["forms"] = await paper.waiting(request) if not draft.paper and not draft.items else ()
     if view.is_fragment(request):
         return view.render(request, "prescriptions/workspace.html", facts)
