@@ -302,12 +302,13 @@ KEPT = """async () => {
 
 READS = """async ({ tokens, filter, keys, packs, days }) => {
   const browser = await import("/static/counter-token.js");
+  const { fromBase45 } = await import("/static/offline-bytes.js");
   const held = [];
   for (const key of keys) held.push(await browser.mayHold(filter, key));
   const read = (raw) => {
     try { return browser.readPack(raw).identity; } catch (fault) { return fault.message; } };
   return { held, packs: packs.map(read), days: days.map(browser.readDay),
-           tokens: tokens.map((text) => [...browser.fromBase45(text)]) };
+           tokens: tokens.map((text) => [...fromBase45(text)]) };
 }"""
 
 
