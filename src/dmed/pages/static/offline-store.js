@@ -120,6 +120,8 @@ export function openStore(name) {
   const device = async (user, place) => { const kept = await get("keys", deviceKey(user, place)); return kept && { ...kept, place }; };
   const keepDevice = (made) => put("keys", deviceKey(made.user, made.place), made);
 
+  const dropDevice = (made) => remove("keys", deviceKey(made.user, made.place));
+
   // The queue
 
   // Signs acts with their maker's key and queues them in one transaction; false for a wrong PIN.
@@ -189,7 +191,7 @@ export function openStore(name) {
     return kept || "";
   }
 
-  return { device, forget, isDone, keep, keepDevice, keepKit, keepSecret, kit, queue, queued, results, secret, settled, take, unsealed };
+  return { device, dropDevice, forget, isDone, keep, keepDevice, keepKit, keepSecret, kit, queue, queued, results, secret, settled, take, unsealed };
 }
 
 // Asks the browser not to throw this away when the disk is full.
