@@ -4,7 +4,6 @@ that the browser keeps with their shell (static/offline-*.js).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,12 +33,12 @@ def manifest(request: Request, scope: str, start: str, title: str) -> Response:
     t = view.speech(request)
     icons = [{"src": view.static(f"counter-{size}.png"), "sizes": f"{size}x{size}",
               "type": "image/png", "purpose": "any"} for size in (192, 512)]
-    return Response(json.dumps({
+    return view.json_answer({
         "id": scope, "start_url": start, "scope": scope, "display": "standalone",
         "name": f"DMED — {t(title)}", "short_name": t(title),
         "lang": t.language, "background_color": "#f5f7f9", "theme_color": "#0b6e6e",
         "icons": icons,
-    }), media_type="application/manifest+json")  # fmt: skip  # One manifest.
+    }, "application/manifest+json")  # fmt: skip  # One manifest.
 
 
 def facts(

@@ -12,9 +12,10 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jinja2
+import msgspec
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -38,6 +39,7 @@ FORM_FIELDS_MAX = 200
 BAR_MAX = 5
 """So many places a thumb tells apart in the bar of a phone, "more" among them."""
 LANGUAGE_COOKIE = "dmed_language"
+Given = TypeVar("Given")
 Screen = Callable[[Request], Awaitable[Response]]
 
 
@@ -260,6 +262,22 @@ def field(form: FormData, name: str, default: str = "") -> str:
     """One text field without blanks around it."""
     value = form.get(name, default)
     return value.strip() if isinstance(value, str) else default
+
+
+async def json_of(request: Request, type_: type[Given], bytes_max: int = 500_000) -> Given:
+    """What a page's script sent, as this type; InvalidError for anything else, and for too much."""
+    body = await request.body()
+    if len(body) > bytes_max:
+        raise InvalidError(f"At most {bytes_max} bytes are read at once")
+    try:
+        return msgspec.json.decode(body, type=type_)
+    except msgspec.DecodeError as error:
+        raise InvalidError(f"The body cannot be read: {error}") from error
+
+
+def json_answer(value: Any, kind: str = "application/json") -> Response:
+    """The answer to a page's script."""
+    return Response(msgspec.json.encode(value), media_type=kind)
 
 
 def redirect(request: Request, target: str) -> Response:

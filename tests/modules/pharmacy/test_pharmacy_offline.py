@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import runpy
 import secrets
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmed.kit import clock
-from dmed.kit.errors import ForbiddenError, InvalidError
+from dmed.kit.errors import ForbiddenError, InvalidError, NotFoundError
 from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy import api
 from dmed.modules.pharmacy.rules import offline as rules
@@ -25,9 +27,15 @@ from dmed.modules.pharmacy.service import offline_store as store
 from dmed.modules.pharmacy.service.operator.demo import invented
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.model import ItemState
+from dmed.modules.prescriptions.rules import numbers as prescriptions_numbers
+from dmed.modules.prescriptions.rules import papers
+from dmed.modules.prescriptions.service import offline_writing
 from dmed.trust.model import Role, Subject
 from dmed.trust.signing import jose
 
+OFFLINE = runpy.run_path(
+    str(Path(__file__).parents[1] / "prescriptions" / "test_prescriptions_offline.py"))
+"""A doctor's computer, as the tests of prescriptions have it."""
 AMOXICILLIN = "amoxicillin-capsule-500mg"
 CANCELLED = prescriptions.CANCEL_REASONS[0]
 INSPECTOR = Subject(user="inspector", role=Role.INSPECTOR, name="Qodirova Zulfiya")
@@ -47,7 +55,7 @@ class Till:
         self.key = ec.generate_private_key(ec.SECP256R1())
         public = self.key.public_key().public_numbers()
         self.x, self.y = (jose.encode(part.to_bytes(32, "big")) for part in (public.x, public.y))
-        self.id = offline.thumbprint(self.x, self.y)
+        self.id = jose.thumbprint(self.x, self.y)
 
     async def enrol(self) -> Till:
         """Its pharmacist sets a PIN on it while there is a line."""
@@ -457,3 +465,119 @@ async def test_the_kit_holds_the_pharmacys_price_list(ward: Any) -> None:
     assert msgspec.json.decode(body)["prices"][product.gtin] == "15500.50"
     async with ward.gateway.unit(ward.pharmacist) as unit:
         await prices.keep(unit, ward.pharmacist.organisation, product.gtin, None, "test")
+
+
+# A prescription that a doctor wrote without a network, too
+
+
+async def _written(ward: Any, *, diagnosis: str = "J15.9") -> tuple[Any, dict[str, Any]]:
+    """A doctor's computer, and what it wrote for a new person but has not sent."""
+    desk = await OFFLINE["Desk"](ward).ready()
+    _, med_id = await OFFLINE["_person"](ward)
+    return desk, desk.content(med_id, 1980, AMOXICILLIN, diagnosis=diagnosis)
+
+
+async def _handed(till: Till, written: dict[str, Any], **more: Any) -> str:
+    """The hand-over of its first item, signed at a counter without a network."""
+    found = invented(*_parts(pack := till.ward.pack()))
+    assert found is not None
+    till.seq += 1
+    now = clock.now()
+    return till.signed({
+        "id": secrets.token_hex(16), "at": now.isoformat(), "seq": till.seq, "item": 1,
+        "kit": (now - timedelta(hours=1)).isoformat(), "token": written["token"],
+        "packs": [{"raw": pack, "quantity": "7", "lot": found.lot,
+                   "expiry": found.expiry.isoformat()}], **more})  # fmt: skip  # One act.
+
+
+def _parts(code: str) -> tuple[str, str]:
+    return code[2:16], code[18:31]
+
+
+async def test_a_hand_over_waits_for_a_prescription_that_is_on_its_way(ward: Any) -> None:
+    """Sent before the doctor sends his part it waits, as do its repeats; others go on; then the
+    same act is booked on the prescription.
+    """
+    desk, written = await _written(ward)
+    till = await _till(ward)
+    act = await _handed(till, written)
+    other = await till.act(await ward.signed(AMOXICILLIN), ward.pack(), quantity="7")
+
+    first, beside, again = await till.send(act, other, act)
+
+    assert [first.outcome, beside.outcome, again.outcome] == [
+        Outcome.WAITING, Outcome.ACCEPTED, Outcome.WAITING]
+    done, = await desk.send(written)
+    assert done.outcome.value == "signed", done.findings
+    booked, repeated = await till.send(act, act)
+    assert booked.outcome is Outcome.ACCEPTED, booked.findings
+    assert (repeated.outcome, repeated.is_repeated) == (Outcome.ACCEPTED, True)
+    found = await prescriptions.prescription(ward.gateway, ward.doctor, written["number"])
+    assert found.items[0].dispensed == Decimal(7)
+
+
+async def test_one_that_never_comes_becomes_a_case(ward: Any) -> None:
+    """Taken back by its doctor, the hand-over that waited for it is kept with a case; the patient
+    is not asked.
+    """
+    desk, written = await _written(ward, diagnosis="J06.9")  # An antibiotic for a cold is asked.
+    till = await _till(ward)
+    act = await _handed(till, written)
+    asked, = await desk.send(written)
+    assert asked.outcome.value == "asked"
+    waits, = await till.send(act)
+    assert waits.outcome is Outcome.WAITING
+
+    await offline_writing.drop(ward.gateway, ward.doctor, written["id"])
+
+    done, = await till.send(act)
+    assert done.outcome is Outcome.CONFLICT
+    found = await offline_cases.case(ward.gateway, INSPECTOR, done.case)
+    assert found.case.kind is Kind.CLOSED
+
+
+async def test_after_ten_days_nobody_waits(ward: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A doctor who never sends his part does not hold a pharmacy's queue for ever."""
+    _, written = await _written(ward)
+    till = await _till(ward)
+    act = await _handed(till, written)
+    monkeypatch.setattr(papers, "ENTER_WITHIN", timedelta(0))
+
+    done, = await till.send(act)
+
+    assert done.outcome is Outcome.CONFLICT
+
+
+async def test_the_kit_names_the_computers_of_doctors(ward: Any) -> None:
+    """A counter without a network believes their tokens; the key of a lost one is not there."""
+    desk, _ = await _written(ward)
+    lost, _ = await _written(ward)
+    await offline_writing.withdraw(ward.gateway, ward.doctor, lost.id)
+    ward.gateway.held("pharmacy.offline", dict[str, Any]).clear()
+
+    body, _ = await offline_kit.kit(ward.gateway, ward.pharmacist, "uz")
+
+    doctors = {each["kid"] for each in msgspec.json.decode(body)["doctors"]}
+    assert desk.id in doctors
+    assert lost.id not in doctors
+
+
+async def test_the_line_is_there_but_not_yet_the_prescription(ward: Any) -> None:
+    """The counter says that it is on its way and where it may be handed over; once it is here the
+    doctor's own token is as good as the platform's, and a changed one is not.
+    """
+    desk, written = await _written(ward)
+    _, code = next(pair for pair in await offline_writing.free_numbers(
+        ward.gateway, ward.doctor, desk.id) if pair[0] == written["number"])
+    text = prescriptions_numbers.write_qr(written["number"], code, written["token"])
+    with pytest.raises(NotFoundError, match="has not sent it yet"):
+        await api.claim(ward.gateway, ward.pharmacist, text)
+    await desk.send(written)
+
+    claim = await api.claim(ward.gateway, ward.pharmacist, text)
+
+    assert claim.is_token_valid is True
+    changed = desk.token({**written, "number": "1726000000001"})
+    false = prescriptions_numbers.write_qr(written["number"], code, changed)
+    with pytest.raises(ForbiddenError, match="does not hold"):
+        await api.claim(ward.gateway, ward.other, false)

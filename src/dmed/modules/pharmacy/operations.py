@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.requests import Request
@@ -311,9 +311,6 @@ DEFINITIONS = (
 # The counter without a network (service/offline.py)
 
 
-_Given = TypeVar("_Given")
-
-
 class _Key(msgspec.Struct, forbid_unknown_fields=True):
     x: str
     y: str
@@ -332,19 +329,19 @@ async def offline_kit(request: Request) -> Response:
 
 async def offline_enrol(request: Request) -> Response:
     """Registers the key of a pharmacist on a computer: {x, y} in base64url."""
-    given = _read(await request.body(), _Key)
+    given = await view.json_of(request, _Key)
     made = await offline.enrol(view.gateway(request), view.signed_in(request), given.x, given.y)
-    return _json({"id": made.id, "last_seq": made.last_seq})
+    return view.json_answer({"id": made.id, "last_seq": made.last_seq})
 
 
 async def offline_acts(request: Request) -> Response:
     """Judges acts that were made without a network: {acts: [signed, ...]}; the same act again is
     answered again.
     """
-    given = _read(await request.body(), _Acts)
+    given = await view.json_of(request, _Acts)
     done = await offline.reconcile(view.gateway(request), view.signed_in(request), given.acts)
     t = view.speech(request)
-    return _json({"results": [
+    return view.json_answer({"results": [
         {"id": one.id, "outcome": one.outcome.value, "case": one.case,
          "repeated": one.is_repeated,
          "said": [offline_cases.said(t, each) for each in one.findings]}
@@ -357,20 +354,6 @@ async def offline_manifest(request: Request) -> Response:
     return shells.manifest(request, "/counter", "/counter", "menu.counter")
 
 
-def _json(value: Any) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
-
-
-def _read(body: bytes, type_: type[_Given]) -> _Given:
-    if len(body) > _OFFLINE_BYTES_MAX:
-        raise InvalidError(f"At most {_OFFLINE_BYTES_MAX} bytes are read at once")
-    try:
-        return msgspec.json.decode(body, type=type_)
-    except msgspec.DecodeError as error:
-        raise InvalidError(f"The body cannot be read: {error}") from error
-
-
-_OFFLINE_BYTES_MAX = 500_000
 _PHARMACISTS = frozenset({Role.PHARMACIST})
 OFFLINE_ROUTES: tuple[Route, ...] = (
     Route(path="/counter-worker.js", endpoint=shells.worker, roles=ANYBODY),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dmed.modules.prescriptions import operations, pages, tables
 from dmed.modules.prescriptions.pages import offline, outside, paper
+from dmed.modules.prescriptions.service import offline_store
 from dmed.trust.manifest import Interceptor, Manifest
 
 MODULE = Manifest(
@@ -17,7 +18,7 @@ MODULE = Manifest(
         Interceptor(type="MedicationRequest", on_create=operations.create_request),
     ),
     operations=operations.OPERATIONS,
-    ddl=tables.DDL,
+    ddl=(*tables.DDL, *offline_store.DDL),
     jobs=(
         ("expire", operations.expire),
         ("start", operations.start),

@@ -30,6 +30,7 @@ from dmed.modules.prescriptions.model import (
     Diagnosis,
     Draft,
     DraftItem,
+    Finding,
     Item,
     ItemState,
     Paper,
@@ -51,6 +52,7 @@ from dmed.modules.prescriptions.rules.numbers import (
     read_number,
     read_qr,
 )
+from dmed.modules.prescriptions.rules.offline import is_late, token_key
 from dmed.modules.prescriptions.rules.precision import ACCEPTED, OVERRIDDEN, Precision
 from dmed.modules.prescriptions.rules.resources import (
     ALERT_SYSTEM,
@@ -84,7 +86,7 @@ from dmed.modules.prescriptions.service import (
 )
 from dmed.modules.prescriptions.service import diagnoses as diagnosis_list
 from dmed.modules.prescriptions.service import drafts as drafts_service
-from dmed.modules.prescriptions.service.access import check_code, token_holds
+from dmed.modules.prescriptions.service.access import check_code
 from dmed.modules.prescriptions.service.case import (
     Case,
     CaseItem,
@@ -104,10 +106,12 @@ from dmed.modules.prescriptions.service.drafts import (
 )
 from dmed.modules.prescriptions.service.offline import (
     closed_numbers,
+    doctors_keys,
+    is_on_its_way,
     public_keys,
     read_token,
     seal,
-    token_key,
+    token_holds,
 )
 from dmed.modules.prescriptions.service.parameters import Input
 from dmed.modules.prescriptions.service.signing import Within
@@ -142,6 +146,7 @@ __all__ = [
     "Draft",
     "DraftItem",
     "Event",
+    "Finding",
     "Input",
     "Item",
     "ItemState",
@@ -172,6 +177,7 @@ __all__ = [
     "diagnoses",
     "diagnosis",
     "dispense_event",
+    "doctors_keys",
     "draft",
     "drafts",
     "drop_draft",
@@ -183,6 +189,8 @@ __all__ = [
     "hold",
     "is_as_signed",
     "is_held",
+    "is_late",
+    "is_on_its_way",
     "is_prescription_text",
     "judge",
     "judge_card",

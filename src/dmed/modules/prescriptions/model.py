@@ -28,6 +28,13 @@ class Reason(msgspec.Struct, frozen=True):
     """Values that are medicines are INN keys in "...inn" names; the rest is ready to show."""
 
 
+class Finding(msgspec.Struct, frozen=True):
+    """One reason of a judgement: for people by its locale key, and in English."""
+
+    reason: Reason
+    sentence: str
+
+
 def reason_key(rule: str) -> str:
     """The locale key of a rule's sentence; all pairs of interactions share one."""
     kind = "interaction" if rule.startswith("interaction-") else rule
@@ -91,6 +98,10 @@ INN_EXCEPTIONS = ("combination", "narrow-index", "potent", "reimbursement", "com
 PAPER_REASONS = ("no-network", "no-power", "platform-down", "home-visit", "emergency")
 """Why a prescription was written on paper; texts under `prescriptions.paper.<code>`."""
 
+OFFLINE_REASON = "offline"
+"""Written and signed on a doctor's computer without a network: its number is one of that computer,
+not of a form; text `prescriptions.paper.offline`."""
+
 ITEMS_MAX = 5
 ITEMS_COMMISSION_MAX = 10
 """Names on one prescription, and as many as a commission may decide (the law says "more")."""
@@ -104,7 +115,7 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True):
     written: datetime
     """When the doctor wrote it, as the form says."""
     reason: str
-    """A code of PAPER_REASONS."""
+    """A code of PAPER_REASONS, or OFFLINE_REASON."""
 
 
 class Unregistered(msgspec.Struct, frozen=True, kw_only=True):

@@ -76,6 +76,7 @@ DDL: tuple[str, ...] = (
         voided timestamptz
     )""",
     "create index if not exists prescription_paper_author on prescription_paper (author, printed)",
+    "alter table prescription_paper add column if not exists device text not null default ''",
     """create table if not exists prescription_favourite (
         id text collate "C" primary key,
         author text collate "C" not null,
@@ -450,22 +451,25 @@ async def closed_numbers(
 
 
 async def insert_paper(
-    connection: Connection, number: str, author: str, organisation: str
+    connection: Connection, number: str, author: str, organisation: str, device: str = ""
 ) -> None:
-    """A blank form with its number, for one doctor."""
+    """A number for one doctor: of a blank form, or for the key of a computer of his."""
     await connection.execute(
-        "insert into prescription_paper (number, author, organisation) values ($1, $2, $3)",
-        number, author, organisation,
+        "insert into prescription_paper (number, author, organisation, device)"
+        " values ($1, $2, $3, $4)",
+        number, author, organisation, device,
     )  # fmt: skip  # Same reason.
 
 
-async def papers(connection: Connection, author: str) -> list[Any]:
-    """A doctor's forms that are neither typed in nor void, oldest first."""
+async def papers(connection: Connection, author: str, device: str = "") -> list[Any]:
+    """A doctor's numbers that are neither typed in nor void, of forms or of one computer, oldest
+    first.
+    """
     return await connection.fetch(
-        "select number, printed from prescription_paper"
-        " where author = $1 and entered is null and voided is null order by printed, number",
-        author,
-    )
+        "select number, printed from prescription_paper where author = $1 and device = $2"
+        " and entered is null and voided is null order by printed, number",
+        author, device,
+    )  # fmt: skip  # Same reason.
 
 
 async def paper(connection: Connection, number: str) -> Any | None:

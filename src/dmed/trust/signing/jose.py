@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from typing import Any
 
 import msgspec
@@ -36,6 +37,18 @@ def decode(text: str) -> bytes:
     if encode(data) != text:
         raise ValueError("it is no base64url without padding")
     return data
+
+
+def public_key(x: str, y: str) -> ec.EllipticCurvePublicKey:
+    """The P-256 key of two coordinates in base64url; ValueError for what is no point of it."""
+    first, second = (int.from_bytes(decode(part), "big") for part in (x, y))
+    return ec.EllipticCurvePublicNumbers(first, second, ec.SECP256R1()).public_key()
+
+
+def thumbprint(x: str, y: str) -> str:
+    """RFC 7638 of a P-256 key by its coordinates in base64url. Pure."""
+    named = msgspec.json.encode({"crv": "P-256", "kty": "EC", "x": x, "y": y})
+    return encode(hashlib.sha256(named).digest())
 
 
 def raw_signature(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:

@@ -24,7 +24,7 @@ import msgspec
 from dmed.kit.clock import TASHKENT
 from dmed.modules.medicines.api import Preparation
 from dmed.modules.pharmacy.rules.prices import Limit, is_price
-from dmed.modules.prescriptions.api import Reason
+from dmed.modules.prescriptions.api import Finding, Reason
 
 DAYS = 7
 """At most the medicine of so many days, or the smallest pack (eprescription B6)."""
@@ -54,6 +54,8 @@ class Outcome(StrEnum):
     """Kept beside the prescription with a case: it does not fit what others did."""
     REFUSED = "refused"
     """Not believed: nothing says that it happened so."""
+    WAITING = "waiting"
+    """Its prescription was written without a network, too, and is not here yet."""
 
 
 class Kind(StrEnum):
@@ -121,15 +123,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Content of its smallest pack on the market, 0 when there is none."""
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One reason of a judgement: locale key `pharmacy.offline.why.<name>`, and in English."""
-
-    reason: Reason
-    sentence: str
-
-
 def finding(name: str, sentence: str, **values: str) -> Finding:
-    """A finding by its short name."""
+    """A finding by its short name: locale key `pharmacy.offline.why.<name>`."""
     return Finding(Reason(f"pharmacy.offline.why.{name}", values), sentence)
 
 

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dmed.kit import clock, ids
-from dmed.kit.errors import ConflictError, ForbiddenError, InvalidError, UnprocessableError
+from dmed.kit.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    UnprocessableError,
+)
 from dmed.modules.facilities import api as facilities
 from dmed.modules.pharmacy import tables
 from dmed.modules.pharmacy.model import NOT_DISPENSED_REASONS, RETURN_REASONS, Claim
@@ -124,7 +130,7 @@ async def claimed(
     token_holds = None
     if number_or_qr.strip().upper().startswith("UZRX:"):
         text = prescriptions.read_qr(number_or_qr)
-        token_holds = prescriptions.token_holds(gateway.settings, text)
+        token_holds = await prescriptions.token_holds(gateway, subject, text)
         number, code = text.number, text.code
     else:
         number = prescriptions.read_number(number_or_qr)
@@ -133,7 +139,14 @@ async def claimed(
     if not code:
         raise InvalidError("The code that stands under the QR code is needed beside the number")
     async with gateway.unit(subject) as unit:
-        refusal = await prescriptions.check_code(unit, number, code, now)
+        try:
+            refusal = await prescriptions.check_code(unit, number, code, now)
+        except NotFoundError:
+            if token_holds and await prescriptions.is_on_its_way(unit, number):
+                raise NotFoundError(
+                    f"The doctor wrote {prescriptions.show_number(number)} without a network and "
+                    "has not sent it yet: hand it over at the counter without a network") from None
+            raise
         if not refusal:
             case = await prescriptions.open_case(unit, number)
             news = {each: vid for each, vid in (expected or {}).items()

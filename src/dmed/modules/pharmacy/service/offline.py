@@ -28,12 +28,12 @@ from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy.model import ScannedPack
 from dmed.modules.pharmacy.rules import dispenses, gs1, prices
 from dmed.modules.pharmacy.rules import offline as rules
-from dmed.modules.pharmacy.rules.offline import Act, Facts, Finding, Kind, Outcome
+from dmed.modules.pharmacy.rules.offline import Act, Facts, Kind, Outcome
 from dmed.modules.pharmacy.rules.packs import Word
 from dmed.modules.pharmacy.service import counter, handing, operator
 from dmed.modules.pharmacy.service import offline_store as store
 from dmed.modules.prescriptions import api as prescriptions
-from dmed.modules.prescriptions.api import Case, ItemState
+from dmed.modules.prescriptions.api import Case, Finding, ItemState
 from dmed.trust.model import Subject
 from dmed.trust.signing import jose
 from dmed.trust.signing.model import SignatureError
@@ -95,7 +95,7 @@ async def enrol(gateway: Gateway, subject: Subject, x: str, y: str) -> store.Dev
     await counter.require_licence(gateway, subject, now)
     _public(x, y)
     made = store.Device(
-        id=thumbprint(x, y), pharmacy=pharmacy, username=subject.user, name=subject.name,
+        id=jose.thumbprint(x, y), pharmacy=pharmacy, username=subject.user, name=subject.name,
         practitioner=subject.practitioner, practitioner_role=subject.practitioner_role,
         x=x, y=y, since=now, withdrawn=None, last_seq=0,
     )  # fmt: skip  # One key.
@@ -122,16 +122,9 @@ async def computers(gateway: Gateway, subject: Subject) -> list[store.Device]:
         return await store.devices(unit, counter.pharmacy_of(subject))
 
 
-def thumbprint(x: str, y: str) -> str:
-    """RFC 7638 of a P-256 key by its coordinates in base64url. Pure."""
-    named = msgspec.json.encode({"crv": "P-256", "kty": "EC", "x": x, "y": y})
-    return jose.encode(hashlib.sha256(named).digest())
-
-
 def _public(x: str, y: str) -> ec.EllipticCurvePublicKey:
     try:
-        first, second = (int.from_bytes(jose.decode(part), "big") for part in (x, y))
-        return ec.EllipticCurvePublicNumbers(first, second, ec.SECP256R1()).public_key()
+        return jose.public_key(x, y)
     except ValueError as error:
         raise InvalidError("This is no public key on P-256") from error
 
@@ -220,11 +213,15 @@ async def _look(
     device = await store.device(unit, sent.device.id, lock=True)
     assert device is not None  # Keys are never deleted.
     before = await store.act(unit, act.id)
-    if before is not None:
+    if before is not None and before.digest != sent.digest:
         return _again(before, sent.digest)
-    now, token, fault = clock.now(), None, ""
+    if before is not None and before.outcome is not Outcome.WAITING:
+        return _again(before, sent.digest)
+    now, token, fault, is_waited_for = clock.now(), None, "", False
     try:
-        token = prescriptions.read_token(gateway.settings, act.token)
+        read = await prescriptions.read_token(unit, gateway.settings, act.token)
+        token = read.token
+        is_waited_for = read.is_offline and await _is_on_its_way(unit, act, token.number, now)
     except InvalidError as refusal:
         fault = str(refusal)
     if token is not None and not 1 <= act.item <= len(token.items):
@@ -233,7 +230,8 @@ async def _look(
     facts = Facts(
         now=now, token_fault=fault,
         signed=token.signed_on if token else None,
-        last_seq=device.last_seq,
+        # One that waited has its running number already.
+        last_seq=act.seq - 1 if before is not None else device.last_seq,
         acts_that_day=await store.count_acts(
             unit, device.pharmacy, day, day + timedelta(days=1)),
     )  # fmt: skip  # Facts of one act.
@@ -246,8 +244,22 @@ async def _look(
         kept = _record(sent, number, now, Outcome.REFUSED, (wrong,))
         await store.keep_act(unit, kept)
         return Result(id=act.id, outcome=Outcome.REFUSED, findings=(wrong,))
+    if is_waited_for:
+        said = rules.finding("waiting", "The doctor wrote it without a network and has not sent "
+                             "it yet: this act waits for it")  # fmt: skip  # One sentence.
+        await store.keep_act(unit, _record(sent, number, now, Outcome.WAITING, (said,)))
+        return Result(id=act.id, outcome=Outcome.WAITING, findings=(said,))
     return Looked(sent=sent, number=number, facts=facts, words=words,
                   findings=(licence,) if licence else ())  # fmt: skip  # What is known.
+
+
+async def _is_on_its_way(unit: GatewayUnit, act: Act, number: int, now: datetime) -> bool:
+    """Whether a prescription written without a network may still come; after ten days nobody
+    waits, and the act is judged without it.
+    """
+    if prescriptions.is_late(act.at, now):
+        return False
+    return await prescriptions.is_on_its_way(unit, f"{number:013d}")
 
 
 def _again(before: store.Kept, digest: bytes) -> Result:

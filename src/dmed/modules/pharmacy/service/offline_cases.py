@@ -13,9 +13,10 @@ from dmed.kit import clock
 from dmed.kit.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from dmed.kit.i18n import Speech
 from dmed.modules.facilities import api as facilities
-from dmed.modules.pharmacy.rules.offline import Finding, Judged
+from dmed.modules.pharmacy.rules.offline import Judged
 from dmed.modules.pharmacy.service import offline_store as store
 from dmed.modules.prescriptions import api as prescriptions
+from dmed.modules.prescriptions.api import Finding
 from dmed.pages import sentences
 from dmed.trust.model import Role, Subject
 

@@ -27,6 +27,7 @@ USED_SINCE = timedelta(days=35)
 _USED_MAX = 200_000
 _CLOSED_MAX = 50_000
 _REVOKED_MAX = 5_000
+_DOCTORS_MAX = 3_000
 _KEEP_SECONDS = 60
 """A district's filter is made at most once in so many seconds in a worker."""
 
@@ -37,6 +38,8 @@ class District(msgspec.Struct, frozen=True, kw_only=True):
     made: float
     used: rules.Filter
     revoked: tuple[str, ...]
+    doctors: list[dict[str, str]]
+    """Keys of computers on which doctors of the region write without a network."""
 
 
 async def kit(gateway: Gateway, subject: Subject, language: str) -> tuple[bytes, str]:
@@ -55,7 +58,7 @@ async def kit(gateway: Gateway, subject: Subject, language: str) -> tuple[bytes,
         "until": (now + rules.KIT_AGE).isoformat(timespec="milliseconds"),
         "pharmacy": pharmacy, "user": subject.user, "district": place.district,
         "keys": prescriptions.public_keys(gateway.settings)["keys"],
-        "used": shared.used, "revoked": shared.revoked,
+        "doctors": shared.doctors, "used": shared.used, "revoked": shared.revoked,
         "recalls": [[one.gtin, one.lot] for one in recalled],
         "limits": {"days": rules.DAYS, "acts": rules.ACTS_A_DAY, "packs": rules.PACKS_MAX,
                    "skew_seconds": int(rules.SKEW.total_seconds()), "acts_today": count},
@@ -80,8 +83,9 @@ async def _district(
         closed = await prescriptions.closed_numbers(
             unit, place.region, clock.today(), _CLOSED_MAX)
         handed = await store.handed_numbers(unit, closed)
+        doctors = await prescriptions.doctors_keys(unit, place.region, _DOCTORS_MAX)
     revoked = tuple(number for number in closed if number not in handed)[:_REVOKED_MAX]
-    made = District(made=clockwork.monotonic(), revoked=revoked,
+    made = District(made=clockwork.monotonic(), revoked=revoked, doctors=doctors,
                     used=rules.make_filter([*used, *packs, *closed]))  # fmt: skip  # One district.
     held[place.district] = made
     return made

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from dmed.modules.pharmacy.rules.offline import Finding, Judged, Kind, Outcome
+from dmed.modules.pharmacy.rules.offline import Judged, Kind, Outcome
 from dmed.modules.pharmacy.tables import Connection
+from dmed.modules.prescriptions.api import Finding
 
 DDL: tuple[str, ...] = (
     """create table if not exists pharmacy_offline_place (
@@ -269,11 +270,14 @@ async def act(connection: Connection, id_: str) -> Kept | None:
 
 
 async def keep_act(connection: Connection, kept: Kept) -> None:
-    """An act with what became of it."""
+    """An act with what became of it; one that waited is judged now."""
     await connection.execute(
         "insert into pharmacy_offline_act (id, digest, pharmacy, device, number, item, at,"
         " received, outcome, findings, dispenses, opened, signed)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13)",
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13)"
+        " on conflict (id) do update set received = excluded.received, outcome = excluded.outcome,"
+        " findings = excluded.findings, dispenses = excluded.dispenses, opened = excluded.opened"
+        " where pharmacy_offline_act.outcome = 'waiting'",
         kept.id, kept.digest, kept.pharmacy, kept.device, kept.number, kept.item, kept.at,
         kept.received, kept.outcome.value, _json(kept.findings), list(kept.dispenses),
         kept.opened, kept.signed,

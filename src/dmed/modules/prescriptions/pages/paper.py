@@ -13,7 +13,7 @@ from dmed.kit.clock import TASHKENT
 from dmed.kit.errors import InvalidError
 from dmed.kit.i18n import Speech
 from dmed.modules.prescriptions import api
-from dmed.modules.prescriptions.model import PAPER_REASONS, Paper
+from dmed.modules.prescriptions.model import OFFLINE_REASON, PAPER_REASONS, Paper
 from dmed.pages import view
 from dmed.trust.manifest import MenuItem, Route
 from dmed.trust.model import Role
@@ -30,10 +30,17 @@ def facts(t: Speech, paper: Paper | None) -> dict[str, Any] | None:
         "number": paper.number,
         "shown": api.show_number(paper.number),
         "written": paper.written.astimezone(TASHKENT).strftime("%Y-%m-%dT%H:%M"),
+        "written_exactly": paper.written.isoformat(),
         "reason": paper.reason,
-        "says": t("prescriptions.paper.says", reason=t(f"prescriptions.paper.{paper.reason}")),
+        "says": _says(t, paper), "is_offline": paper.reason == OFFLINE_REASON,
         "reasons": [(code, t(f"prescriptions.paper.{code}")) for code in PAPER_REASONS],
     }
+
+
+def _says(t: Speech, paper: Paper) -> str:
+    if paper.reason == OFFLINE_REASON:
+        return t("prescriptions.paper.offline", moment=t.moment(paper.written))
+    return t("prescriptions.paper.says", reason=t(f"prescriptions.paper.{paper.reason}"))
 
 
 def day_of(paper: Paper) -> date:
@@ -48,7 +55,9 @@ def read(form: FormData) -> Paper | None:
         return None
     typed = view.field(form, "written")
     try:
-        written = datetime.fromisoformat(typed).replace(tzinfo=TASHKENT)
+        written = datetime.fromisoformat(typed)
+        # A browser's field of date and time knows no zone: it is the country's.
+        written = written if written.tzinfo else written.replace(tzinfo=TASHKENT)
     except ValueError as error:
         raise InvalidError(f"{typed[:20]!r} is no moment (YYYY-MM-DDTHH:MM)") from error
     return Paper(number=number, written=written, reason=view.field(form, "paper-reason"))

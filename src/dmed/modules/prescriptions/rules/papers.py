@@ -7,7 +7,7 @@ from typing import Any
 
 from dmed.kit.clock import TASHKENT
 from dmed.kit.errors import InvalidError, UnprocessableError
-from dmed.modules.prescriptions.model import PAPER_REASONS, Paper
+from dmed.modules.prescriptions.model import OFFLINE_REASON, PAPER_REASONS, Paper
 from dmed.modules.prescriptions.rules import resources
 
 ENTER_WITHIN = timedelta(days=10)
@@ -20,7 +20,7 @@ def check_written(paper: Paper, now: datetime) -> None:
     """A form is typed in within ten days of its writing and not before it, with a reason of the
     list; UnprocessableError or InvalidError say what is wrong.
     """
-    if paper.reason not in PAPER_REASONS:
+    if paper.reason not in {*PAPER_REASONS, OFFLINE_REASON}:
         raise InvalidError(f"{paper.reason!r} is no reason for paper: {', '.join(PAPER_REASONS)}")
     if paper.written > now:
         raise UnprocessableError("The day on the paper lies in the future")

@@ -7,12 +7,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from dmed.kit import clock
-from dmed.kit.errors import InvalidError, NotFoundError
-from dmed.kit.settings import Settings
+from dmed.kit.errors import NotFoundError
 from dmed.modules.prescriptions import tables
-from dmed.modules.prescriptions.rules import numbers, tokens
-from dmed.modules.prescriptions.service.keys import keys
-from dmed.modules.signing.api import SignatureError
+from dmed.modules.prescriptions.rules import numbers
 
 if TYPE_CHECKING:
     from dmed.trust.gateway import GatewayUnit
@@ -46,14 +43,3 @@ async def check_code(unit: GatewayUnit, number: str, code: str, now: datetime) -
         return f"The code is wrong: locked for {LOCK_MINUTES} minutes"
     return f"The code is wrong; {left} more wrong codes lock the prescription"
 
-
-def token_holds(settings: Settings, text: numbers.QrText) -> bool | None:
-    """Whether the signed token of a QR text is ours and of this number; None when it has none."""
-    if not text.token:
-        return None
-    try:
-        key = keys(settings).seal.key(tokens.named_key(text.token))
-        token = tokens.verify(text.token, key.private.public_key())
-    except (InvalidError, SignatureError):
-        return False
-    return token.number == int(text.number)

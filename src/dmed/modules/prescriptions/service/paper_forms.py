@@ -7,14 +7,14 @@ soon as it is typed in; nobody else's number can be used, and none twice.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from dmed.kit import clock
 from dmed.kit.errors import ConflictError, InvalidError, NotFoundError
 from dmed.modules.prescriptions import tables
-from dmed.modules.prescriptions.model import Paper
+from dmed.modules.prescriptions.model import OFFLINE_REASON, Paper
 from dmed.modules.prescriptions.rules import numbers, papers
 from dmed.trust.model import Subject
 
@@ -80,11 +80,13 @@ async def enter(unit: GatewayUnit, subject: Subject, paper: Paper, now: datetime
     """The form of this number is typed in now; NotFoundError for a number that was not given to
     this doctor, ConflictError for one that is used or void.
     """
-    await _mine(unit, subject, paper.number)
+    row = await _mine(unit, subject, paper.number)
+    if bool(row["device"]) != (paper.reason == OFFLINE_REASON):
+        raise InvalidError("The number of a computer without a network is of no form of paper")
     await tables.end_paper(unit, paper.number, entered=now, voided=None)
 
 
-async def _mine(unit: GatewayUnit, subject: Subject, number: str) -> None:
+async def _mine(unit: GatewayUnit, subject: Subject, number: str) -> Any:
     row = await tables.paper(unit, number)
     shown = numbers.show_number(number)
     if row is None or row["author"] != subject.user:
@@ -93,3 +95,4 @@ async def _mine(unit: GatewayUnit, subject: Subject, number: str) -> None:
         raise ConflictError(f"The form {shown} is typed in already")
     if row["voided"]:
         raise ConflictError(f"The form {shown} was said to be spoilt")
+    return row

@@ -11,7 +11,8 @@ from dmed.modules.facilities import api as facilities
 from dmed.modules.medicines import api as medicines
 from dmed.modules.prescriptions.model import ITEMS_MAX, Item, ItemState, Prescription
 from dmed.modules.prescriptions.rules import courses, numbers, tokens
-from dmed.modules.prescriptions.service import diagnoses, offline, paper_forms, signing, views
+from dmed.modules.prescriptions.rules.offline import token_key
+from dmed.modules.prescriptions.service import diagnoses, paper_forms, signing, views
 from dmed.modules.prescriptions.service.keys import Keys, keys
 from dmed.trust.model import Role, Subject
 
@@ -51,7 +52,7 @@ def token_of(found: Prescription, patient: dict[str, Any], secrets: Keys) -> str
             return ""
         amount = courses.whole(item.quantity)
         items.append(tokens.TokenItem(
-            *offline.token_key(medicines.preparation(item.preparation)),
+            *token_key(medicines.preparation(item.preparation)),
             int(amount) if amount == amount.to_integral_value() else str(amount),
         ))  # fmt: skip  # Four parts of an item.
     born = str(patient.get("birthDate", ""))[:4]
