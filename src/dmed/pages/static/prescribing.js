@@ -21,7 +21,6 @@ const fresh = () => ({ diagnosis: null, lines: [], isBegun: false });
 let draft = fresh();
 let slip = null;
 let hasWaited = false;
-let wanted = null;
 const FIELDS = {
   person_form: "f-person", person_digit: "f-person", no_initials: "f-family", no_year: "f-born", child: "f-born",
   no_diagnosis: "diagnosis-q", no_items: "medicine-q", not_asked: "f-asked",
@@ -87,7 +86,7 @@ function option(value, lead, text, note) {
 }
 
 // A box whose list this page fills itself; the keys are those of every picker.
-function wirePicker(id, search, picked, focus) {
+function wirePicker(id, search, picked) {
   const [box, list] = [at(id), at(`${id}-list`)];
   box.addEventListener("input", async () => {
     const typed = box.value;
@@ -97,12 +96,13 @@ function wirePicker(id, search, picked, focus) {
     list.replaceChildren(...(found.length || !typed.trim() ? found : [element("div", { className: "options-none" }, t("nothing"))]));
     list.dispatchEvent(new CustomEvent("filled", { bubbles: true }));
   });
-  box.addEventListener("picked", () => { const { value } = at(`${id}-value`); did(() => picked(value), focus); });
+  box.addEventListener("picked", () => { const { value } = at(`${id}-value`); did(() => picked(value)); });
 }
 
 async function pickDiagnosis(code) {
   draft.diagnosis = (await ownKit()).diagnoses.find(([each]) => each === code) ?? null;
   showDiagnosis();
+  if (draft.diagnosis) at("medicine-q").focus();
 }
 
 async function pickMedicine(key) {
@@ -113,6 +113,7 @@ async function pickMedicine(key) {
   draft.lines.push({ row, typed: { dose: figure(row.dose), times: String(row.times), days: String(row.days) }, note: "", asNeeded: false });
   at("offline-notes").replaceChildren();
   showLines(kit);
+  at(`item-${draft.lines.length - 1}-dose`).focus();
 }
 
 function showDiagnosis() {
@@ -226,13 +227,16 @@ async function written(isAsked) {
 }
 
 async function signRx(form) {
-  const pin = form.elements.namedItem("pin").value;
-  wanted = at("f-sign-pin");
+  // A PIN stays nowhere, and is typed for each signature; the focus goes before anything is said, so
+  // that it never jumps under typing fingers.
+  const box = form.elements.namedItem("pin");
+  const pin = box.value;
+  box.value = "";
+  box.focus();
   const { kit, act, lines } = await written(at("f-asked").checked).catch((fault) => {
-    wanted = at(FIELDS[fault.message] ?? "f-sign-pin");
+    at(FIELDS[fault.message])?.focus();
     throw fault;
   });
-  at("f-sign-pin").value = "";
   let made;
   await sign(pin, [act], async (plain, signed) => {
     const device = await own();
@@ -250,6 +254,7 @@ async function signRx(form) {
   say("good", t("kept"));
   showSlip(made);
   await show();
+  at("slip-print").focus();
   look();
 }
 
@@ -323,19 +328,17 @@ function showForm() {
   if (isOpen && wasHidden && document.activeElement === document.body) at("f-person").focus();
 }
 
-const isRefused = () => Boolean(at("offline-notes").querySelector(".bad"));
-
 function begin() {
   const form = at("rx");
   wirePicker("diagnosis-q", async (typed) => (await index()).diagnoses(typed).map(([code, label]) => option(code, code, label, "")),
-    pickDiagnosis, () => at("medicine-q").focus());
+    pickDiagnosis);
   wirePicker("medicine-q", async (typed) => (await index()).medicines(typed).map((row) => option(row.key, "", row.label, row.allowed ? "" : t("only_line"))),
-    pickMedicine, () => ((isRefused() ? null : at(`item-${draft.lines.length - 1}-dose`)) ?? at("medicine-q")).focus());
+    pickMedicine);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", () => { draft.isBegun = true; form.dataset.dirty = "1"; });
   for (const id of ["f-person", "f-born"]) at(id).addEventListener("change", heedPerson);
   at("diagnosis-change").addEventListener("click", () => { draft.diagnosis = null; showDiagnosis(); at("diagnosis-q").focus(); });
-  at("rx-sign").addEventListener("submit", (event) => { event.preventDefault(); did(() => signRx(event.target), () => (slip ? at("slip-print") : wanted).focus()); });
+  at("rx-sign").addEventListener("submit", (event) => { event.preventDefault(); did(() => signRx(event.target)); });
   at("slip-next").addEventListener("click", () => { slip = null; at("offline-notes").replaceChildren(); showForm(); });
   // A line that swallows what is sent must not hide the form for long.
   setTimeout(() => { hasWaited = true; showForm(); }, WAIT_MS);
