@@ -67,7 +67,9 @@ def ready_doctor(workplace: Callable[..., Any], language: str = "uz", **options:
     return doctor
 
 
-def write(doctor: Any, med_id: str, medicine: str = "amoks 500") -> None:
+def write(
+    doctor: Any, med_id: str, medicine: str = "amoks 500", diagnosis: str = "J18"
+) -> None:
     """Fills the form by keyboard, up to the medicine's line."""
     page = doctor.page
     expect(page.locator("#f-person")).to_be_visible()
@@ -75,8 +77,8 @@ def write(doctor: Any, med_id: str, medicine: str = "amoks 500") -> None:
     for text in (med_id, "1980", "n", "k"):
         doctor.type(text)
         doctor.press("Tab")
-    doctor.choose("#diagnosis-q", "J18")
-    expect(page.locator("#diagnosis-code")).to_have_text(re.compile(r"J18"))
+    doctor.choose("#diagnosis-q", diagnosis)
+    expect(page.locator("#diagnosis-code")).to_have_text(re.compile(diagnosis))
     doctor.choose("#medicine-q", medicine)
     expect(page.locator("#item-0-dose")).to_be_focused()
 
@@ -197,6 +199,30 @@ def test_neither_the_doctor_nor_the_pharmacist_has_a_line(
 
     expect(till.page.locator(QUEUED)).to_have_count(0)
     expect(till.page.locator("#offline-results [data-outcome=accepted]")).to_have_count(1)
+
+
+def test_what_the_platform_asks_afterwards(
+    workplace: Callable[..., Any], somebody: Callable[[], str]
+) -> None:
+    """What only the platform checks is asked when the line is back, and the page leads there; the
+    number on the slip is not given out again.
+    """
+    med_id = somebody()
+    doctor = ready_doctor(workplace, "en")
+    cut(doctor)
+    write(doctor, med_id, "amoxicillin 500 mg caps", "J06")
+    sign(doctor)
+    expect(doctor.page.locator("#rx-slip")).to_be_visible()
+    number = doctor.page.locator("#slip-number").inner_text()
+
+    mend(doctor)
+
+    asked = doctor.page.locator("#offline-results [data-outcome=asked]")
+    expect(asked).to_contain_text("viral infection")
+    expect(doctor.page.locator("#offline-state")).to_contain_text("Prescription numbers left: 19")
+    asked.locator("a").click()
+    doctor.page.wait_for_url("**/prescribing/offline/sent")
+    expect(doctor.page.locator(f"[data-sent='{number.replace('-', '')}']")).to_be_visible()
 
 
 def test_what_the_browser_refuses(

@@ -53,9 +53,10 @@ const listed = (made, none) => made.length ? made : [element("li", { className: 
 
 // A desk of one area. `area` names its database, cache and lock (`name`), its page (`path`), its worker
 // and the worker's scope, and the fact that names its place (`place`); it brings the badges of outcomes
-// (`badges`), and may bring more of the state (`state`), what follows each look (`more`), whose rows are
-// shown (`isMine`), what stands beside a queued act (`beside`), where an outcome leads (`link`), and
-// what it shows itself (`show`).
+// (`badges`), and may bring more of the state (`state`), what follows each look (`more`), whether its
+// kit is this user's (`isKit`) and its rows are (`isMine`), what stands beside a queued act (`beside`),
+// where an outcome leads (`link`), whether marks are kept for good (`remembers`), and what it shows
+// itself (`show`).
 export function openDesk(area) {
   const store = openStore(area.name);
   const own = () => desk && store.device(desk.dataset.user, desk.dataset[area.place]);
@@ -163,7 +164,7 @@ export function openDesk(area) {
       const hasKit = await freshKit(now);
       const hasSent = await send(now);
       await area.more?.(now, hasKit || hasSent);
-      await store.forget();
+      if (!area.remembers) await store.forget();
     }).catch(() => { state.line = "none"; });
     await show();
   }

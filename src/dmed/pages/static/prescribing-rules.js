@@ -4,6 +4,7 @@ import { Refusal, dayNumber, pack, toBase45 } from "./offline-bytes.js";
 
 const TOKEN_LENGTH_MAX = 400;
 const FOUND_MAX = 8;
+const QUANTITY_MAX = 99_999n;
 const DAMM = [
   "0317598642", "7092154863", "4206871359", "1750983426", "6123045978",
   "3674209581", "5869720134", "8945362017", "9438617205", "2581436790",
@@ -115,7 +116,9 @@ export function readLine(kit, { row, typed }) {
   // A most of nought is none at all: only an absent one says that no table speaks of it.
   const most = row.most_daily == null ? null : decimal(row.most_daily, 9) ?? { text: "0", value: 0n, places: 0 };
   if (most && scaled(dose, most) * BigInt(times) > scaled(most, dose)) throw new Refusal("most_daily", { most: most.text, unit: row.dose_unit });
-  return { dose, times, days, quantity: quantityOf(row, { dose, times, days }) };
+  const quantity = quantityOf(row, { dose, times, days });
+  if (quantity > QUANTITY_MAX || dose.text.length > 6) throw new Refusal("no_dose");
+  return { dose, times, days, quantity };
 }
 
 // Whether this computer may write now: its clock and the age of what it knows.

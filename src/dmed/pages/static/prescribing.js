@@ -15,6 +15,8 @@ const { clockNow, did, look, own, ownKit, post, show, sign, start, state, store 
   isMine: (row) => row.user === desk.dataset.user,
   link: (row) => row.path && { href: row.path, text: row.outcome === "asked" ? t("answer") : shownNumber(row.number) },
   beside: (row) => [" ", slipButton(row)],
+  // A number on a slip is never written on another, however long the server holds it for unused.
+  remembers: true,
   state: shownNumbers, more: topUp, show: showForm,
 });
 const fresh = () => ({ diagnosis: null, lines: [], isBegun: false });
