@@ -193,6 +193,7 @@ def test_neither_the_doctor_nor_the_pharmacist_has_a_line(
     mend(till)  # The counter's line is back first: its act waits for the doctor's.
     expect(till.page.locator("#offline-state [data-state=good]")).to_have_count(3)
     expect(till.page.locator(QUEUED)).to_have_count(1)
+    expect(till.page.locator(QUEUED)).to_contain_text("Врач")
     mend(doctor)
     expect(doctor.page.locator("#offline-results [data-outcome=signed]")).to_have_count(1)
     till.page.locator("#offline-send").click()
@@ -390,6 +391,51 @@ def violations(place: Any) -> list[str]:
     place.page.evaluate(axe_script())
     told = place.page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']})")
     return [f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in told["violations"]]
+
+
+def test_what_waits_goes_from_the_usual_page_too(
+    workplace: Callable[..., Any], somebody: Callable[[], str]
+) -> None:
+    """A doctor who goes on as usual when the line is back sends what waits without thinking of it;
+    a computer that is not prepared keeps nothing.
+    """
+    med_id = somebody()
+    doctor = ready_doctor(workplace)
+    cut(doctor)
+    write(doctor, med_id)
+    sign(doctor)
+    expect(doctor.page.locator("#rx-slip")).to_be_visible()
+    number = doctor.page.locator("#slip-number").inner_text().replace("-", "")
+    plain = workplace("uz")
+    plain.sign_in("doctor")
+    doctor.page.goto("about:blank")
+    mend(doctor)
+
+    for place in (plain, doctor):
+        place.page.goto(f"{place.address}/persons?q={med_id}")
+        place.page.locator("a[href^='/card/']").first.click()
+        place.page.wait_for_url("**/card/*")
+        place.page.goto(place.page.url.split("?")[0] + "/prescribe")
+    assert doctor.page.evaluate(EMPTIED) == "emptied"
+
+    assert plain.page.evaluate("indexedDB.databases()") == []
+    plain.page.goto(f"{plain.address}/prescriptions/{number}")
+    expect(plain.page.locator("[data-preparation]")).to_be_visible()
+
+
+EMPTIED = """async () => {
+  const base = await new Promise((resolve) => {
+    const asked = indexedDB.open("dmed-prescribing");
+    asked.onsuccess = () => resolve(asked.result); });
+  for (let turn = 0; turn < 100; turn++) {
+    const count = await new Promise((resolve) => {
+      const asked = base.transaction("queue").objectStore("queue").count();
+      asked.onsuccess = () => resolve(asked.result); });
+    if (!count) return "emptied";
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  return "not emptied";
+}"""
 
 
 def test_it_can_be_installed(workplace: Callable[..., Any]) -> None:

@@ -61,6 +61,7 @@ export function openDesk(area) {
   const store = openStore(area.name);
   const own = () => desk && store.device(desk.dataset.user, desk.dataset[area.place]);
   const state = { line: "wait" };
+  const whys = new Map();
   let looked = 0;
 
   // While there is a line ----------------------------------------------------------------------
@@ -121,7 +122,11 @@ export function openDesk(area) {
   // them here, and they go again. What the server lets wait is not asked twice in one look.
   async function send(now) {
     const waiting = new Set();
-    const judged = async (row, result) => result.outcome === "waiting" ? waiting.add(row.id) : store.settled(row, result);
+    const judged = async (row, result) => {
+      if (result.outcome !== "waiting") { await store.settled(row, result); return; }
+      waiting.add(row.id);
+      whys.set(row.id, result.said);
+    };
     let hasSent = false;
     for (;;) {
       const rows = (await store.queued()).filter((row) => row.place === now.place && !waiting.has(row.id)).slice(0, AT_ONCE);
@@ -262,7 +267,8 @@ export function openDesk(area) {
     const others = waiting.filter((row) => !isMine(row)).length;
     at("offline-queue").replaceChildren(...listed([
       ...waiting.filter(isMine).map((row) => element("li", { data: { queued: row.id } },
-        element("span", { className: "num faint" }, `${shownTime(row.at)} `), row.shown, ...(area.beside?.(row) ?? []))),
+        element("span", { className: "num faint" }, `${shownTime(row.at)} `), row.shown, ...(area.beside?.(row) ?? []),
+        ...(whys.get(row.id) ?? []).map((sentence) => element("div", { className: "muted" }, sentence)))),
       ...(others ? [element("li", { className: "faint" }, t("queue_others", { count: others }))] : []),
     ], "queue_none"));
     at("offline-results").replaceChildren(...listed((await store.results()).filter(isMine).map(shownResult), "results_none"));

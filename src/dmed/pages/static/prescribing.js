@@ -1,23 +1,21 @@
 // Prescribing without a line: a doctor writes, signs with his own key under the PIN, and prints a slip
 // whose QR code a pharmacy can trust. What the record knows is not asked here: the platform does it later.
 import { Refusal, localDay, numberedDay } from "./offline-bytes.js";
-import { at, desk, element, openDesk, say, shownDay, shownNumber, shownTime, t } from "./offline-desk.js";
+import { at, desk, element, say, shownDay, shownNumber, shownTime, t } from "./offline-desk.js";
+import { openPrescribing } from "./prescribing-desk.js";
 import { checkAge, checkKit, checkMedicine, initials, makeIndex, makeToken, readLine, readPerson, readYear } from "./prescribing-rules.js";
 import { qrcode } from "./vendor/qrcode/qrcode.js";
 
 const WAIT_MS = 3_000;
 const QUIET = 4;
 const SVG = "http://www.w3.org/2000/svg";
-const { clockNow, did, look, own, ownKit, post, show, sign, start, state, store } = openDesk({
-  name: "dmed-prescribing", path: "/prescribing/offline", worker: "/prescribing-worker.js", scope: "/prescribing", place: "organisation",
+const { clockNow, did, freeNumbers, look, own, ownKit, show, sign, start, state } = openPrescribing({
   badges: { signed: "good", asked: "warn", refused: "bad", dropped: "", waiting: "warn" },
   isKit: (facts) => facts.user === desk.dataset.user,
   isMine: (row) => row.user === desk.dataset.user,
   link: (row) => row.path && { href: row.path, text: row.outcome === "asked" ? t("answer") : shownNumber(row.number) },
   beside: (row) => [" ", slipButton(row)],
-  // A number on a slip is never written on another, however long the server holds it for unused.
-  remembers: true,
-  state: shownNumbers, more: topUp, show: showForm,
+  state: shownNumbers, show: showForm,
 });
 const fresh = () => ({ diagnosis: null, lines: [], isBegun: false });
 let draft = fresh();
@@ -27,34 +25,6 @@ const FIELDS = {
   person_form: "f-person", person_digit: "f-person", no_initials: "f-family", no_year: "f-born", child: "f-born",
   no_diagnosis: "diagnosis-q", no_items: "medicine-q", not_asked: "f-asked",
 };
-
-// Numbers of this computer ----------------------------------------------------------------------
-
-const numbersOf = (device) => `numbers ${device.id}`;
-
-// Numbers with their codes that no act of this computer has.
-async function freeNumbers(device) {
-  const used = new Set((await store.queued()).map((row) => row.slip?.number));
-  const free = [];
-  for (const [number, code] of await store.secret(numbersOf(device)) ?? []) {
-    if (!used.has(number) && !await store.isDone(number)) free.push([number, code]);
-  }
-  return free;
-}
-
-// Fetches numbers with each new kit, after each sending, and where none is left.
-async function topUp(now, isChanged) {
-  const device = await store.device(now.user, now.place);
-  if (!device || (!isChanged && (await freeNumbers(device)).length)) return;
-  try {
-    const { numbers } = await post("numbers", now.csrf, { key: device.id });
-    await store.keepSecret(numbersOf(device), numbers);
-  } catch (fault) {
-    // The server knows this key no more, or it was withdrawn: a new PIN can be set.
-    if (!/: 404$/.test(fault.message)) throw fault;
-    await store.dropDevice(device);
-  }
-}
 
 async function shownNumbers(device) {
   const count = device ? (await freeNumbers(device)).length : 0;

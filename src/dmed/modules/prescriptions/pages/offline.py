@@ -13,8 +13,8 @@ from dmed.trust.model import Role
 DOCTORS = frozenset({Role.DOCTOR})
 PAGE = "/prescribing/offline"
 _FILES = ("prescribing.js",)
-_PLAIN = ("/static/prescribing-rules.js", "/static/vendor/qrcode/qrcode.js",
-          "/prescribing.webmanifest")  # fmt: skip  # A list.
+_PLAIN = ("/static/prescribing-desk.js", "/static/prescribing-rules.js",
+          "/static/vendor/qrcode/qrcode.js", "/prescribing.webmanifest")  # fmt: skip  # A list.
 """What the browser keeps of this page, beside what every such page has."""
 _OTHERS = {
     "as_needed": "prescribe.as_needed", "days": "prescribe.days",
