@@ -3,7 +3,8 @@
 htmx stays at 2.0: it "will continue to be supported indefinitely" by its makers, and works under
 our content security policy (no inline style, no eval); 4.0 is a few weeks old and writes style
 attributes while it settles a swap (its issue 3754). zxing-wasm reads codes by the camera, and is
-loaded by a page on its key only. axe-core serves the tests alone and stays in the environment.
+loaded by a page on its key only. qrcode-generator draws the QR code of a prescription that is
+signed in the browser. axe-core serves the tests alone and stays in the environment.
 """
 
 from __future__ import annotations
@@ -54,6 +55,13 @@ PARTS = (
             "package/dist/reader/zxing_reader.wasm": VENDOR / "zxing/reader/zxing_reader.wasm",
             "package/LICENSE": VENDOR / "zxing/LICENSE",
         },
+    ),
+    Part(
+        "qrcode-generator",
+        "2.0.4",
+        "sha512-mZSiP6RnbHl4xL2Ap5HfkjLnmxfKcPWpWe/c+5XxCuetEenqmNFf1FH/ftXPCtFG5/TDobjsjz6sSNL0Sr8Z9g==",
+        # Its licence (MIT) stands at its head.
+        {"package/dist/qrcode.mjs": VENDOR / "qrcode/qrcode.js"},
     ),
     Part(
         "axe-core",

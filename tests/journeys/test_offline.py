@@ -143,6 +143,63 @@ def test_the_line_is_cut_and_comes_back(workplace: Callable[..., Any]) -> None:
     assert len(made) == 8
 
 
+OLDER = """async () => {
+  const base = await new Promise((resolve) => {
+    const asked = indexedDB.open("dmed-counter"); asked.onsuccess = () => resolve(asked.result); });
+  const rewrite = (store, older) => new Promise((resolve) => {
+    const transaction = base.transaction(store, "readwrite");
+    transaction.objectStore(store).openCursor().onsuccess = ({ target: { result: at } }) => {
+      if (!at) return;
+      if (at.value.place) at.update(older(at.value));
+      at.continue();
+    };
+    transaction.oncomplete = resolve;
+  });
+  await rewrite("queue", ({ id, seq, at, place, iv, sealed }) =>
+    ({ id, seq, at, pharmacy: place, shown: "Amoksitsillin", iv, sealed }));
+  await rewrite("keys", ({ place, ...rest }) => ({ ...rest, pharmacy: place }));
+  base.close();
+}"""
+
+
+def test_a_queue_of_an_older_page_is_sent(workplace: Callable[..., Any]) -> None:
+    """What a counter of the first form kept on its computer is shown, sent, and its key still
+    signs.
+    """
+    doctor = workplace("uz")
+    doctor.sign_in("doctor")
+    _, code, _ = prescribe(doctor, "Rahimov Otabek", "ibuprofen 400")
+    key, _ = medicine(doctor)
+    till = ready_till(workplace)
+    gtin = packs_of(till, key, 1)[0]
+    till.page.goto(till.address + "/counter/offline")
+    expect(till.page.locator("#offline-state [data-state=good]")).to_have_count(3)
+    cut(till)
+    till.page.locator("#scan").focus()
+    till.scan(code)
+    expect(till.page.locator("#offline-rx [data-item='1']")).to_be_visible()
+    till.page.locator("#scan").focus()
+    till.scan(pack_code(gtin))
+    expect(till.page.locator("#f-lot")).to_be_focused()
+    lot, expiry = printed(gtin)
+    till.type(lot)
+    till.press("Tab")
+    till.type(expiry)
+    till.press("Enter")
+    expect(till.page.locator("#offline-rx [data-pack]")).to_have_count(1)
+    hand_over(till)
+    expect(till.page.locator(QUEUED)).to_have_count(1)
+    till.page.evaluate(OLDER)
+    till.page.goto(till.address + "/counter/offline")
+    expect(till.page.locator(QUEUED)).to_contain_text("Amoksitsillin")
+    expect(till.page.locator("#offline-state [data-state=good]")).to_have_count(2)
+
+    mend(till)
+
+    expect(till.page.locator(QUEUED)).to_have_count(0)
+    expect(till.page.locator("#offline-results [data-outcome=accepted]")).to_have_count(1)
+
+
 def test_another_pharmacy_was_quicker(
     workplace: Callable[..., Any], live_server: str, live_folder: Path
 ) -> None:
@@ -302,12 +359,13 @@ KEPT = """async () => {
 
 READS = """async ({ tokens, filter, keys, packs, days }) => {
   const browser = await import("/static/counter-token.js");
+  const { fromBase45 } = await import("/static/offline-bytes.js");
   const held = [];
   for (const key of keys) held.push(await browser.mayHold(filter, key));
   const read = (raw) => {
     try { return browser.readPack(raw).identity; } catch (fault) { return fault.message; } };
   return { held, packs: packs.map(read), days: days.map(browser.readDay),
-           tokens: tokens.map((text) => [...browser.fromBase45(text)]) };
+           tokens: tokens.map((text) => [...fromBase45(text)]) };
 }"""
 
 

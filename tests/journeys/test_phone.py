@@ -16,7 +16,7 @@ pytestmark = pytest.mark.journey
 PHONE = {"width": 390, "height": 844}
 BAR = "nav.rail > a:visible, nav.rail > details:visible > summary"
 ROLES = ("admin", "inspector", "head", "doctor", "pharmacist", "registrar", "citizen")
-WITH_MORE = {"admin", "inspector"}
+WITH_MORE = {"admin", "doctor", "inspector"}
 TOUCH_PX = 44
 
 

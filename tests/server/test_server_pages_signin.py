@@ -31,9 +31,11 @@ OPEN = {
     ("GET", "/signin/post"),
     ("POST", "/signin/post"),
     ("POST", "/signin/unlock"),
-    # The shell of the counter for the time without a network: no fact of anybody.
+    # Shells for the time without a network: no fact of anybody.
     ("GET", "/counter-worker.js"),
     ("GET", "/counter.webmanifest"),
+    ("GET", "/prescribing-worker.js"),
+    ("GET", "/prescribing.webmanifest"),
     # The protocol of apps: each proves its client or shows a bearer token.
     ("GET", "/oauth/authorize"),
     ("POST", "/oauth/token"),

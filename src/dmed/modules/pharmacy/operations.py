@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from dmed.kit.errors import InvalidError
 from dmed.modules.pharmacy.model import Claim
@@ -30,6 +30,7 @@ from dmed.modules.pharmacy.service import (
 from dmed.modules.pharmacy.service import offline_kit as offline_kits
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.api import Event, parameters
+from dmed.pages import offline as shells
 from dmed.pages import view
 from dmed.trust.manifest import ANYBODY, Operation, Route
 from dmed.trust.model import Role, Subject
@@ -348,30 +349,14 @@ async def offline_acts(request: Request) -> Response:
     ]})  # fmt: skip  # One answer.
 
 
-async def offline_worker(_: Request) -> Response:
-    """The service worker of the counter, from the root so that it may serve /counter."""
-    return FileResponse(
-        view.STATIC / "counter-worker.js", media_type="text/javascript",
-        headers={"Content-Security-Policy": "default-src 'self'; connect-src 'self'",
-                 "Cache-Control": "no-store"})  # fmt: skip  # One answer.
-
-
 async def offline_manifest(request: Request) -> Response:
-    """The counter as an app that can be installed: https://www.w3.org/TR/appmanifest/"""
-    t = view.speech(request)
-    icons = [{"src": view.static(f"counter-{size}.png"), "sizes": f"{size}x{size}",
-              "type": "image/png", "purpose": "any"} for size in (192, 512)]
-    return view.json_answer({
-        "id": "/counter", "start_url": "/counter", "scope": "/counter", "display": "standalone",
-        "name": f"DMED — {t('menu.counter')}", "short_name": t("menu.counter"),
-        "lang": t.language, "background_color": "#f5f7f9", "theme_color": "#0b6e6e",
-        "icons": icons,
-    }, "application/manifest+json")  # fmt: skip  # One manifest.
+    """The counter as an app that can be installed."""
+    return shells.manifest(request, "/counter", "/counter", "menu.counter")
 
 
 _PHARMACISTS = frozenset({Role.PHARMACIST})
 OFFLINE_ROUTES: tuple[Route, ...] = (
-    Route(path="/counter-worker.js", endpoint=offline_worker, roles=ANYBODY),
+    Route(path="/counter-worker.js", endpoint=shells.worker, roles=ANYBODY),
     Route(path="/counter.webmanifest", endpoint=offline_manifest, roles=ANYBODY),
     Route(path="/counter/offline/kit", endpoint=offline_kit, roles=_PHARMACISTS),
     Route(path="/counter/offline/key", endpoint=offline_enrol, roles=_PHARMACISTS,

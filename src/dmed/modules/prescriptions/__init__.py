@@ -5,7 +5,7 @@ cancelled, repeated. The state machine of the items is `rules.states`.
 from __future__ import annotations
 
 from dmed.modules.prescriptions import operations, pages, tables
-from dmed.modules.prescriptions.pages import outside, paper
+from dmed.modules.prescriptions.pages import offline, outside, paper
 from dmed.modules.prescriptions.service import offline_store
 from dmed.trust.manifest import Interceptor, Manifest
 
@@ -13,7 +13,7 @@ MODULE = Manifest(
     name="prescriptions",
     titles={"uz": "Retseptlar", "ru": "Рецепты", "en": "Prescriptions"},
     routes=pages.ROUTES,
-    menu=(*paper.MENU, *outside.MENU),
+    menu=(*paper.MENU, *offline.MENU, *outside.MENU),
     interceptors=(
         Interceptor(type="MedicationRequest", on_create=operations.create_request),
     ),

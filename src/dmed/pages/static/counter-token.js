@@ -1,76 +1,14 @@
 // What a counter without a line can decide by itself: pure reading and checking, no storage, no page.
 // The same rules as modules/pharmacy/rules/offline.py and prescriptions/rules/tokens.py on the server.
-const BASE45 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:";
-const SIGNATURE_BYTES = 64;
-const DAY_MS = 86_400_000;
-const EPOCH = Date.UTC(2020, 0, 1);
-const TASHKENT_MS = 5 * 3_600_000;
-const P256 = { name: "ECDSA", namedCurve: "P-256" };
-const ES256 = { name: "ECDSA", hash: "SHA-256" };
+import { Refusal, SIGNATURE_BYTES, fromBase45, holds, localDay, numberedDay, unpack } from "./offline-bytes.js";
+
 const KEYS_RU = "йцукенгшщзхъфывапролджэячсмитьбюё" + "ЙЦУКЕНГШЩЗХЪФЫВАПРОЛДЖЭЯЧСМИТЬБЮЁ" + "ўқғҳЎҚҒҲ" + '.,"№;:?/';
 const KEYS_US = "qwertyuiop[]asdfghjkl;'zxcvbnm,.`" + 'QWERTYUIOP{}ASDFGHJKL:"ZXCVBNM<>~' + "os-=OS_+" + "/?@#$^&|";
-
-export class Refusal extends Error {
-  constructor(name, values = {}) {
-    super(name);
-    this.values = values;
-  }
-}
 
 export function asMeant(text) {
   if (!/[\u0400-\u04ff]/.test(text)) return text;
   return [...text].map((sign) => { const at = KEYS_RU.indexOf(sign); return at < 0 ? sign : KEYS_US[at]; }).join("");
 }
-
-// https://www.rfc-editor.org/rfc/rfc9285
-export function fromBase45(text) {
-  const out = [];
-  for (let at = 0; at < text.length; at += 3) {
-    const signs = [...text.slice(at, at + 3)].map((sign) => BASE45.indexOf(sign));
-    if (signs.length === 1 || signs.includes(-1)) throw new Refusal("token_damaged");
-    const number = signs.reduce((sum, value, place) => sum + value * 45 ** place, 0);
-    if (number >= 256 ** (signs.length - 1)) throw new Refusal("token_damaged");
-    if (signs.length === 3) out.push(number >> 8);
-    out.push(number & 255);
-  }
-  return new Uint8Array(out);
-}
-
-// The few kinds of msgpack that a token is made of: https://github.com/msgpack/msgpack
-export function unpack(bytes) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let at = 0;
-  const take = (count) => { at += count; if (at > bytes.length) throw new Refusal("token_damaged"); return at - count; };
-  const text = (count) => { const from = take(count); return new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(from, from + count)); };
-  const raw = (count) => { const from = take(count); return bytes.slice(from, from + count); };
-  const list = (count) => Array.from({ length: count }, () => value());
-  function value() {
-    const head = view.getUint8(take(1));
-    if (head < 0x80) return head;
-    if (head >= 0xe0) return head - 256;
-    if ((head & 0xf0) === 0x90) return list(head & 15);
-    if ((head & 0xe0) === 0xa0) return text(head & 31);
-    switch (head) {
-      case 0xc4: return raw(view.getUint8(take(1)));
-      case 0xcc: return view.getUint8(take(1));
-      case 0xcd: return view.getUint16(take(2));
-      case 0xce: return view.getUint32(take(4));
-      case 0xcf: return Number(view.getBigUint64(take(8)));
-      case 0xd9: return text(view.getUint8(take(1)));
-      case 0xdc: return list(view.getUint16(take(2)));
-      default: throw new Refusal("token_damaged");
-    }
-  }
-  const found = value();
-  if (at !== bytes.length) throw new Refusal("token_damaged");
-  return found;
-}
-
-export const fromBase64Url = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (sign) => sign.charCodeAt(0));
-export const toBase64Url = (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-
-const day = (number) => new Date(EPOCH + number * DAY_MS).toISOString().slice(0, 10);
-export const localDay = (ms) => new Date(ms + TASHKENT_MS).toISOString().slice(0, 10);
 
 // The prescription in a QR text whose signature holds by a key of the kit; a Refusal says why not.
 export async function readPrescription(scanned, keys) {
@@ -85,36 +23,14 @@ export async function readPrescription(scanned, keys) {
   try { read = unpack(payload); } catch { throw new Refusal("token_damaged"); }
   const jwk = keys.find((each) => each.kid.slice(0, 8) === read[3]);
   if (!jwk) throw new Refusal("token_key");
-  const { kty, crv, x, y } = jwk;
-  const key = await crypto.subtle.importKey("jwk", { kty, crv, x, y }, P256, false, ["verify"]);
-  if (!await crypto.subtle.verify(ES256, key, bytes.subarray(-SIGNATURE_BYTES), payload)) throw new Refusal("token_false");
+  if (!await holds(jwk, bytes.subarray(-SIGNATURE_BYTES), payload)) throw new Refusal("token_false");
   const [number, signed, until, , , initials, born, items] = read;
   const full = String(number).padStart(13, "0");
   if (full !== parts[1].replaceAll("-", "")) throw new Refusal("token_false");
   return {
-    token, number: full, signed: day(signed), until: day(until), initials, born,
+    token, number: full, signed: numberedDay(signed), until: numberedDay(until), initials, born,
     items: items.map(([inn, form, strength, quantity], place) => ({ number: place + 1, inn, form, strength, quantity: Number(quantity) })),
   };
-}
-
-// Whether the sealed kit is whole: a detached JWS over its bytes by one of its own keys. That the
-// keys are the platform's, the line says over which it came.
-export async function isWhole(text, seal) {
-  const [head, , signature] = seal.split(".");
-  const { kid, alg } = JSON.parse(new TextDecoder().decode(fromBase64Url(head)));
-  const jwk = JSON.parse(text).keys.find((each) => each.kid === kid);
-  if (!jwk || alg !== "ES256") return false;
-  const { kty, crv, x, y } = jwk;
-  const key = await crypto.subtle.importKey("jwk", { kty, crv, x, y }, P256, false, ["verify"]);
-  const body = toBase64UrlLong(new TextEncoder().encode(text));
-  return crypto.subtle.verify(ES256, key, fromBase64Url(signature), new TextEncoder().encode(`${head}.${body}`));
-}
-
-function toBase64UrlLong(bytes) {
-  const parts = [];
-  // A multiple of three keeps the parts in step.
-  for (let at = 0; at < bytes.length; at += 30_000) parts.push(toBase64Url(bytes.subarray(at, at + 30_000)));
-  return parts.join("");
 }
 
 // False: surely not in the filter. Kirsch and Mitzenmacher 2006, as on the server.

@@ -100,8 +100,7 @@
     delete picker.dataset.enter;
     for (const hidden of all("input[data-from]", picker)) hidden.value = "";
   });
-  document.addEventListener("htmx:afterSwap", (event) => {
-    const list = event.detail.target;
+  function filled(list) {
     if (!list.matches?.("[role=listbox]")) return;
     const picker = pickerOf(list);
     const input = one("[role=combobox]", picker);
@@ -112,7 +111,10 @@
       const first = options(picker)[0];
       if (first) pick(picker, first);
     }
-  });
+  }
+  document.addEventListener("htmx:afterSwap", (event) => filled(event.detail.target));
+  // A page that searches by itself says so of its list.
+  document.addEventListener("filled", (event) => filled(event.target));
   // A press would move the focus before the click is known: keep it in the box.
   document.addEventListener("mousedown", (event) => { if (event.target.closest?.("[role=option]")) event.preventDefault(); });
   document.addEventListener("click", (event) => {

@@ -7,10 +7,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dmed.kit import i18n
 from dmed.modules.pharmacy.rules.offline import Judged
 from dmed.modules.pharmacy.service import offline, offline_cases
 from dmed.modules.prescriptions import api as prescriptions
+from dmed.pages import offline as shells
 from dmed.pages import view
 from dmed.trust.manifest import Route
 from dmed.trust.model import Role
@@ -20,13 +20,8 @@ COUNTER = frozenset({Role.PHARMACIST})
 
 async def offline_page(request: Request) -> Response:
     """The counter that the browser keeps for the time without a line; it names no patient."""
-    t = view.speech(request)
-    texts = i18n.translator().texts[t.language]
-    return view.render(request, "pharmacy/offline.html", {
-        "assets": [view.static(name) for name in OFFLINE_FILES] + OFFLINE_PLAIN,
-        "texts": {key.removeprefix("pharmacy.offline."): text for key, text in texts.items()
-                  if key.startswith("pharmacy.offline.")},
-    })  # fmt: skip  # Facts of one page.
+    facts = shells.facts(request, "pharmacy.offline.", OFFLINE_FILES, OFFLINE_PLAIN)
+    return view.render(request, "pharmacy/offline.html", facts)
 
 
 async def offline_listed(request: Request) -> Response:
@@ -82,10 +77,9 @@ def _case_number(request: Request) -> int:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0
 
 
-OFFLINE_FILES = ("dmed.css", "dmed.js", "counter.js", "logo.svg", "vendor/htmx.min.js",
-                 "camera.js", "icons.svg")  # fmt: skip  # A list.
-OFFLINE_PLAIN = ["/static/counter-token.js", "/static/counter-store.js", "/counter.webmanifest"]
-"""What the browser keeps of the counter; modules import each other by plain names."""
+OFFLINE_FILES = ("counter.js", "camera.js")
+OFFLINE_PLAIN = ("/static/counter-token.js", "/counter.webmanifest")
+"""What the browser keeps of the counter, beside what every such page has."""
 CASE_READERS = COUNTER | offline_cases.JUDGES
 ROUTES: tuple[Route, ...] = (
     Route(path="/counter/offline", endpoint=offline_page, roles=COUNTER),

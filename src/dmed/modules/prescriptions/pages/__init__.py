@@ -34,7 +34,7 @@ from dmed.modules.prescriptions.model import (
     Prescription,
     Tier,
 )
-from dmed.modules.prescriptions.pages import outside, paper, pickers, sent
+from dmed.modules.prescriptions.pages import offline, outside, paper, pickers, sent
 from dmed.modules.prescriptions.pages.pickers import TEXT_CHARACTERS_MAX
 from dmed.modules.prescriptions.rules import courses, numbers, unregistered, weights
 from dmed.modules.signing import api as signatures
@@ -566,6 +566,7 @@ ROUTES: tuple[Route, ...] = (
           methods=("POST",)),
     Route(path="/card/{id}/prescriptions", endpoint=of_person, roles=DOCTORS | {Role.REGISTRAR}),
     *paper.ROUTES,
+    *offline.ROUTES,
     *sent.ROUTES,
     *outside.ROUTES,
     Route(path="/prescriptions/{number}", endpoint=signed, roles=READERS),

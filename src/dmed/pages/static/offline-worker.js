@@ -1,8 +1,11 @@
-// Keeps the counter's shell: without a line, /counter and its pages show the offline counter.
-// What is kept is put there by the page itself (counter.js), which knows its own files.
+// Keeps the shell of an area: without a line, its pages show the one that works without a line.
+// What is kept is put there by the page itself (offline-desk.js), which knows its own files.
 "use strict";
-const SHELL = "dmed-counter";
-const OFFLINE = "/counter/offline";
+const AREAS = {
+  "/counter-worker.js": { shell: "dmed-counter", offline: "/counter/offline" },
+  "/prescribing-worker.js": { shell: "dmed-prescribing", offline: "/prescribing/offline" },
+};
+const { shell: SHELL, offline: OFFLINE } = AREAS[self.location.pathname];
 const AWAY = new Set([502, 503, 504]);
 const ANSWER_MS_MAX = 10_000;
 
@@ -13,7 +16,7 @@ async function shown(request) {
   const kept = await caches.match(OFFLINE, { cacheName: SHELL });
   if (!kept) return fetch(request);
   try {
-    // A line that swallows packets is as good as none: the person at the counter waits.
+    // A line that swallows packets is as good as none: the person at the desk waits.
     const answer = await Promise.race([
       fetch(request),
       new Promise((_, late) => setTimeout(() => late(new Error("late")), ANSWER_MS_MAX)),
