@@ -300,6 +300,25 @@ async def test_numbers_are_filled_up_and_are_of_no_form(ward: Any, desk: Desk) -
         await api.sign(ward.gateway, ward.doctor, ward.draft(patient, PARACETAMOL, paper=form))
 
 
+async def test_a_number_that_stands_on_a_slip_is_given_to_nobody(ward: Any, desk: Desk) -> None:
+    """Signed, asked about or refused: the number goes, and another one comes in its place."""
+    _, med_id = await _person(ward)
+    good = desk.content(med_id, 1980)
+    asked = desk.content(_med_id(), 1980)
+    refused = desk.content(med_id, 1980, birth_year=1981)
+    done = await desk.send(refused, asked, good)  # A later running number does not hold it back.
+    assert [one.outcome for one in done] == [Outcome.REFUSED, Outcome.ASKED, Outcome.SIGNED]
+
+    free = {number for number, _ in await offline_writing.free_numbers(
+        ward.gateway, ward.doctor, desk.id)}
+
+    assert len(free) == rules.NUMBERS
+    assert not free & {each["number"] for each in (good, asked, refused)}
+    async with ward.gateway.unit(ward.doctor) as unit:
+        waits = [await offline.is_on_its_way(unit, each["number"]) for each in (asked, refused)]
+    assert waits == [True, False]
+
+
 async def test_one_that_was_taken_back_is_never_entered(ward: Any, desk: Desk) -> None:
     """Its number is void, and the same sent again says that it was taken back."""
     written = desk.content(_med_id(), 1980)
@@ -345,8 +364,12 @@ async def test_the_kit_holds_what_a_page_needs(ward: Any) -> None:
     assert rows[PARACETAMOL]["validity_days"] == 30
     assert rows[AMOXICILLIN]["validity_days"] == 10
     assert "амоксициллин" in rows[AMOXICILLIN]["names"].lower()
-    forbidden = [row["key"] for row in rows.values() if not row["allowed"]]
-    assert forbidden
+    refused = {row["key"] for row in rows.values() if not row["allowed"]}
+    narcotic = {each.preparation.key for each in medicines.all_products()
+                if each.preparation.inn.key in {"morphine", "diazepam", "codeine+paracetamol"}}
+    assert narcotic
+    assert narcotic <= refused
+    assert AMOXICILLIN not in refused
     assert all(len(each) == 2 for each in kit["diagnoses"])
     assert len(body) < 1_500_000
 

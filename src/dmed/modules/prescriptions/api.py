@@ -52,7 +52,7 @@ from dmed.modules.prescriptions.rules.numbers import (
     read_number,
     read_qr,
 )
-from dmed.modules.prescriptions.rules.offline import is_late, token_key
+from dmed.modules.prescriptions.rules.offline import is_controlled, is_late, token_key
 from dmed.modules.prescriptions.rules.precision import ACCEPTED, OVERRIDDEN, Precision
 from dmed.modules.prescriptions.rules.resources import (
     ALERT_SYSTEM,
@@ -188,6 +188,7 @@ __all__ = [
     "fund_percent",
     "hold",
     "is_as_signed",
+    "is_controlled",
     "is_held",
     "is_late",
     "is_on_its_way",

@@ -8,7 +8,6 @@ kept as a fact, and what does not fit opens a case.
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
 import math
 import re
@@ -16,15 +15,13 @@ from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
-from functools import lru_cache
-from pathlib import Path
 
 import msgspec
 
 from dmed.kit.clock import TASHKENT
 from dmed.modules.medicines.api import Preparation
 from dmed.modules.pharmacy.rules.prices import Limit, is_price
-from dmed.modules.prescriptions.api import Finding, Reason
+from dmed.modules.prescriptions.api import Finding, Reason, is_controlled
 
 DAYS = 7
 """At most the medicine of so many days, or the smallest pack (eprescription B6)."""
@@ -40,7 +37,6 @@ FALSE_POSITIVES = 0.001
 """Of a thousand unused items, so many are taken for used, and wait for the line."""
 _ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 _TEXT_MAX = 500
-_CLASSES = Path(__file__).resolve().parents[1] / "data" / "offline_classes.tsv"
 
 
 class Outcome(StrEnum):
@@ -115,6 +111,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """The day on which the token's prescription was signed."""
     last_seq: int = 0
     """The last act of this key that the server has."""
+    is_seq_taken: bool = False
+    """Whether another act of this key came with this running number."""
     acts_that_day: int = 0
     """Acts of this pharmacy on the act's day that were believed before this one."""
     preparation: Preparation | None = None
@@ -126,25 +124,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 def finding(name: str, sentence: str, **values: str) -> Finding:
     """A finding by its short name: locale key `pharmacy.offline.why.<name>`."""
     return Finding(Reason(f"pharmacy.offline.why.{name}", values), sentence)
-
-
-@lru_cache(maxsize=1)
-def classes() -> tuple[tuple[str, str], ...]:
-    """(kind, value) of what is never handed over without the line: "atc" prefix or "inn". Draft
-    until a clinician approves it; each row of data/offline_classes.tsv names its source.
-    """
-    with _CLASSES.open(encoding="utf-8", newline="") as file:
-        return tuple((row["kind"], row["value"]) for row in csv.DictReader(file, delimiter="\t"))
-
-
-def is_controlled(preparation: Preparation) -> bool:
-    """Whether a preparation is of a narcotic, psychotropic or potent class. One without an ATC
-    code counts as such: what is not known is not handed over blindly.
-    """
-    parts = set(preparation.inn.components)
-    return not preparation.atc or any(
-        preparation.atc.startswith(value) if kind == "atc" else value in parts
-        for kind, value in classes())  # fmt: skip  # One condition.
 
 
 def most(preparation: Preparation, smallest: Decimal) -> Decimal:
@@ -188,7 +167,7 @@ def disbelieved(act: Act, facts: Facts) -> Finding | None:
                        "clock of that computer is wrong")  # fmt: skip  # One sentence.
     if facts.signed is not None and local_day(act.at) < facts.signed:
         return finding("before_signing", "The act is older than the prescription")
-    if act.seq <= facts.last_seq:
+    if facts.is_seq_taken:
         return finding("replayed", "An act with this running number was sent before: this one is a "
                        "copy or a forgery")  # fmt: skip  # One sentence.
     amounts = [pack.quantity for pack in act.packs]

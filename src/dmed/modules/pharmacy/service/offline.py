@@ -230,8 +230,9 @@ async def _look(
     facts = Facts(
         now=now, token_fault=fault,
         signed=token.signed_on if token else None,
-        # One that waited has its running number already.
+        # One that waited is no gap now.
         last_seq=act.seq - 1 if before is not None else device.last_seq,
+        is_seq_taken=await store.is_seq_taken(unit, device.id, act.seq, act.id),
         acts_that_day=await store.count_acts(
             unit, device.pharmacy, day, day + timedelta(days=1)),
     )  # fmt: skip  # Facts of one act.
@@ -277,7 +278,7 @@ def _record(
     return store.Kept(
         id=sent.act.id, digest=sent.digest, pharmacy=sent.device.pharmacy, device=sent.device.id,
         number=number, item=sent.act.item, at=sent.act.at, received=now, outcome=outcome,
-        findings=findings, dispenses=made, opened=opened, signed=sent.signed,
+        findings=findings, dispenses=made, opened=opened, signed=sent.signed, seq=sent.act.seq,
     )  # fmt: skip  # One row.
 
 

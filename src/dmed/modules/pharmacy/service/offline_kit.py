@@ -113,7 +113,7 @@ def _row(products: list[medicines.Product], language: str) -> list[Any]:
     return [
         *prescriptions.token_key(preparation), medicines.label(preparation.key, language),
         medicines.unit_name(preparation.form.unit, language),
-        _figure(rules.most(preparation, smallest)), not rules.is_controlled(preparation),
+        _figure(rules.most(preparation, smallest)), not prescriptions.is_controlled(preparation),
         [[product.gtin, _figure(product.pack_units), product.trade] for product in products],
     ]  # fmt: skip  # One row.
 

@@ -50,6 +50,8 @@ DDL: tuple[str, ...] = (
         opened bigint,
         signed text not null
     )""",
+    "alter table pharmacy_offline_act add column if not exists seq integer",
+    "create index if not exists pharmacy_offline_act_seq on pharmacy_offline_act (device, seq)",
     "create index if not exists pharmacy_offline_act_day on pharmacy_offline_act (pharmacy, at)",
     "create index if not exists pharmacy_offline_act_of on pharmacy_offline_act (number, item)",
     """create table if not exists pharmacy_offline_case (
@@ -108,6 +110,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """Number of the case that it opened."""
     device: str = ""
     signed: str = ""
+    seq: int | None = None
+    """The key's own count of its acts; None for one of before it was kept."""
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,7 +254,7 @@ async def advance(connection: Connection, id_: str, seq: int) -> None:
 # Acts
 
 _ACT = ("id, digest, pharmacy, device, number, item, at, received, outcome,"
-        " findings::text as findings, dispenses, opened, signed")
+        " findings::text as findings, dispenses, opened, signed, seq")
 
 
 def _kept(row: Any) -> Kept:
@@ -273,15 +277,22 @@ async def keep_act(connection: Connection, kept: Kept) -> None:
     """An act with what became of it; one that waited is judged now."""
     await connection.execute(
         "insert into pharmacy_offline_act (id, digest, pharmacy, device, number, item, at,"
-        " received, outcome, findings, dispenses, opened, signed)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13)"
+        " received, outcome, findings, dispenses, opened, signed, seq)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11, $12, $13, $14)"
         " on conflict (id) do update set received = excluded.received, outcome = excluded.outcome,"
         " findings = excluded.findings, dispenses = excluded.dispenses, opened = excluded.opened"
         " where pharmacy_offline_act.outcome = 'waiting'",
         kept.id, kept.digest, kept.pharmacy, kept.device, kept.number, kept.item, kept.at,
         kept.received, kept.outcome.value, _json(kept.findings), list(kept.dispenses),
-        kept.opened, kept.signed,
+        kept.opened, kept.signed, kept.seq,
     )  # fmt: skip  # The order of the statement.
+
+
+async def is_seq_taken(connection: Connection, device: str, seq: int, id_: str) -> bool:
+    """Whether another act of a key came with a running number: a copy, or a forgery."""
+    return bool(await connection.fetchval(
+        "select exists (select from pharmacy_offline_act where device = $1 and seq = $2"
+        " and id <> $3)", device, seq, id_))  # fmt: skip  # One statement.
 
 
 async def count_acts(

@@ -49,9 +49,9 @@ async def kit(request: Request) -> Response:
 async def enrol(request: Request) -> Response:
     """Registers the key of a doctor on a computer: {x, y} in base64url."""
     given = await view.json_of(request, _Public)
-    made = await offline_writing.enrol(
+    id_, last = await offline_writing.enrol(
         view.gateway(request), view.signed_in(request), given.x, given.y)
-    return view.json_answer({"id": made.id, "last_seq": made.last_seq})
+    return view.json_answer({"id": id_, "last_seq": last})
 
 
 async def free_numbers(request: Request) -> Response:

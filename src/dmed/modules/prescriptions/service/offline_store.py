@@ -24,8 +24,7 @@ DDL: tuple[str, ...] = (
         y text collate "C" not null,
         since timestamptz not null default now(),
         seen timestamptz not null default now(),
-        withdrawn timestamptz,
-        last_seq integer not null default 0
+        withdrawn timestamptz
     )""",
     """create index if not exists prescription_offline_key_region
         on prescription_offline_key (region, seen) where withdrawn is null""",
@@ -35,6 +34,7 @@ DDL: tuple[str, ...] = (
         id text collate "C" primary key,
         digest bytea not null,
         key text collate "C" not null,
+        seq integer not null,
         author text collate "C" not null,
         number text collate "C" not null,
         at timestamptz not null,
@@ -46,6 +46,8 @@ DDL: tuple[str, ...] = (
     )""",
     """create index if not exists prescription_offline_act_author
         on prescription_offline_act (author, received)""",
+    """create index if not exists prescription_offline_act_key
+        on prescription_offline_act (key, seq)""",
     """create unique index if not exists prescription_offline_act_number
         on prescription_offline_act (number) where outcome <> 'refused'""",
 )
@@ -63,7 +65,6 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     y: str
     since: datetime
     withdrawn: datetime | None = None
-    last_seq: int = 0
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +73,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     digest: bytes
     key: str
+    seq: int
+    """The key's own count of its acts."""
     author: str
     number: str
     at: datetime
@@ -83,8 +86,8 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     signed: str = ""
 
 
-_KEY = "id, author, organisation, region, x, y, since, withdrawn, last_seq"
-_ACT = ("id, digest, key, author, number, at, received, outcome, findings::text as findings,"
+_KEY = "id, author, organisation, region, x, y, since, withdrawn"
+_ACT = ("id, digest, key, seq, author, number, at, received, outcome, findings::text as findings,"
         " person, signed")
 
 
@@ -138,13 +141,10 @@ async def keys_of_region(connection: Connection, region: str, most: int) -> list
     return [Key(**dict(row)) for row in rows]
 
 
-async def see(connection: Connection, id_: str, seq: int = 0) -> None:
-    """A key was there now, with the last running number that came from it."""
+async def see(connection: Connection, id_: str) -> None:
+    """A key was there now."""
     await connection.execute(
-        "update prescription_offline_key set seen = now(), last_seq = greatest(last_seq, $2)"
-        " where id = $1",
-        id_,
-        seq,
+        "update prescription_offline_key set seen = now() where id = $1", id_
     )
 
 
@@ -179,6 +179,26 @@ async def act_of_number(connection: Connection, number: str) -> str:
         number) or "")  # fmt: skip  # One statement.
 
 
+async def is_seq_taken(connection: Connection, key: str, seq: int) -> bool:
+    """Whether an act of a key came with a running number."""
+    return bool(await connection.fetchval(
+        "select exists (select from prescription_offline_act where key = $1 and seq = $2)",
+        key, seq))  # fmt: skip  # One statement.
+
+
+async def last_seq(connection: Connection, key: str) -> int:
+    """The highest running number that came from a key, 0 before the first."""
+    return int(await connection.fetchval(
+        "select coalesce(max(seq), 0) from prescription_offline_act where key = $1", key))
+
+
+async def used_numbers(connection: Connection, key: str) -> set[str]:
+    """Numbers of what a key sent, whatever became of it: they stand on slips."""
+    rows = await connection.fetch(
+        "select number from prescription_offline_act where key = $1", key)
+    return {row["number"] for row in rows}
+
+
 async def acts(connection: Connection, author: str, most: int) -> list[Kept]:
     """What a doctor sent, newest first; what asks him something before all else."""
     rows = await connection.fetch(
@@ -193,9 +213,10 @@ async def acts(connection: Connection, author: str, most: int) -> list[Kept]:
 async def keep_act(connection: Connection, kept: Kept) -> None:
     """An act as it came."""
     await connection.execute(
-        "insert into prescription_offline_act (id, digest, key, author, number, at, received,"
-        " outcome, findings, signed) values ($1, $2, $3, $4, $5, $6, $7, $8, $9::jsonb, $10)",
-        kept.id, kept.digest, kept.key, kept.author, kept.number, kept.at, kept.received,
+        "insert into prescription_offline_act (id, digest, key, seq, author, number, at,"
+        " received, outcome, findings, signed)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::jsonb, $11)",
+        kept.id, kept.digest, kept.key, kept.seq, kept.author, kept.number, kept.at, kept.received,
         kept.outcome.value, msgspec.json.encode(kept.findings).decode(), kept.signed,
     )  # fmt: skip  # The order of the statement.
 

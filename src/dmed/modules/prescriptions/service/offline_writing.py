@@ -108,9 +108,10 @@ def _register(gateway: Gateway, language: str, now: datetime) -> msgspec.Raw:
 # Computers
 
 
-async def enrol(gateway: Gateway, subject: Subject, x: str, y: str) -> store.Key:
+async def enrol(gateway: Gateway, subject: Subject, x: str, y: str) -> tuple[str, int]:
     """Register the key that a doctor's PIN guards on this computer; the same key again is the same
-    computer. InvalidError for what is no point of P-256 in base64url.
+    computer. Its number, and the last running number that came from it. InvalidError for what is no
+    point of P-256 in base64url.
     """
     now = clock.now()
     who = await signing.signer(gateway, subject, now)
@@ -125,10 +126,11 @@ async def enrol(gateway: Gateway, subject: Subject, x: str, y: str) -> store.Key
     async with gateway.unit(subject) as unit:
         await store.keep_key(unit, made)
         kept = await store.key(unit, made.id)
+        last = await store.last_seq(unit, made.id)
     assert kept is not None  # It was kept just now.
     _require_own(kept, subject)
     await gateway.note(subject, "C", f"computer for prescribing without a network {made.id}")
-    return kept
+    return kept.id, last
 
 
 def _require_own(key: store.Key, subject: Subject) -> None:
@@ -152,7 +154,9 @@ async def free_numbers(gateway: Gateway, subject: Subject, id_: str) -> list[tup
             raise NotFoundError("This computer is not known, or its key was withdrawn")
         _require_own(key, subject)
         await store.see(unit, id_)
-        held = [row["number"] for row in await tables.papers(unit, subject.user, id_)]
+        used = await store.used_numbers(unit, id_)
+        rows = await tables.papers(unit, subject.user, id_)
+        held = [row["number"] for row in rows if row["number"] not in used]
         more = rules.NUMBERS - len(held)
         for _ in range(more):
             number = numbers.make_number(region, await tables.next_running(unit, region))
@@ -239,16 +243,20 @@ async def _received(
         token = tokens.verify(act.token, jose.public_key(key.x, key.y))
     except InvalidError:
         token = None
+    fault = await _number_fault(unit, key, act.number)
     wrong = rules.disbelieved(act, Facts(
-        now=now, last_seq=key.last_seq, withdrawn=key.withdrawn, token=token,
-        number_fault=await _number_fault(unit, key, act.number),
+        now=now, withdrawn=key.withdrawn, token=token, number_fault=fault,
+        is_seq_taken=await store.is_seq_taken(unit, key.id, act.seq),
         known={line.preparation: found for line in act.items
                if (found := _registered(line.preparation)) is not None},
     ))  # fmt: skip  # Facts of one act.
-    await store.see(unit, key.id, act.seq)
+    await store.see(unit, key.id)
+    if wrong is not None and not fault:
+        # It may stand on a slip: nobody gets it again, and no counter waits for it.
+        await tables.end_paper(unit, act.number, entered=None, voided=now)
     kept = store.Kept(
-        id=act.id, digest=digest, key=key.id, author=key.author, number=act.number, at=act.at,
-        received=now, outcome=Outcome.REFUSED if wrong else Outcome.ASKED,
+        id=act.id, digest=digest, key=key.id, seq=act.seq, author=key.author, number=act.number,
+        at=act.at, received=now, outcome=Outcome.REFUSED if wrong else Outcome.ASKED,
         findings=(wrong,) if wrong else (), signed=text,
     )  # fmt: skip  # One row.
     await store.keep_act(unit, kept)
