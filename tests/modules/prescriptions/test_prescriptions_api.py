@@ -324,9 +324,9 @@ async def test_the_qr_holds_number_code_and_a_signed_token(ward: Any) -> None:
 
     assert (text.number, text.code) == (made.number, made.code)
     assert 0 < len(text.token) <= 400
-    assert api.token_holds(ward.gateway.settings, text) is True
+    assert await api.token_holds(ward.gateway, ward.pharmacist, text) is True
     other = msgspec.structs.replace(text, number=numbers.make_number("1726", 5))
-    assert api.token_holds(ward.gateway.settings, other) is False
+    assert await api.token_holds(ward.gateway, ward.pharmacist, other) is False
     svg = await api.qr_svg(ward.gateway, ward.doctor, made.number)
     assert svg.startswith("<svg")
 
