@@ -205,8 +205,8 @@ def test_neither_the_doctor_nor_the_pharmacist_has_a_line(
 def test_what_the_platform_asks_afterwards(
     workplace: Callable[..., Any], somebody: Callable[[], str]
 ) -> None:
-    """What only the platform checks is asked when the line is back, and the page leads there; the
-    number on the slip is not given out again.
+    """What only the platform checks is asked when the line is back, and the page leads there; its
+    doctor answers in the workspace and signs it under the number on the slip.
     """
     med_id = somebody()
     doctor = ready_doctor(workplace, "en")
@@ -220,10 +220,25 @@ def test_what_the_platform_asks_afterwards(
 
     asked = doctor.page.locator("#offline-results [data-outcome=asked]")
     expect(asked).to_contain_text("viral infection")
-    expect(doctor.page.locator("#offline-state")).to_contain_text("Prescription numbers left: 19")
+    expect(doctor.page.locator("#offline-state")).to_contain_text("Prescription numbers left: 20")
     asked.locator("a").click()
     doctor.page.wait_for_url("**/prescribing/offline/sent")
-    expect(doctor.page.locator(f"[data-sent='{number.replace('-', '')}']")).to_be_visible()
+    sent = doctor.page.locator(f"[data-sent='{number.replace('-', '')}']")
+    expect(sent).to_contain_text("viral infection")
+    doctor.pictures("offline-prescribing-asked")
+
+    sent.locator("button[value^='answer:']").click()
+    doctor.page.wait_for_url("**/prescribe?draft=*")
+    expect(doctor.page.locator("[data-paper]")).to_contain_text(number)
+    for box in doctor.page.locator("select[name^=override-]").all():
+        box.select_option(index=1)
+    doctor.pictures("offline-prescribing-answered")
+    doctor.press("Control+Enter")
+
+    doctor.page.wait_for_url(f"**/prescriptions/{number.replace('-', '')}*")
+    expect(doctor.page.locator(".note.warn").first).to_contain_text("without a network")
+    doctor.page.goto(doctor.address + "/prescribing/offline/sent")
+    expect(sent.locator(".chip")).to_contain_text("A prescription")
 
 
 def test_what_the_browser_refuses(
