@@ -3,9 +3,11 @@
     python bench/matching/accuracy.py                       all sets of ../shared/data/mpi
     python bench/matching/accuracy.py --own 100000 --seed 11   and invented persons
     python bench/matching/accuracy.py --data FOLDER --only febrl,opencr
+    python bench/matching/accuracy.py --own 1000000 --seed 23 --shipped --no-baseline --only own
 
 Pairs at probability 0.5, the threshold fixed beforehand. "auto" are links that the platform makes
-by itself. What was learnt was learnt from the set itself, without its labels.
+by itself. What was learnt was learnt from the set itself, without its labels; --shipped takes the
+platform's own weights instead.
 """
 
 from __future__ import annotations
@@ -64,13 +66,17 @@ def facts(family: Family, given: dict[str, str], *, with_identifier: bool) -> Pe
     return facts_of(patient)
 
 
-def by_platform(family: Family, *, with_identifier: bool) -> tuple[set[Pair], set[Pair]]:
-    """Pairs at one half, and those that are linked by themselves."""
+def by_platform(
+    family: Family, *, with_identifier: bool, is_shipped: bool
+) -> tuple[set[Pair], set[Pair]]:
+    """Pairs at one half, and those that are linked by themselves: by the weights that the platform
+    comes with, or by weights learnt from the set.
+    """
     numbers = list(family.rows)
     people = [facts(family, one, with_identifier=with_identifier) for one in family.rows.values()]
     half, sure = set(), set()
     with learning.opened(people) as opened:
-        model = learning.learn(opened, family.name)
+        model = learning.shipped() if is_shipped else learning.learn(opened, family.name)
         for left, right, _ in learning.candidates(opened, model, at_least=-4.0):
             scored = score(people[left], people[right], model)
             both = pair(numbers[left], numbers[right])
@@ -81,7 +87,9 @@ def by_platform(family: Family, *, with_identifier: bool) -> tuple[set[Pair], se
     return half, sure
 
 
-def measure(family: Family, *, with_identifier: bool, has_baseline: bool) -> None:
+def measure(
+    family: Family, *, with_identifier: bool, has_baseline: bool, is_shipped: bool
+) -> None:
     """The rows of a set."""
     used = family.identifier if with_identifier else ""
     if has_baseline:
@@ -91,9 +99,10 @@ def measure(family: Family, *, with_identifier: bool, has_baseline: bool) -> Non
             time.monotonic() - began)
     if family.is_uzbek or family.name.startswith("opencr"):
         began = time.monotonic()
-        half, sure = by_platform(family, with_identifier=with_identifier)
+        half, sure = by_platform(family, with_identifier=with_identifier, is_shipped=is_shipped)
         seconds = time.monotonic() - began
-        row(family, used, "DMED, as Patients", half, seconds)
+        row(family, used, f"DMED, {'shipped weights' if is_shipped else 'as Patients'}", half,
+            seconds)
         if family.is_uzbek:
             row(family, used, "DMED auto", sure, seconds)
     if not family.is_uzbek:
@@ -122,6 +131,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--errors", type=float, default=1.0)
     parser.add_argument("--no-baseline", action="store_true")
+    parser.add_argument("--shipped", action="store_true",
+                        help="the platform's own weights instead of such as the set teaches")
     parser.add_argument("--identifier", choices=["with", "without", "both"], default="both")
     chosen = parser.parse_args()
     wanted = tuple(one for one in chosen.only.split(",") if one)
@@ -136,7 +147,8 @@ def main() -> None:
         ways = [False, True] if family.identifier else [False]
         for way in ways:
             if chosen.identifier == "both" or way == (chosen.identifier == "with"):
-                measure(family, with_identifier=way, has_baseline=not chosen.no_baseline)
+                measure(family, with_identifier=way, has_baseline=not chosen.no_baseline,
+                        is_shipped=chosen.shipped)
     if not found:
         sys.exit(f"no sets in {chosen.data}")
 

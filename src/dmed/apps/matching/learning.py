@@ -37,7 +37,7 @@ _RANDOM_PAIRS_MAX = 1e6
 _EM_PAIRS_MAX = 3e5
 _RECALL_OF_SURE = 0.75
 _SHARE_MIN = 2e-5
-_KNOWN_SHARE, _KNOWN_TIMES = 1e-4, 8
+_KNOWN_SHARE, _KNOWN_TIMES = 2e-4, 8
 """From which share of persons, and how many of them, a spelling is a name and no slip."""
 _U_MIN = {"birth.new-year": 2e-5}
 """Where a day is not known many have 1 January: more than random pairs of one file show."""
