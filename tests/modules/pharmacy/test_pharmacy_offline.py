@@ -28,6 +28,7 @@ from dmed.modules.pharmacy.service.operator.demo import invented
 from dmed.modules.prescriptions import api as prescriptions
 from dmed.modules.prescriptions.model import ItemState
 from dmed.modules.prescriptions.rules import numbers as prescriptions_numbers
+from dmed.modules.prescriptions.rules import offline as doctors_rules
 from dmed.modules.prescriptions.rules import papers
 from dmed.modules.prescriptions.service import offline_writing
 from dmed.trust.model import Role, Subject
@@ -45,6 +46,7 @@ INSPECTOR = Subject(user="inspector", role=Role.INSPECTOR, name="Qodirova Zulfiy
 def _many_acts(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests of one file are one pharmacy's day; the limit of acts has a test of its own."""
     monkeypatch.setattr(rules, "ACTS_A_DAY", 10_000)
+    monkeypatch.setattr(doctors_rules, "COMPUTERS", 10_000)
 
 
 class Till:
@@ -495,19 +497,14 @@ async def _written(ward: Any, *, diagnosis: str = "J15.9") -> tuple[Any, dict[st
 
 async def _handed(till: Till, written: dict[str, Any], **more: Any) -> str:
     """The hand-over of its first item, signed at a counter without a network."""
-    found = invented(*_parts(pack := till.ward.pack()))
-    assert found is not None
+    lot, expiry = _printed(pack := till.ward.pack())
     till.seq += 1
     now = clock.now()
     return till.signed({
         "id": secrets.token_hex(16), "at": now.isoformat(), "seq": till.seq, "item": 1,
         "kit": (now - timedelta(hours=1)).isoformat(), "token": written["token"],
-        "packs": [{"raw": pack, "quantity": "7", "lot": found.lot,
-                   "expiry": found.expiry.isoformat()}], **more})  # fmt: skip  # One act.
-
-
-def _parts(code: str) -> tuple[str, str]:
-    return code[2:16], code[18:31]
+        "packs": [{"raw": pack, "quantity": "7", "lot": lot, "expiry": expiry}],
+        **more})  # fmt: skip  # One act.
 
 
 async def test_a_hand_over_waits_for_a_prescription_that_is_on_its_way(ward: Any) -> None:

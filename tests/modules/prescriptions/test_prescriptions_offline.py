@@ -23,7 +23,7 @@ from dmed.modules.prescriptions.model import OFFLINE_REASON, ItemState, Paper
 from dmed.modules.prescriptions.rules import numbers, papers, tokens
 from dmed.modules.prescriptions.rules import offline as rules
 from dmed.modules.prescriptions.rules.offline import Outcome
-from dmed.modules.prescriptions.service import offline, offline_writing
+from dmed.modules.prescriptions.service import offline, offline_store, offline_writing
 from dmed.trust.signing import jose
 
 AMOXICILLIN = "amoxicillin-capsule-500mg"
@@ -110,6 +110,12 @@ async def _person(ward: Any, born: int = 1980) -> tuple[str, str]:
     return str(made.id), med_id
 
 
+@pytest.fixture(autouse=True)
+def _many_computers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests of one file are one doctor's; the limit of computers has a test of its own."""
+    monkeypatch.setattr(rules, "COMPUTERS", 10_000)
+
+
 @pytest.fixture
 async def desk(ward: Any) -> Desk:
     """A computer with a key and numbers."""
@@ -180,7 +186,7 @@ async def test_what_the_checks_ask_waits_for_its_doctor(ward: Any, desk: Desk) -
 
 async def test_the_wrong_person_is_asked_about(ward: Any, desk: Desk) -> None:
     """Another year of birth than the card's, or a number of nobody: its doctor states whose it is,
-    and it becomes that person's.
+    and it becomes that person's. A name or a telephone is no number of a person.
     """
     _, wrong = await _person(ward, born=1950)
     patient, right = await _person(ward, born=1980)
@@ -193,7 +199,11 @@ async def test_the_wrong_person_is_asked_about(ward: Any, desk: Desk) -> None:
         "birth_year", "nobody"]
     with pytest.raises(ConflictError, match="1950"):
         await offline_writing.answer(ward.gateway, ward.doctor, one["id"])
-    done = await offline_writing.again(ward.gateway, ward.doctor, one["id"], right)
+    for stated in ("Sinovova Namuna", "901234567", "+998 90 123 45 67"):
+        still = await offline_writing.again(ward.gateway, ward.doctor, one["id"], stated)
+        assert still.findings[0].reason.key.endswith("why.nobody"), stated
+    spaced = f"{right[:4]} {right[4:]}"
+    done = await offline_writing.again(ward.gateway, ward.doctor, one["id"], spaced)
     assert done.outcome is Outcome.SIGNED
     assert (await api.prescription(ward.gateway, ward.doctor, one["number"])).patient == patient
 
@@ -223,6 +233,7 @@ async def test_nothing_is_believed_that_this_doctor_cannot_have_written(
         ("token", desk.content(med_id, 1980, items=[_line(AMOXICILLIN)])),
         ("token", desk.content(med_id, 1980, token=used["token"])),
         ("unreadable", desk.content(med_id, 1980, items=[])),
+        ("unreadable", desk.content("Sinovova Namuna", 1980)),
         ("unreadable", desk.content(med_id, 1980, items=[{**_line(PARACETAMOL), "dose": "-1"}])),
     ]
     for reason, content in cases:
@@ -258,6 +269,20 @@ async def test_a_lost_computer_signs_no_more(ward: Any, desk: Desk) -> None:
             await offline.read_token(unit, ward.gateway.settings, after["token"])
         keys = await offline.doctors_keys(unit, "1726", 10_000)
     assert desk.id not in {each["kid"] for each in keys}
+
+
+async def test_a_doctor_has_so_many_computers(
+    ward: Any, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One more is refused until another is withdrawn; the same one again is no more."""
+    async with ward.gateway.unit(ward.doctor) as unit:
+        held = await offline_store.count_keys(unit, ward.doctor.user, "")
+    monkeypatch.setattr(rules, "COMPUTERS", held)
+    await desk.ready()
+    with pytest.raises(ConflictError, match="withdraw one"):
+        await Desk(ward).ready()
+    await offline_writing.withdraw(ward.gateway, ward.doctor, desk.id)
+    await Desk(ward).ready()
 
 
 async def test_another_doctor_sends_nothing_of_his(ward: Any, desk: Desk) -> None:

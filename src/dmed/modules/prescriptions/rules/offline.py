@@ -41,11 +41,14 @@ DAYS_MAX = 30
 """Longest course of a line: what takes longer waits for the line and its checks."""
 NUMBERS = 20
 """Numbers that one computer of a doctor holds unused."""
+COMPUTERS = 30
+"""Computers of a doctor whose keys are not withdrawn."""
 ACTS_AT_ONCE = 20
 CHILD_YEARS = 12
 """Below this age doses go by weight, which nothing checks without the line."""
 _ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 _NUMBER = re.compile(r"[0-9]{13}")
+_PERSON = re.compile(r"[0-9]{13,14}")
 _TEXT_MAX = 500
 
 
@@ -139,9 +142,15 @@ def is_plausible(act: Act) -> bool:
         and 1900 <= act.birth_year < 2100
         and 0 < len(act.items) <= ITEMS_MAX
         and act.person.kind in {"med-id", "pinfl"}
+        and is_person_number(act.person.value)
         and all(_is_line(line) for line in act.items)
         and not any("\0" in text or len(text) > _TEXT_MAX for text in texts)
     )
+
+
+def is_person_number(text: str) -> bool:
+    """Whether a text is a MED-ID (13 digits) or a PINFL (14), and nothing else. Pure."""
+    return _PERSON.fullmatch(text) is not None
 
 
 def _is_line(line: Line) -> bool:

@@ -130,6 +130,13 @@ async def keys_of(connection: Connection, author: str) -> list[Key]:
     return [Key(**dict(row)) for row in rows]
 
 
+async def count_keys(connection: Connection, author: str, but: str) -> int:
+    """How many keys of a doctor are not withdrawn, without one."""
+    return int(await connection.fetchval(
+        "select count(*) from prescription_offline_key"
+        " where author = $1 and withdrawn is null and id <> $2", author, but))
+
+
 async def keys_of_region(connection: Connection, region: str, most: int) -> list[Key]:
     """Keys of a region that were not withdrawn, those seen last first."""
     rows = await connection.fetch(

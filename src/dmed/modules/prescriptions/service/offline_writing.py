@@ -124,6 +124,11 @@ async def enrol(gateway: Gateway, subject: Subject, x: str, y: str) -> tuple[str
         region=_region(who.organisation), x=x, y=y, since=now,
     )  # fmt: skip  # One key.
     async with gateway.unit(subject) as unit:
+        others = await store.count_keys(unit, subject.user, made.id)
+        if others >= rules.COMPUTERS:
+            raise ConflictError(
+                f"You have {others} computers for prescribing without a network: withdraw one "
+                "that you do not use")
         await store.keep_key(unit, made)
         kept = await store.key(unit, made.id)
         last = await store.last_seq(unit, made.id)
@@ -174,7 +179,9 @@ async def computers(gateway: Gateway, subject: Subject) -> list[store.Key]:
 
 
 async def withdraw(gateway: Gateway, subject: Subject, id_: str) -> None:
-    """What this key signs from now on counts no more, and its unused numbers are void."""
+    """What this key signs from now on counts no more, and it gets no more numbers; what it signed
+    before may still come.
+    """
     now = clock.now()
     async with gateway.unit(subject) as unit:
         if not await store.withdraw(unit, subject.user, id_, now):
@@ -331,7 +338,10 @@ async def _person(
     """Id of the Patient of the act, or of the number that its doctor stated afterwards; or what is
     asked where nobody has it, or the card is of another year of birth.
     """
-    found = await medid.find(gateway, subject, stated or act.person.value, 2)
+    number = stated or act.person.value
+    # A name or a telephone would find somebody, too: only a number of the person names him.
+    is_number = rules.is_person_number(number)
+    found = await medid.find(gateway, subject, number, 2) if is_number else []
     if len(found) != 1:
         return "", rules.finding(
             "nobody", "Nobody is found by this MED-ID or PINFL: state another one")
