@@ -52,6 +52,7 @@ SILENT = {
     "/accounts/{user}": "an account, no record of a person",
     "/accounts/new": "an empty form; with words it is a search of staff",
     "/prescriptions/forms": "the own empty forms",
+    "/prescribing/offline": "an empty form for the time without a network; the kit leaves a row",
     "/counter/find": "an empty form; a search leaves a row",
     "/staff/mine": "leads to the own file of staff, which is a read",
 }

@@ -363,6 +363,7 @@ async def sent(gateway: Gateway, subject: Subject) -> list[Sent]:
     async with gateway.unit(subject) as unit:
         rows = [await _looked(unit, row)
                 for row in await store.acts(unit, subject.user, LISTED_MAX)]
+    await gateway.note(subject, "R", f"{len(rows)} prescriptions written without a network")
     return [Sent(kept=row, act=_act(row)) for row in rows]
 
 
