@@ -168,7 +168,7 @@ def test_a_queue_of_an_older_page_is_sent(workplace: Callable[..., Any]) -> None
     """
     doctor = workplace("uz")
     doctor.sign_in("doctor")
-    _, code, _ = prescribe(doctor, "Rahimov Otabek", "ibuprofen 400")
+    _, code, _ = prescribe(doctor, "Rahimov Otabek", "omeprazol 20")
     key, _ = medicine(doctor)
     till = ready_till(workplace)
     gtin = packs_of(till, key, 1)[0]

@@ -566,7 +566,6 @@ async def test_the_kit_names_the_computers_of_doctors(ward: Any) -> None:
     desk, _ = await _written(ward)
     lost, _ = await _written(ward)
     await offline_writing.withdraw(ward.gateway, ward.doctor, lost.id)
-    ward.gateway.held("pharmacy.offline", dict[str, Any]).clear()
 
     body, _ = await offline_kit.kit(ward.gateway, ward.pharmacist, "uz")
 

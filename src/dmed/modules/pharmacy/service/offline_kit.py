@@ -38,8 +38,6 @@ class District(msgspec.Struct, frozen=True, kw_only=True):
     made: float
     used: rules.Filter
     revoked: tuple[str, ...]
-    doctors: list[dict[str, str]]
-    """Keys of computers on which doctors of the region write without a network."""
 
 
 async def kit(gateway: Gateway, subject: Subject, language: str) -> tuple[bytes, str]:
@@ -52,13 +50,15 @@ async def kit(gateway: Gateway, subject: Subject, language: str) -> tuple[bytes,
     async with gateway.unit(subject) as unit:
         count = await store.count_acts(unit, pharmacy, day, day + timedelta(days=1))
         prices = await prices_table.kept(unit, pharmacy)
+        # Not shared: who was ready a moment ago sends his patient to the pharmacy next door.
+        doctors = await prescriptions.doctors_keys(unit, place.region, _DOCTORS_MAX)
     recalled = await recalls.in_force(gateway, subject)
     body = msgspec.json.encode({
         "issued": now.isoformat(timespec="milliseconds"),
         "until": (now + rules.KIT_AGE).isoformat(timespec="milliseconds"),
         "pharmacy": pharmacy, "user": subject.user, "district": place.district,
         "keys": prescriptions.public_keys(gateway.settings)["keys"],
-        "doctors": shared.doctors, "used": shared.used, "revoked": shared.revoked,
+        "doctors": doctors, "used": shared.used, "revoked": shared.revoked,
         "recalls": [[one.gtin, one.lot] for one in recalled],
         "limits": {"days": rules.DAYS, "acts": rules.ACTS_A_DAY, "packs": rules.PACKS_MAX,
                    "skew_seconds": int(rules.SKEW.total_seconds()), "acts_today": count},
@@ -83,9 +83,8 @@ async def _district(
         closed = await prescriptions.closed_numbers(
             unit, place.region, clock.today(), _CLOSED_MAX)
         handed = await store.handed_numbers(unit, closed)
-        doctors = await prescriptions.doctors_keys(unit, place.region, _DOCTORS_MAX)
     revoked = tuple(number for number in closed if number not in handed)[:_REVOKED_MAX]
-    made = District(made=clockwork.monotonic(), revoked=revoked, doctors=doctors,
+    made = District(made=clockwork.monotonic(), revoked=revoked,
                     used=rules.make_filter([*used, *packs, *closed]))  # fmt: skip  # One district.
     held[place.district] = made
     return made
