@@ -213,9 +213,9 @@ async def _look(
     device = await store.device(unit, sent.device.id, lock=True)
     assert device is not None  # Keys are never deleted.
     before = await store.act(unit, act.id)
-    if before is not None and before.digest != sent.digest:
-        return _again(before, sent.digest)
-    if before is not None and before.outcome is not Outcome.WAITING:
+    if before is not None and (
+        before.outcome is not Outcome.WAITING or before.digest != sent.digest
+    ):
         return _again(before, sent.digest)
     now, token, fault, is_waited_for = clock.now(), None, "", False
     try:
@@ -233,8 +233,9 @@ async def _look(
         # One that waited is no gap now.
         last_seq=act.seq - 1 if before is not None else device.last_seq,
         is_seq_taken=await store.is_seq_taken(unit, device.id, act.seq, act.id),
+        # One that waited is counted already, and is none before itself.
         acts_that_day=await store.count_acts(
-            unit, device.pharmacy, day, day + timedelta(days=1)),
+            unit, device.pharmacy, day, day + timedelta(days=1)) - (before is not None),
     )  # fmt: skip  # Facts of one act.
     number = f"{token.number:013d}" if token else ""
     wrong = rules.disbelieved(act, facts)

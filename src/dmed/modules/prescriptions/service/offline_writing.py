@@ -255,7 +255,7 @@ async def _received(
         now=now, withdrawn=key.withdrawn, token=token, number_fault=fault,
         is_seq_taken=await store.is_seq_taken(unit, key.id, act.seq),
         known={line.preparation: found for line in act.items
-               if (found := _registered(line.preparation)) is not None},
+               if (found := _known(line.preparation)) is not None},
     ))  # fmt: skip  # Facts of one act.
     await store.see(unit, key.id)
     if wrong is not None and not fault:
@@ -270,7 +270,7 @@ async def _received(
     return kept
 
 
-def _registered(key: str) -> medicines.Preparation | None:
+def _known(key: str) -> medicines.Preparation | None:
     try:
         return medicines.preparation(key)
     except NotFoundError:
@@ -327,7 +327,7 @@ async def _signed(
 
 def _named(reason: Reason, draft: Draft, item: int) -> Reason:
     """The reason of an alert with the medicine of its line, which the workspace shows beside it."""
-    known = _registered(draft.items[item].preparation) if item >= 0 else None
+    known = _known(draft.items[item].preparation) if item >= 0 else None
     inn = {"inn": known.inn.key} if known is not None and "inn" not in reason.values else {}
     return Reason(reason.key, {**reason.values, **inn})
 
