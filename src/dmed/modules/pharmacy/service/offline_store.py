@@ -51,6 +51,12 @@ DDL: tuple[str, ...] = (
         signed text not null
     )""",
     "alter table pharmacy_offline_act add column if not exists seq integer",
+    # Acts of before have it inside the text that their key signed (base64url, RFC 7515).
+    """update pharmacy_offline_act set seq = (convert_from(decode(rpad(body,
+        (length(body) + 3) / 4 * 4, '='), 'base64'), 'UTF8')::jsonb->>'seq')::integer
+        from (select id as of, translate(split_part(signed, '.', 2), '-_', '+/') as body
+            from pharmacy_offline_act where seq is null) as old
+        where id = old.of""",
     "create index if not exists pharmacy_offline_act_seq on pharmacy_offline_act (device, seq)",
     "create index if not exists pharmacy_offline_act_day on pharmacy_offline_act (pharmacy, at)",
     "create index if not exists pharmacy_offline_act_of on pharmacy_offline_act (number, item)",
