@@ -4,13 +4,14 @@ Steps: an installation of its own with fsync and synchronous_commit on; a synthe
 least a million records (the measure of import); reads by uniformly random id, searches of a
 patient's Observations, creates; pgbench and the peer (fhirstarter 4.2 with a plain asyncpg store)
 in turn with ours, several rounds, medians. Sign-in, policy and audit are on; audit rows are
-counted.
+counted. A round in which the machine's host gave much time to its other guests is measured again.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import copy
 import json
 import os
 import random
@@ -35,6 +36,7 @@ from tools import (
     machine,
     pgbench,
     statuses,
+    stolen_seconds,
     workers_memory_mb,
     wrk,
 )  # fmt: skip  # A list of names.
@@ -43,6 +45,13 @@ PEER = ROOT / ".dmed" / "bench-peer"
 BARS = {"read_ratio": 0.12, "read_peer": 15.0, "create": 1000.0, "create_peer": 5.0,
         "search": 1500.0, "search_p99_ms": 25.0, "import": 3000.0, "start_s": 3.0,
         "memory_mb": 250.0}
+STOLEN_MAX = 0.08
+"""A round of which other guests of the host took more than this share tells of them, not of us."""
+REPEATED_MAX = 3
+"""So many times the rounds are repeated for that; then they count as they are."""
+SEARCHES_AT_ONCE = 12
+"""Connections of the search that has to keep its bar: with fewer, two workers and PostgreSQL wait
+for each other's commits; with more, who asks waits longer and nobody is served sooner."""
 
 
 @dataclass
@@ -53,6 +62,8 @@ class Results:
     read: Figures = field(default_factory=Figures)
     create: Figures = field(default_factory=Figures)
     search: Figures = field(default_factory=Figures)
+    few: Figures = field(default_factory=Figures)
+    """The same search from 8 connections, and `crowded` from 32."""
     crowded: Figures = field(default_factory=Figures)
     peer_read: Figures = field(default_factory=Figures)
     peer_search: Figures = field(default_factory=Figures)
@@ -60,6 +71,10 @@ class Results:
     facts: dict[str, float] = field(default_factory=dict)
     statuses: list[str] = field(default_factory=list)
     """Of each round: what the server counted of answers that are none of 2xx and 3xx."""
+    stolen: list[float] = field(default_factory=list)
+    """Of each round: the share of the processors' time that other guests of the host had."""
+    repeated: int = 0
+    """Rounds measured again for that."""
 
 
 def country(folder: Path, persons: int, results: Results) -> None:
@@ -198,7 +213,9 @@ def measure_ours(cluster: Cluster, folder: Path, results: Results, seconds: int,
         results.facts["audit_rows"] = asyncio.run(audit_rows(cluster)) - before
         results.facts["audited_reads"] = results.read.requests - already
         wrk(Figures(), base, "search", folder / "search.txt", token, 2)
-        wrk(results.search, base, "search", folder / "search.txt", token, seconds, connections=8)
+        wrk(results.few, base, "search", folder / "search.txt", token, seconds, connections=8)
+        wrk(results.search, base, "search", folder / "search.txt", token, seconds,
+            connections=SEARCHES_AT_ONCE)
         wrk(results.crowded, base, "search", folder / "search.txt", token, seconds, connections=32)
         wrk(results.create, base, "create", folder / "create.txt", token, seconds,
             target="/fhir/Observation", connections=32)
@@ -251,8 +268,9 @@ def table(results: Results) -> str:
             r.search.rate / BARS["search"], r.search.spread),
         row("the same, p99", f"{r.search.p99:.1f} ms", "25 ms",
             BARS["search_p99_ms"] / max(r.search.p99, 0.1), ""),
-        (f"| the same from 32 connections | {r.crowded.rate:,.0f}/s, p50 {r.crowded.p50:.1f} ms, "
-        f"p99 {r.crowded.p99:.1f} ms | | for comparison | {r.crowded.spread} |"),
+        *(f"| the same from {count} connections | {one.rate:,.0f}/s, p50 {one.p50:.1f} ms, "
+          f"p99 {one.p99:.1f} ms | | for comparison | {one.spread} |"
+          for count, one in ((8, r.few), (32, r.crowded))),
         row("import, decoded, validated, indexed", f"{loaded:,.0f} records/s", "3,000/s",
             loaded / BARS["import"], "one run"),
         row("start to the first answer, warm", f"{facts['start_s']:.1f} s", "3 s",
@@ -273,8 +291,11 @@ def report(results: Results, rounds: int, seconds: int) -> str:
         (f"- Data: synthetic country, {facts['records']:,.0f} records; uniformly random ids; "
         "no response cache; fsync and synchronous_commit on; 2 workers."),
         (f"- Rounds: {rounds} of {seconds} s each, pgbench, ours and the peer in turn; medians. "
-        "Connections: 128 for reads, 8 for searches, 32 for creates, 8 for the peer (more only "
-        "lengthen its queue)."),
+        f"Connections: 128 for reads, {SEARCHES_AT_ONCE} for searches, 32 for creates, 8 for the "
+        "peer (more only lengthen its queue)."),
+        (f"- Other guests of the host had {min(results.stolen):.0%} to {max(results.stolen):.0%} "
+        f"of the processors' time in these rounds; {results.repeated} rounds in which they had "
+        f"over {STOLEN_MAX:.0%} were measured again."),
         (f"- Audit: {facts['audit_rows']:,.0f} rows for {facts['audited_reads']:,.0f} answered "
         "reads of the last round (a read of a record of a person leaves one row; requests in "
         "flight at the end are audited, but not counted by wrk)."),
@@ -327,12 +348,23 @@ def measure(given: argparse.Namespace, folder: Path, results: Results) -> None:
             asyncio.run(fill_peer(cluster, folder))
         asyncio.run(sizes(cluster, results))
         peer = peer_environment(cluster)
-        for number in range(given.rounds):
-            say(f"round {number + 1} of {given.rounds}")
-            pgbench(results.pgbench, cluster.programs / "pgbench", pgbench_environment(cluster),
+        kept = 0
+        while kept < given.rounds:
+            say(f"round {kept + 1} of {given.rounds}")
+            began, trial = stolen_seconds(), copy.deepcopy(results)
+            pgbench(trial.pgbench, cluster.programs / "pgbench", pgbench_environment(cluster),
                     given.seconds)
-            measure_ours(cluster, folder, results, given.seconds, free_port())
-            measure_peer(folder, peer, results, max(3, given.seconds // 2), free_port())
+            measure_ours(cluster, folder, trial, given.seconds, free_port())
+            measure_peer(folder, peer, trial, max(3, given.seconds // 2), free_port())
+            ended = stolen_seconds()
+            stolen = (ended[0] - began[0]) / (ended[1] - began[1])
+            if stolen > STOLEN_MAX and results.repeated < REPEATED_MAX * given.rounds:
+                say(f"other guests of the host had {stolen:.0%}: measured again")
+                results.repeated += 1
+                continue
+            trial.stolen.append(stolen)
+            results.__dict__.update(trial.__dict__)
+            kept += 1
 
 
 def say(text: str) -> None:

@@ -101,6 +101,7 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path, seconds: flo
     sys.exit(f"bench: {url} did not answer in {seconds} s")
 
 
+_TICKS = os.sysconf("SC_CLK_TCK")
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
@@ -182,6 +183,13 @@ class Server:
             self.process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
+
+
+def stolen_seconds() -> tuple[float, float]:
+    """(seconds that the host gave to its other guests, all seconds) of our processors so far."""
+    first = Path("/proc/stat").read_text().partition("\n")[0]
+    counts = [int(one) for one in first.split()[1:9]]  # user ... steal; guests are in user.
+    return counts[7] / _TICKS, sum(counts) / _TICKS
 
 
 def workers_memory_mb(parent: int) -> list[float]:

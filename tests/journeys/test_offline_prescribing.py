@@ -225,6 +225,7 @@ def test_what_the_platform_asks_afterwards(
     doctor.page.wait_for_url("**/prescribing/offline/sent")
     sent = doctor.page.locator(f"[data-sent='{number.replace('-', '')}']")
     expect(sent).to_contain_text("viral infection")
+    expect(sent.locator("li").first).to_contain_text(re.compile(r"\d+ capsule"))
     doctor.pictures("offline-prescribing-asked")
 
     sent.locator("button[value^='answer:']").click()

@@ -27,6 +27,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import httpx
+import uvloop
 
 from dmed.apps.postgres import Cluster, Supervisor
 from dmed.fhir import params
@@ -95,6 +96,7 @@ class Strings:
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)  # noqa: S311  # Nothing secret.
         self.types = facts().resources
+        self._kept: dict[str, list[SearchParameter]] = {}
 
     def valid(self) -> str:
         """`Type?...` that the specification gives a meaning."""
@@ -162,8 +164,11 @@ class Strings:
         ])
 
     def _known(self, type_: str) -> list[SearchParameter]:
-        return [each for each in params.parameters(type_).values() if each.is_indexed and all(
-            part.type != "special" for part in each.components)]
+        if type_ not in self._kept:
+            self._kept[type_] = [
+                each for each in params.parameters(type_).values() if each.is_indexed and all(
+                    part.type != "special" for part in each.components)]
+        return self._kept[type_]
 
     def _pair(
         self, type_: str, depth: int = 2, codes: tuple[str, ...] = ()
@@ -394,7 +399,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=2)
     parser.add_argument("--records", type=int, default=300)
     asked = parser.parse_args()
-    report = asyncio.run(_run(asked.searches, asked.seed, asked.seconds, asked.records))
+    report = uvloop.run(_run(asked.searches, asked.seed, asked.seconds, asked.records))
     out = sys.stdout.write
     for name, found in (("valid", report.valid), ("hostile", report.hostile)):
         out(f"{name}: {dict(sorted(found.items()))}\n")

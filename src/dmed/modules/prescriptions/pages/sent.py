@@ -9,12 +9,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dmed.kit.errors import InvalidError
+from dmed.kit.errors import InvalidError, NotFoundError
 from dmed.kit.i18n import Speech
 from dmed.modules.medicines import api as medicines
 from dmed.modules.prescriptions import api
 from dmed.modules.prescriptions.model import Finding
-from dmed.modules.prescriptions.rules.offline import Outcome
+from dmed.modules.prescriptions.rules.offline import Line, Outcome
 from dmed.modules.prescriptions.service import offline_writing
 from dmed.pages import sentences, view
 from dmed.trust.manifest import Route
@@ -98,7 +98,20 @@ async def listed(request: Request) -> Response:
         "computers": await offline_writing.computers(gateway, subject),
         "show": api.show_number, "say": lambda finding: said(t, finding), "tones": _TONES,
         "medicine": lambda line: t.script(medicines.label(line.preparation, t.language)),
+        "amount": lambda line: amount(t, line),
     })  # fmt: skip  # Facts of one page.
+
+
+def amount(t: Speech, line: Line) -> str:
+    """How much a line says in the reader's words, as "21 kapsula"; a bare number where the register
+    does not know what it is of.
+    """
+    number = t.number(line.quantity)
+    try:
+        unit = medicines.preparation(line.preparation).form.unit
+    except NotFoundError:
+        return number
+    return f"{number} {t.script(medicines.unit_name(unit, t.language))}"
 
 
 async def act(request: Request) -> Response:
