@@ -18,6 +18,7 @@ import pytest
 pytest.importorskip("playwright")
 from playwright.sync_api import expect
 
+from dmed.modules.medicines import api as medicines
 from dmed.modules.pharmacy.service.operator.demo import invented
 
 pytestmark = pytest.mark.journey
@@ -64,14 +65,16 @@ def mend(place: Any) -> None:
                            if not any(word in one for word in OF_THE_CUT)]
 
 
-def add_pack(till: Any, code: str, count: int = 1) -> None:
+def add_pack(till: Any, code: str, count: int = 1,
+             said: tuple[str, str] = ("A123", "12.2031")) -> None:
     """Scans a pack and types batch and expiry, by keyboard alone."""
     till.page.locator("#scan:focus").wait_for()
     till.scan(code)
     expect(till.page.locator("#f-lot")).to_be_focused()
-    till.type("A123")
+    lot, expiry = said
+    till.type(lot)
     till.press("Tab")
-    till.type("12.2031")
+    till.type(expiry)
     till.press("Enter")
     expect(till.page.locator("#offline-rx [data-pack]")).to_have_count(count)
 
@@ -143,6 +146,53 @@ def test_the_line_is_cut_and_comes_back(workplace: Callable[..., Any]) -> None:
     assert len(made) == 8
 
 
+def test_the_price_of_the_tills_list_is_kept(
+    workplace: Callable[..., Any], prescribed: Callable[[], tuple[str, str]]
+) -> None:
+    """What the pharmacy asks for a product is shown without a line and stays with the hand-over;
+    where it is above the operator's highest, the medicine is booked and a case asks why.
+    """
+    doctor = workplace("en")
+    doctor.sign_in("doctor")
+    asked = [prescribed()[0] for _ in range(2)]
+    codes = []
+    for number in asked:
+        doctor.page.goto(f"{doctor.address}/prescriptions/{number}")
+        codes.append(doctor.read_qr())
+    gtin = medicines.products_of("amoxicillin-capsule-500mg")[0].gtin
+    till = ready_till(workplace, "en")
+    till.page.goto(f"{till.address}/stock/product/{gtin}")
+    till.page.locator("#f-retail").fill("20500")
+    till.page.locator("button[value=price]").click()
+    expect(till.page.locator("#f-retail")).to_have_value(re.compile("20.?500"))
+    till.page.goto(till.address + "/counter/offline")
+    expect(till.page.locator("#offline-state [data-state=good]")).to_have_count(3)
+
+    cut(till)
+    for at, (code, kind) in enumerate(zip(codes, ("A", "MAX"), strict=True), start=1):
+        till.page.locator("#scan").focus()
+        till.scan(code)
+        expect(till.page.locator("#offline-rx [data-item='1']")).to_be_visible()
+        till.page.locator("#scan").focus()
+        add_pack(till, pack_code(gtin, kind), said=printed(gtin))
+        expect(till.page.locator("#offline-rx [data-pack]")).to_contain_text("so'm")
+        if at == 1:
+            till.pictures("offline-price")
+        hand_over(till)
+        expect(till.page.locator(QUEUED)).to_have_count(at)
+    mend(till)
+
+    expect(till.page.locator("#offline-results [data-outcome=accepted]")).to_have_count(1)
+    above = till.page.locator("#offline-results [data-outcome=questioned]")
+    expect(above).to_contain_text("20,000")
+    above.locator("a").click()
+    till.page.wait_for_url("**/offline/cases/*")
+    till.pictures("offline-price-case")
+    for number in asked:
+        till.page.goto(f"{till.address}/counter?number={number}")
+        expect(till.page.locator("[data-bill]")).to_contain_text("so'm")
+
+
 OLDER = """async () => {
   const base = await new Promise((resolve) => {
     const asked = indexedDB.open("dmed-counter"); asked.onsuccess = () => resolve(asked.result); });
@@ -179,14 +229,7 @@ def test_a_queue_of_an_older_page_is_sent(workplace: Callable[..., Any]) -> None
     till.scan(code)
     expect(till.page.locator("#offline-rx [data-item='1']")).to_be_visible()
     till.page.locator("#scan").focus()
-    till.scan(pack_code(gtin))
-    expect(till.page.locator("#f-lot")).to_be_focused()
-    lot, expiry = printed(gtin)
-    till.type(lot)
-    till.press("Tab")
-    till.type(expiry)
-    till.press("Enter")
-    expect(till.page.locator("#offline-rx [data-pack]")).to_have_count(1)
+    add_pack(till, pack_code(gtin), said=printed(gtin))
     hand_over(till)
     expect(till.page.locator(QUEUED)).to_have_count(1)
     till.page.evaluate(OLDER)
