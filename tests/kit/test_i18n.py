@@ -108,6 +108,20 @@ def test_dates_and_numbers_follow_the_language(language: str, day: str, number: 
     assert speech.number("12345.50").replace(" ", " ") == number
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("price", "20500", "20 500"), ("most", "0.5", "0,5"), ("total", "-1.25", "−1,25"),
+     ("lot", "20500", "20500"), ("most", "1e9", "1e9"), ("price", "", ""), ("most", "７", "７")],
+)  # fmt: skip  # A table of cases.
+def test_sums_and_limits_in_sentences_are_written_as_numbers(
+    name: str, value: str, said: str
+) -> None:
+    """What is a sum by its name and a number by its signs is grouped; a batch or a word is not."""
+    shown = i18n.translator().speech("uz").figure(name, value)
+
+    assert shown.replace("\u2009", " ").replace("\u202f", " ").replace("\xa0", " ") == said
+
+
 def test_partial_dates_stay_partial() -> None:
     """A FHIR date without day or month is not made longer than it is."""
     speech = i18n.translator().speech("ru")

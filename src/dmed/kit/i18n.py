@@ -143,6 +143,9 @@ class Cyrillic:
         return spelt if spelt.isupper() or found[0].islower() else spelt.capitalize()
 
 
+_SUMS = frozenset({"price", "most", "total"})
+
+
 class Speech:
     """How one page speaks: texts, dates, numbers and scripts of one language."""
 
@@ -197,6 +200,13 @@ class Speech:
             whole = _THIN.join(_thousands(whole))
         point = "." if self.language == "en" else ","
         return sign + whole + (point + rest if rest else "")
+
+    def figure(self, name: str, value: str) -> str:
+        """The value of a sentence's blank: sums and limits (`price`, `most`, `total`) as `number`
+        where they are numbers, anything else as it is: "20500" -> "20 500".
+        """
+        is_number = name in _SUMS and re.fullmatch(r"-?\d{1,20}(\.\d{1,20})?", value, re.ASCII)
+        return self.number(value) if is_number else value
 
     def age(self, born: Day | str | None, at: Day | None = None) -> str:
         """The age in words: years, below two years months, below two months days."""

@@ -37,7 +37,7 @@ def said(t: Speech, sentence: str) -> str:
         found = pattern.fullmatch(sentence)
         if found is None:
             continue
-        values = found.groupdict()
+        values = {name: t.figure(name, value) for name, value in found.groupdict().items()}
         if "state" in values:
             values["state"] = t(f"prescriptions.state.{values['state']}")
         if "role" in values:

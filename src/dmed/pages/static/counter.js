@@ -109,7 +109,10 @@ async function handOver(form) {
 
 // What is shown --------------------------------------------------------------------------------
 
-const money = (sum) => t("price", { sum: Number(sum).toLocaleString("ru", { minimumFractionDigits: 2, maximumFractionDigits: 2 }) });
+const money = (sum) => {
+  const written = Number(sum).toLocaleString("ru", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+  return t("price", { sum: document.documentElement.lang === "en" ? written.replace(",", ".") : written });
+};
 
 function shownItem(item) {
   const isFull = item.allowed && ready(item) >= item.allowed.most;

@@ -55,7 +55,7 @@ def _value(t: Speech, name: str, value: str) -> str:
     if name == "effect" and t.translator.has(f"prescriptions.effect.{value}"):
         return t(f"prescriptions.effect.{value}")
     if not name.endswith("inn"):
-        return t.script(value)
+        return t.script(t.figure(name, value))
     try:
         return t.script(medicines.inn(value).name(t.language))
     except NotFoundError:
