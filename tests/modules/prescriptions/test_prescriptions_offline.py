@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import secrets
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise, permutations
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -206,6 +209,69 @@ async def test_the_wrong_person_is_asked_about(ward: Any, desk: Desk) -> None:
     done = await offline_writing.again(ward.gateway, ward.doctor, one["id"], spaced)
     assert done.outcome is Outcome.SIGNED
     assert (await api.prescription(ward.gateway, ward.doctor, one["number"])).patient == patient
+
+
+async def test_other_initials_are_confirmed_by_the_number(ward: Any, desk: Desk) -> None:
+    """A card that begins with other letters is not written to before its doctor has confirmed the
+    number, with or without another sending meanwhile.
+    """
+    patient, med_id = await _person(ward, born=1980)
+    written = desk.content(med_id, 1980, initials="K.B.")
+    written["token"] = desk.token(written)
+
+    asked, = await desk.send(written)
+    still, = await desk.send(written)
+
+    assert [each.findings[0].reason.key.rsplit(".", 1)[1] for each in (asked, still)] == [
+        "initials", "initials"]
+    assert asked.findings[0].reason.values == {"slip": "K.B.", "card": "S.N."}
+    with pytest.raises(ConflictError, match="confirm the number"):
+        await offline_writing.answer(ward.gateway, ward.doctor, written["id"])
+    done = await offline_writing.again(ward.gateway, ward.doctor, written["id"], med_id)
+    assert done.outcome is Outcome.SIGNED
+    found = await api.prescription(ward.gateway, ward.doctor, written["number"])
+    assert found.patient == patient
+
+
+@pytest.mark.parametrize(
+    ("initials", "names", "holds"),
+    [("Y.S.", ["Юлдашев Сардор"], True), ("Ю.С.", ["Yo‘ldoshev Sardor"], True),
+     ("S.Y.", ["Yo‘ldoshev Sardor"], True), ("Q.D.", ["Кадыров Джамшид"], True),
+     ("K.J.", ["Қодиров Жамшид"], True), ("X.E.", ["Hakimova Elmira"], True),
+     ("C.S.", ["Шарипов Чори"], True), ("O.U.", ["Abdullayev Ulug‘bek"], True),
+     ("Y.T.", ["Ergashev To‘lqin"], True), ("К.Б.", ["Юлдашев Сардор"], False),
+     ("S.M.", ["Yo‘ldoshev Sardor Murodovich"], False), ("B.B.", ["Aliyev Bobur"], False),
+     ("B.A.", ["Karimova Aziza", "Boboyeva Aziza"], True), ("Y.S.", ["Sardor"], True),
+     ("Y.S.", [], True), ("", ["Aliyev Ali"], True)],
+)  # fmt: skip  # A table of cases.
+def test_initials_are_compared_over_scripts(
+    initials: str, names: list[str], holds: bool  # A parameter of the case.
+) -> None:
+    """One name begins alike in all spellings and either order; another name does not."""
+    assert rules.are_initials_of(initials, names) is holds
+
+
+def test_initials_of_invented_people_agree_and_those_of_strangers_do_not(
+    shared_data: Path
+) -> None:
+    """Of records of one man in several scripts, with errors, nearly all agree; of neighbours in the
+    file few do.
+    """
+    people: dict[str, list[tuple[str, str]]] = {}
+    with (shared_data / "mpi" / "uz_synth_dev_20k.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["sex"] == "M" and row["surname"] and row["given"]:
+                people.setdefault(row["person_id"], []).append((row["surname"], row["given"]))
+
+    def agree(one: tuple[str, str], other: tuple[str, str]) -> bool:
+        return rules.are_initials_of(f"{one[0][0]}.{one[1][0]}.", [" ".join(other)])
+
+    same = [agree(*pair) for rows in people.values() for pair in permutations(rows, 2)]
+    first = [rows[0] for rows in people.values()]
+    strangers = [agree(*pair) for pair in pairwise(first)]
+    assert len(same) > 4_000
+    assert sum(same) / len(same) > 0.99
+    assert sum(strangers) / len(strangers) < 0.03
 
 
 async def test_nothing_is_believed_that_this_doctor_cannot_have_written(

@@ -9,7 +9,8 @@ The browser keeps the same limits (pages/static/prescribing*.js), which come to 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
 from enum import StrEnum
@@ -50,6 +51,15 @@ _ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 _NUMBER = re.compile(r"[0-9]{13}")
 _PERSON = re.compile(r"[0-9]{13,14}")
 _TEXT_MAX = 500
+_SPELT = {
+    "А": "AO", "Б": "B", "В": "V", "Г": "G", "Ғ": "G", "Д": "DJ", "Е": "EY", "Ё": "YO", "Ж": "JZD",
+    "З": "Z", "И": "I", "Й": "YI", "К": "K", "Қ": "K", "Л": "L", "М": "M", "Н": "N", "О": "OA",
+    "Ө": "O", "П": "P", "Р": "R", "С": "S", "Т": "T", "У": "UO", "Ў": "OU", "Ф": "F", "Х": "H",
+    "Ҳ": "H", "Ц": "TSC", "Ч": "C", "Ш": "S", "Щ": "S", "Ы": "I", "Э": "E", "Ю": "YU", "Я": "YA",
+    "Ә": "A", "Ү": "U", "Ң": "N", "Q": "K", "X": "H", "W": "V", "C": "CST", "J": "JD", "Y": "YEI",
+    "E": "EI", "I": "IE", "O": "OAU", "A": "AO", "K": "KH", "Z": "ZJ", "Ş": "S", "Ç": "C",
+}  # fmt: skip  # A table.
+"""How the first letter of a name may begin in another spelling; any other stays as it is."""
 
 
 class Outcome(StrEnum):
@@ -151,6 +161,24 @@ def is_plausible(act: Act) -> bool:
 def is_person_number(text: str) -> bool:
     """Whether a text is a MED-ID (13 digits) or a PINFL (14), and nothing else. Pure."""
     return _PERSON.fullmatch(text) is not None
+
+
+def are_initials_of(initials: str, names: Iterable[str]) -> bool:
+    """Whether "S.N." may stand for one of these full names ("Nazarova Sevara", "Севара Назарова"),
+    in any script and in either order; what cannot be compared is taken for right. Pure.
+    """
+    said = [_spelt(letter) for letter in initials if letter.isalpha()]
+    compared = [[_spelt(word[0]) for word in words[:2]]
+                for name in names if len(words := name.split()) > 1]  # fmt: skip  # One list.
+    if len(said) != 2 or not compared:
+        return True
+    return any(said[0] & first and said[1] & second
+               for pair in compared for first, second in (pair, pair[::-1]))
+
+
+def _spelt(letter: str) -> frozenset[str]:
+    plain = unicodedata.normalize("NFC", letter).upper()
+    return frozenset(_SPELT.get(plain, plain))
 
 
 def _is_line(line: Line) -> bool:

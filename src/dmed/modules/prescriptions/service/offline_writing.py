@@ -336,7 +336,8 @@ async def _person(
     gateway: Gateway, subject: Subject, act: Act, stated: str
 ) -> tuple[str, Finding | None]:
     """Id of the Patient of the act, or of the number that its doctor stated afterwards; or what is
-    asked where nobody has it, or the card is of another year of birth.
+    asked where nobody has it, or the card is of another year of birth or begins with other letters.
+    A number that was stated on being asked may have other letters: people change their names.
     """
     number = stated or act.person.value
     # A name or a telephone would find somebody, too: only a number of the person names him.
@@ -350,6 +351,12 @@ async def _person(
         return "", rules.finding(
             "birth_year", f"The slip says born in {act.birth_year}, the card {born}: state whose "
             "it is", slip=str(act.birth_year), card=born)  # fmt: skip  # One finding.
+    names = [each for each in (found[0].name, found[0].name_other) if each]
+    if not stated and not rules.are_initials_of(act.initials, names):
+        card = "".join(f"{word[0]}." for word in names[0].split()[:2])
+        return "", rules.finding(
+            "initials", f"The slip says {act.initials}, the card {card}: confirm the number, or "
+            "state another one", slip=act.initials, card=card)  # fmt: skip  # One finding.
     return await medid.survivor(gateway, subject, found[0].id), None
 
 
