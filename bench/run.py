@@ -52,7 +52,7 @@ REPEATED_MAX = 3
 """So many times the rounds are repeated for that; then they count as they are."""
 SEARCHES_AT_ONCE = 12
 """Connections of the search that has to keep its bar: with fewer, two workers and PostgreSQL wait
-for each other's commits; with more, who asks waits longer and nobody is served sooner."""
+for each other's commits; with more, more is served and each waits longer."""
 
 
 @dataclass

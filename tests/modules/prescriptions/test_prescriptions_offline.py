@@ -242,6 +242,8 @@ async def test_other_initials_are_confirmed_by_the_number(ward: Any, desk: Desk)
      ("Y.T.", ["Ergashev To‘lqin"], True), ("К.Б.", ["Юлдашев Сардор"], False),
      ("S.M.", ["Yo‘ldoshev Sardor Murodovich"], False), ("B.B.", ["Aliyev Bobur"], False),
      ("B.A.", ["Karimova Aziza", "Boboyeva Aziza"], True), ("Y.S.", ["Sardor"], True),
+     ("U.‘.", ["‘Umarov Ali"], True), ("У.А.", ["‘Umarov Ali"], True),
+     ("У.Б.", ["‘Umarov Ali"], False), ("A.U.", ["12 ‘Umarov - Ali"], True),
      ("Y.S.", [], True), ("", ["Aliyev Ali"], True)],
 )  # fmt: skip  # A table of cases.
 def test_initials_are_compared_over_scripts(

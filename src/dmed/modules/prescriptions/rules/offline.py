@@ -51,6 +51,7 @@ _ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 _NUMBER = re.compile(r"[0-9]{13}")
 _PERSON = re.compile(r"[0-9]{13,14}")
 _TEXT_MAX = 500
+_APOSTROPHES = "'`´ʻʼ‘’"
 _SPELT = {
     "А": "AO", "Б": "B", "В": "V", "Г": "G", "Ғ": "G", "Д": "DJ", "Е": "EY", "Ё": "YO", "Ж": "JZD",
     "З": "Z", "И": "I", "Й": "YI", "К": "K", "Қ": "K", "Л": "L", "М": "M", "Н": "N", "О": "OA",
@@ -168,12 +169,18 @@ def are_initials_of(initials: str, names: Iterable[str]) -> bool:
     in any script and in either order; what cannot be compared is taken for right. Pure.
     """
     said = [_spelt(letter) for letter in initials if letter.isalpha()]
-    compared = [[_spelt(word[0]) for word in words[:2]]
-                for name in names if len(words := name.split()) > 1]  # fmt: skip  # One list.
+    compared = [[_spelt(letter) for letter in letters] for name in names
+                if len(letters := first_letters(name)) == 2]  # fmt: skip  # One list.
     if len(said) != 2 or not compared:
         return True
     return any(said[0] & first and said[1] & second
                for pair in compared for first, second in (pair, pair[::-1]))
+
+
+def first_letters(name: str) -> list[str]:
+    """The first letters of the first two words of a name, apostrophes left out. Pure."""
+    words = [word.lstrip(_APOSTROPHES) for word in name.split()]
+    return [word[0] for word in words if word and word[0].isalpha()][:2]
 
 
 def _spelt(letter: str) -> frozenset[str]:

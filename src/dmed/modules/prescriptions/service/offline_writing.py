@@ -353,7 +353,7 @@ async def _person(
             "it is", slip=str(act.birth_year), card=born)  # fmt: skip  # One finding.
     names = [each for each in (found[0].name, found[0].name_other) if each]
     if not stated and not rules.are_initials_of(act.initials, names):
-        card = "".join(f"{word[0]}." for word in names[0].split()[:2])
+        card = "".join(f"{letter}." for letter in rules.first_letters(names[0]))
         return "", rules.finding(
             "initials", f"The slip says {act.initials}, the card {card}: confirm the number, or "
             "state another one", slip=act.initials, card=card)  # fmt: skip  # One finding.
