@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -124,6 +129,61 @@ async def test_an_interrupted_load_goes_on(db: Database, any_database_url: str) 
     again = await load(any_database_url, SCOPE, AUDIT, lines, produce, digest="file-1",
                        chunk_items=77, processes=0)
     assert (again.skipped, again.loaded) == (1000, 0)
+
+
+KILLED = """
+import asyncio, sys, time
+sys.path.insert(0, sys.argv[1])
+import test_store_load as its
+
+def lines():
+    for at in range(20):
+        yield b"killed-%d" % at
+    print("under way", flush=True)
+    time.sleep(120)
+
+if __name__ == "__main__":
+    asyncio.run(its.load(sys.argv[2], its.SCOPE, its.AUDIT, lines(), its.produce, digest="killed",
+                         chunk_items=5, processes=2))
+"""
+
+
+def children(parent: int) -> set[int]:
+    """Processes that this one started and that are alive."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            facts = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(facts[1]) == parent and facts[0] != "Z":
+                found.add(int(folder.name))
+    return found
+
+
+def lives(process: int) -> bool:
+    """Whether it runs: one that ended and was not yet asked for does not."""
+    with suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def test_a_killed_load_leaves_no_process(
+    db: Database, any_database_url: str, tmp_path: Path
+) -> None:
+    """Its helpers end with it, however it ends: they would wait for work for ever."""
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    with subprocess.Popen([sys.executable, script, Path(__file__).parent, any_database_url],
+                          stdout=subprocess.PIPE) as loading:
+        assert loading.stdout is not None
+        assert loading.stdout.readline() == b"under way\n"
+        helpers = children(loading.pid)
+        loading.kill()
+    until = time.monotonic() + 10
+    while any(map(lives, helpers)) and time.monotonic() < until:
+        time.sleep(0.05)
+
+    assert len(helpers) >= 2
+    assert not any(map(lives, helpers))
 
 
 def stopping(lines: list[bytes], at: int) -> list[bytes]:

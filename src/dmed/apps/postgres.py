@@ -7,7 +7,6 @@ and the rights of parent folders are never changed.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import hashlib
 import importlib.util
@@ -30,13 +29,12 @@ from typing import IO, Self
 from urllib.parse import quote
 
 from dmed.kit.errors import ConflictError, UnavailableError
+from dmed.kit.parent import end_with_parent
 
 MAJOR_DEFAULT = 18
 STATE_FOLDER = Path("/var/lib/dmed")
 _FOLDERS = {16: "pginstall", 18: "pginstall18"}
 _SOCKET_PATH_MAX = 100  # The kernel allows 107 bytes; the socket's own name takes some.
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None)  # Loaded before any fork.
 
 CONFIGURATION = {
     "listen_addresses": "''",
@@ -427,8 +425,8 @@ def _environment() -> dict[str, str]:
 
 
 def _die_with_parent() -> None:
-    """Asks Linux to stop the server (fast) when its owner dies, however that happens."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
+    """The server stops (fast) when its owner dies, however that happens."""
+    end_with_parent(signal.SIGINT)
 
 
 def _write_private(path: Path, text: str) -> None:

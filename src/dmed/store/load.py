@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -20,6 +22,7 @@ import asyncpg
 import msgspec
 
 from dmed.kit.errors import ConflictError, UnavailableError
+from dmed.kit.parent import end_with_parent
 from dmed.kit.settings import Settings
 from dmed.store import audit as audits
 from dmed.store.load_chunk import Chunk, Done, Fault, Job, Produce, load_chunk, work
@@ -176,7 +179,9 @@ async def _run_apart(
     job: Job, chunks: Iterator[Chunk], landed: Callable[[Done], None], processes: int
 ) -> None:
     # Spawned, not forked: the caller may have threads (the database's supervisor is one).
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        processes, multiprocessing.get_context("spawn"), initializer=end_with_parent,
+        initargs=(signal.SIGKILL, os.getpid()))  # fmt: skip  # One pool.
     under_way: set[asyncio.Future[Done]] = set()
     try:
         more = True
