@@ -111,8 +111,16 @@ class Reading:
             raise UnjudgedError
         test = self._test(target, rest, text)
         good = {f"{target}/{each.id}" for each in self._of(target) if test(each)}
-        return lambda record: any(_address(value) in good
-                                  for value in self.values(record, found.code))
+        # A chain ends in a contained resource, too, where what is asked has rows of it.
+        is_contained_asked = not rest.startswith(("_lastUpdated", "_has:")) and "." not in rest
+
+        def leads(record: Any) -> bool:
+            here = {f"#{each.id}" for each in record.contained or ()
+                    if is_contained_asked and each.fhir_type == target and test(each)}
+            return any(_address(value) in good | here
+                       for value in self.values(record, found.code))
+
+        return leads
 
     def _has(self, type_name: str, name: str, text: str) -> Callable[[Any], bool]:
         _, source, code, rest = name.split(":", 3)
